@@ -1,0 +1,61 @@
+# All tasks. A bare machine needs Python 3.11 or newer and make; everything else is installed here.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PORT ?= 8080
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint types docs bench vectors wheel-check lock clean
+
+help: ## list all tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) dev/make_venv.py $(VENV)
+
+$(VENV)/demo.stamp: setup.cfg pyproject.toml constraints.txt sdk/setup.cfg | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: setup.cfg pyproject.toml constraints.txt sdk/setup.cfg | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[dev,docs]'
+	@touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp ## install, import a real experiment, run a live one, show the readouts
+	$(BIN)/abplatform demo
+
+serve: $(VENV)/demo.stamp ## start the server on the embedded default (PORT=8080)
+	ABPLATFORM_PORT=$(PORT) $(BIN)/abplatform serve
+
+test: $(VENV)/dev.stamp ## install what the suite needs, then run all of it
+	$(BIN)/python dev/system_packages.py
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+
+lint: $(VENV)/dev.stamp ## ruff, on everything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp ## mypy; strict on assignment, stats, domain and the SDK
+	$(BIN)/mypy
+
+docs: $(VENV)/dev.stamp ## build the documentation, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/dev.stamp ## speed, as ratios against a peer in the same run
+	$(BIN)/python -m benchmarks
+
+vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff
+	$(BIN)/python -m tests.vectors.regenerate
+	git diff --stat -- tests/vectors
+
+wheel-check: $(VENV)/dev.stamp ## build both wheels from a clean copy, install them alone, use them
+	$(BIN)/python dev/wheel_check.py
+
+lock: ## renew constraints.txt from the ranges in setup.cfg
+	$(PYTHON) dev/lock.py
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build dist docs/_build *.egg-info sdk/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,115 @@
+"""The metadata database: one way to open it, one way to change it, one way to store a time.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: with ``NORMAL`` an acknowledged event is lost at a power cut.
+Every change happens inside `transaction`, which always ends in a commit or a rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from abplatform.errors import Unavailable
+
+LOCK_WAIT_SECONDS = 30
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """A time with microseconds, kept as microseconds since 1970 in UTC: alike in SQLite and PostgreSQL."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
+        """Turn an aware time into microseconds."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("value must have a time zone")
+        delta = value - _EPOCH
+        return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn microseconds back into a time in UTC."""
+        return (
+            None
+            if value is None
+            else datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+        )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def open_database(url: str) -> sa.Engine:
+    """Open the metadata database (nothing is created or migrated).
+
+    Args:
+        url: SQLAlchemy address; the folder of an SQLite file is made if it is missing.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24, pool_timeout=10)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": LOCK_WAIT_SECONDS, "check_same_thread": False})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transactions start too late (at the first write): we say BEGIN ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once when another one has written since.
+    reads_only = connection.get_execution_options().get("abplatform_reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that changes something: commits at the end, rolls back on any exception.
+
+    Raises:
+        Unavailable: if the database does not answer, is locked for too long, or has no room.
+    """
+    with _unavailable(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A consistent view for reading only; never waits for writers on SQLite.
+
+    Raises:
+        Unavailable: if the database does not answer.
+    """
+    with _unavailable(), engine.connect().execution_options(abplatform_reads_only=True) as connection:
+        yield connection
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, PoolTimeout) as error:
+        raise Unavailable("the database does not answer; try again shortly") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("the connection to the database was lost; try again shortly") from error
+        raise

@@ -1,0 +1,1 @@
+"""The language of experiments: values and rules, without clock, network or database."""

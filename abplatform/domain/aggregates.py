@@ -1,0 +1,103 @@
+"""Sufficient statistics as an engine gives them: the seam between the lake and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from abplatform.domain.metric import Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregationRequest:
+    """What an engine has to reduce.
+
+    Attributes:
+        project: key of the project.
+        experiment: key of the experiment.
+        phase: whose exposures count.
+        variants: declared variant keys; exposures of others are not counted.
+        metrics: all metrics, reduced in one pass.
+        covariates: numeric exposure attributes to reduce too.
+        clustered: whether clusters were randomised: moments over clusters are needed.
+        since: first exposures before it do not count; none for external experiments.
+        until: exposures and conversions at or after it do not count (the stop of a served experiment).
+        as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
+        by: name of an exposure attribute to slice by (its value at first exposure).
+    """
+
+    project: str
+    experiment: str
+    phase: int
+    variants: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    as_of: datetime
+    covariates: tuple[str, ...] = ()
+    clustered: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmCell:
+    """One metric (or covariate) of one variant (in one slice), reduced.
+
+    Attributes:
+        name: key of the metric, or name of the covariate.
+        units: analysed units.
+        open_units: units left out because their window is still open (or they lack the covariate).
+        nonzero: analysed units whose value is not 0.
+        total: sum of the values, exact.
+        mean, m2: mean over units and sum of squared deviations from it.
+        clusters: number of clusters; the fields after it are over clusters, of their sums of values (``y``) and
+            of units (``d``); None where the experiment is not clustered.
+    """
+
+    name: str
+    variant: str
+    slice: str | None = None
+    units: int
+    open_units: int
+    nonzero: int
+    total: Decimal
+    mean: float
+    m2: float
+    clusters: int | None = None
+    cluster_mean_y: float | None = None
+    cluster_mean_d: float | None = None
+    cluster_m2_y: float | None = None
+    cluster_m2_d: float | None = None
+    cluster_c_yd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregation:
+    """Everything about an experiment that inference needs.
+
+    Attributes:
+        exposed: all units by the variant that they met first, those seen in two variants included.
+        analysed: units that count, by variant.
+        multi_variant: units seen in two variants, by the variant that they met first.
+        exposed_clusters, analysed_clusters, multi_variant_clusters: the same for clusters; empty where not clustered.
+            A cluster is multi-variant when its units met more than one variant.
+        mismatched_exposures: exposures of analysed-phase units whose variant is not what this platform draws.
+        unknown_variants: exposures by variant keys that the experiment does not have.
+        cells: one per metric x variant (x slice), zeros included for variants without units.
+        covariates: one per covariate x variant (x slice).
+        data_through: latest receipt of any event in the lake's tables that was read; None without any.
+    """
+
+    exposed: Mapping[str, int]
+    analysed: Mapping[str, int]
+    multi_variant: Mapping[str, int]
+    exposed_clusters: Mapping[str, int]
+    analysed_clusters: Mapping[str, int]
+    multi_variant_clusters: Mapping[str, int]
+    mismatched_exposures: int
+    unknown_variants: Mapping[str, int]
+    cells: tuple[ArmCell, ...]
+    covariates: tuple[ArmCell, ...]
+    data_through: datetime | None

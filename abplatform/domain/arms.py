@@ -1,0 +1,124 @@
+"""From the cells that an engine reduced to the arrays that inference works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.experiment import ExperimentDefinition, MetricUse
+from abplatform.domain.metric import Direction, Metric
+from abplatform.stats import ArmStats, MeanStats, ProportionStats, RatioStats
+
+CellTable = Sequence[Sequence[ArmCell]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparand:
+    """A metric of the experiment with its reduced cells, control first, then the treatments in order."""
+
+    use: MetricUse
+    metric: Metric
+    control: ArmCell
+    treatments: tuple[ArmCell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Metrics of one class of statistics: ``treatment`` has shape (metrics, treatments), ``control`` (metrics, 1)."""
+
+    rows: tuple[Comparand, ...]
+    direction: Direction
+    treatment: ArmStats
+    control: ArmStats
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Analysed units with shape (metrics, treatments, 2): treatment and control."""
+        return self._pairs("units")
+
+    @property
+    def rarer(self) -> NDArray[np.int64]:
+        """Units with the rarer kind of outcome, shaped like ``counts``: non-zero ones, for rates the rarer answer."""
+        nonzero = self._pairs("nonzero")
+        conversions = np.array([row.metric.kind == "conversion" for row in self.rows])[:, None, None]
+        return np.where(conversions, np.minimum(nonzero, self.counts - nonzero), nonzero)
+
+    def _pairs(self, name: str) -> NDArray[np.int64]:
+        return np.array(
+            [[[getattr(arm, name), getattr(row.control, name)] for arm in row.treatments] for row in self.rows],
+            dtype=np.int64,
+        )
+
+
+def comparands(
+    definition: ExperimentDefinition, metrics: Sequence[Metric], aggregation: Aggregation, *, slice_: str | None = None
+) -> tuple[Comparand, ...]:
+    """The metrics of an experiment with their cells, in declared order.
+
+    Args:
+        definition: names variants, control and roles.
+        metrics: definitions of the metrics that it uses, in any order.
+        aggregation: reduced cells.
+        slice_: which slice of them.
+    """
+    by_key = {metric.key: metric for metric in metrics}
+    cells = {(cell.name, cell.variant): cell for cell in aggregation.cells if cell.slice == slice_}
+    return tuple(
+        Comparand(
+            use=use,
+            metric=by_key[use.metric],
+            control=cells[use.metric, definition.control],
+            treatments=tuple(cells[use.metric, variant] for variant in definition.treatments),
+        )
+        for use in definition.metrics
+    )
+
+
+def grids(rows: Iterable[Comparand]) -> Iterator[Grid]:
+    """Group metrics that need the same statistics and have the same good direction, to be compared in one go."""
+    groups: dict[tuple[Callable[[CellTable], ArmStats], Direction], list[Comparand]] = {}
+    for row in rows:
+        groups.setdefault((_reducer(row), row.metric.direction), []).append(row)
+    for (reduce, direction), members in groups.items():
+        yield Grid(
+            rows=tuple(members),
+            direction=direction,
+            treatment=reduce([row.treatments for row in members]),
+            control=reduce([[row.control] for row in members]),
+        )
+
+
+def _reducer(row: Comparand) -> Callable[[CellTable], ArmStats]:
+    if row.control.clusters is not None:
+        return cluster_stats
+    return proportion_stats if row.metric.kind == "conversion" else mean_stats
+
+
+def proportion_stats(table: CellTable) -> ProportionStats:
+    """Units and converted units of each cell."""
+    return ProportionStats(_column(table, "units"), _column(table, "nonzero"))
+
+
+def mean_stats(table: CellTable) -> MeanStats:
+    """Units, mean and squared deviations of each cell."""
+    return MeanStats(_column(table, "units"), _column(table, "mean"), _column(table, "m2"))
+
+
+def cluster_stats(table: CellTable) -> RatioStats:
+    """Clusters of each cell with the moments of their sums of values and of units."""
+    return RatioStats(
+        _column(table, "clusters"),
+        _column(table, "cluster_mean_y"),
+        _column(table, "cluster_mean_d"),
+        m2_y=_column(table, "cluster_m2_y"),
+        m2_d=_column(table, "cluster_m2_d"),
+        c_yd=_column(table, "cluster_c_yd"),
+    )
+
+
+def _column(table: CellTable, name: str) -> NDArray[np.float64]:
+    return np.array([[getattr(cell, name) for cell in row] for row in table], dtype=np.float64)

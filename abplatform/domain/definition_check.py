@@ -1,0 +1,131 @@
+"""What makes a definition one that can be run and analysed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+from abplatform.assignment import check_condition
+from abplatform.domain.checks import Faults, is_number, printable, storable
+from abplatform.domain.experiment import ROLES, Amount, ExperimentDefinition, MetricUse, prior_scale
+from abplatform.domain.metric import Metric
+from abplatform.domain.plan import check_plan
+
+MOST_VARIANTS = 20
+MOST_METRICS = 100
+MOST_NAMES = 20
+LONGEST_PAYLOAD = 65_536
+
+
+def check_definition(
+    definition: ExperimentDefinition, *, metrics: Mapping[str, Metric], default_unit_type: str
+) -> None:
+    """Refuse a definition that could not run as it says, or that asks for what does not exist yet.
+
+    Args:
+        definition: what the author wrote.
+        metrics: all metrics of the project by key.
+        default_unit_type: what the project randomises.
+
+    Raises:
+        InvalidInput: naming each field by its path.
+    """
+    faults = Faults()
+    faults.key(definition.key, "key")
+    faults.text(definition.name, "name", most=200, least=1)
+    faults.text(definition.hypothesis, "hypothesis")
+    _check_variants(definition, faults)
+    _check_enrolment(definition, default_unit_type, faults)
+    _check_metrics(definition, metrics, faults)
+    _check_names(definition, faults)
+    check_plan(definition.plan, faults)
+    faults.raise_any()
+
+
+def _check_variants(definition: ExperimentDefinition, faults: Faults) -> None:
+    variants = definition.variants
+    faults.check(2 <= len(variants) <= MOST_VARIANTS, "variants", f"must be 2 to {MOST_VARIANTS} variants")
+    seen = Counter(variant.key for variant in variants)
+    for index, variant in enumerate(variants):
+        path = f"variants.{index}"
+        faults.check(
+            0 < len(variant.key) <= 64 and printable(variant.key),
+            f"{path}.key",
+            "must be 1 to 64 printable characters",
+        )
+        faults.check(seen[variant.key] == 1, f"{path}.key", f"{variant.key!r} stands here more than once")
+        faults.check(
+            is_number(variant.weight) and 1e-6 <= variant.weight <= 1e9,
+            f"{path}.weight",
+            "must be a number from 0.000001 to 1000000000",
+        )
+        _check_payload(variant.payload, f"{path}.payload", faults)
+    faults.check(definition.control in seen, "control", "must be the key of one of the variants")
+
+
+def _check_payload(payload: object, path: str, faults: Faults) -> None:
+    text = json.dumps(payload, ensure_ascii=False)
+    faults.check(len(text) <= LONGEST_PAYLOAD, path, f"must be at most {LONGEST_PAYLOAD} characters of JSON")
+    faults.check(storable(text) and "\\u0000" not in text, path, "must be valid text without NUL")
+
+
+def _check_enrolment(definition: ExperimentDefinition, default_unit_type: str, faults: Faults) -> None:
+    external = definition.assignment == "external"
+    faults.check(definition.assignment in {"served", "external"}, "assignment", "must be served or external")
+    faults.check(definition.risk_class in {"standard", "regulated"}, "risk_class", "must be standard or regulated")
+    faults.check(definition.layer is None, "layer", "shared layers are not supported yet; must be null")
+    faults.check(
+        is_number(definition.coverage) and 1e-6 <= definition.coverage <= 1,
+        "coverage",
+        "must be a number from 0.000001 to 1",
+    )
+    if not external:
+        supported = f"other unit types are not supported yet; must be {default_unit_type}"
+        faults.check(definition.unit_type == default_unit_type, "unit_type", supported)
+        faults.check(not definition.clustered, "analysis_unit", "clusters are not supported yet; must be null")
+    for path, messages in check_condition(definition.targeting).items():
+        for message in messages:
+            faults.add(f"targeting.{path}" if path else "targeting", message)
+
+
+def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metric], faults: Faults) -> None:
+    faults.check(len(definition.metrics) <= MOST_METRICS, "metrics", f"must be at most {MOST_METRICS}")
+    faults.check(bool(definition.uses("primary")), "metrics", "must have at least one with the role primary")
+    seen = Counter(use.metric for use in definition.metrics)
+    for index, use in enumerate(definition.metrics):
+        path = f"metrics.{index}"
+        faults.check(use.metric in metrics, f"{path}.metric", f"there is no metric {use.metric!r}; create it first")
+        faults.check(seen[use.metric] == 1, f"{path}.metric", f"{use.metric!r} stands here more than once")
+        faults.check(use.role in ROLES, f"{path}.role", f"must be one of {', '.join(ROLES)}")
+        _check_amount(use.mde, f"{path}.mde", faults)
+        _check_margin(use, f"{path}.non_inferiority_margin", faults)
+    if definition.plan.method == "bayesian" and prior_scale(definition) is None:
+        faults.add("plan.prior", "a bayesian plan names a prior, or its first primary metric a relative mde for it")
+
+
+def _check_margin(use: MetricUse, path: str, faults: Faults) -> None:
+    if use.role == "guardrail":
+        faults.check(use.non_inferiority_margin is not None, path, "a guardrail must have a margin")
+    else:
+        faults.check(use.non_inferiority_margin is None, path, "belongs to guardrails only")
+    _check_amount(use.non_inferiority_margin, path, faults)
+
+
+def _check_amount(amount: Amount | None, path: str, faults: Faults) -> None:
+    if amount is None:
+        return
+    given = [value for value in (amount.relative, amount.absolute) if value is not None]
+    if faults.check(len(given) == 1, path, "must have either relative or absolute"):
+        faults.check(is_number(given[0]) and 0 < given[0] <= 1e12, path, "must be a positive number")
+
+
+def _check_names(definition: ExperimentDefinition, faults: Faults) -> None:
+    for field_name in ("dimensions", "covariates"):
+        names: tuple[str, ...] = getattr(definition, field_name)
+        faults.check(len(names) <= MOST_NAMES, field_name, f"must be at most {MOST_NAMES} names")
+        for index, name in enumerate(names):
+            good = 0 < len(name) <= 64 and printable(name) and names.count(name) == 1
+            faults.check(good, f"{field_name}.{index}", "must be 1 to 64 printable characters, and stand here once")
+    if definition.assignment != "external":
+        faults.check(not definition.covariates, "covariates", "are not supported yet for served experiments")

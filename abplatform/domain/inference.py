@@ -1,0 +1,185 @@
+"""From reduced cells to judged comparisons: the plan's method, its guards, its families, its verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abplatform.domain.arms import Comparand, Grid, grids
+from abplatform.domain.experiment import Amount, ExperimentDefinition, Role, prior_scale
+from abplatform.domain.plan import Method
+from abplatform.stats import ArmStats, Comparison, ComparisonCell, Margin, NonInferiority, fixed, sequential
+from abplatform.stats.bayes import normal
+from abplatform.stats.multiplicity import benjamini_hochberg, bonferroni, holm
+
+WEAK_PRIOR_SCALE = 1.0
+"""Prior of an exploratory Bayesian view where the plan names none: lifts of 100% either way are ordinary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailCell:
+    """The always-valid one-sided tests of a guardrail.
+
+    Attributes:
+        non_inferior: harm beyond the margin is excluded; ``p_value`` of that test.
+        harmful: the treatment is worse than the control, by however little.
+    """
+
+    non_inferior: bool
+    harmful: bool
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One metric of one treatment against the control, with everything that a verdict needs.
+
+    Attributes:
+        row: the metric and its cells.
+        treatment: index of the treatment in ``row.treatments``.
+        cell: unadjusted, at the plan's alpha.
+        simultaneous: at the level that holds for all primaries and treatments together.
+        block: why an asymptotic sequence may not speak of efficacy yet, or None.
+        guardrail: of guardrails only.
+        adjusted_p_value, holm_p_value: within the family of the role.
+    """
+
+    row: Comparand
+    treatment: int
+    cell: ComparisonCell
+    simultaneous: ComparisonCell
+    block: str | None
+    guardrail: GuardrailCell | None
+    adjusted_p_value: float | None = None
+    holm_p_value: float | None = None
+
+
+def compare_all(definition: ExperimentDefinition, rows: Sequence[Comparand], *, method: Method) -> tuple[Line, ...]:
+    """Compare every treatment with the control on every metric.
+
+    Args:
+        definition: plan, roles, weights.
+        rows: the metrics with their cells.
+        method: the plan's, or another one to look at.
+
+    Returns:
+        Lines in the order of ``rows``, treatments within.
+    """
+    lines = [line for grid in grids(rows) for line in _compare_grid(definition, grid, method)]
+    order = {row.metric.key: position for position, row in enumerate(rows)}
+    lines.sort(key=lambda line: (order[line.row.metric.key], line.treatment))
+    return _adjust(lines)
+
+
+def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method) -> Iterator[Line]:
+    family = max(1, len(definition.uses("primary")) * len(definition.treatments))
+    plain = _compare(definition, grid, method, definition.plan.alpha)
+    together = _compare(definition, grid, method, definition.plan.alpha / family)
+    blocks = sequential.efficacy_guard(grid.counts, grid.rarer)
+    guardrails = {row.metric.key: _guard(definition, row) for row in grid.rows if row.use.role == "guardrail"}
+    for index, row in enumerate(grid.rows):
+        for treatment in range(len(row.treatments)):
+            block = blocks[index, treatment] if method == "sequential" else None
+            yield Line(
+                row=row,
+                treatment=treatment,
+                cell=plain.cell(index, treatment),
+                simultaneous=together.cell(index, treatment),
+                block=None if block is None else str(block),
+                guardrail=guardrails[row.metric.key][treatment] if row.use.role == "guardrail" else None,
+            )
+
+
+def _compare(definition: ExperimentDefinition, grid: Grid, method: Method, alpha: float) -> Comparison:
+    if method == "fixed":
+        return fixed.compare(grid.treatment, grid.control, alpha=alpha)
+    if method == "sequential":
+        planned = planned_pair_units(definition)
+        return sequential.compare(grid.treatment, grid.control, alpha=alpha, planned_units=planned)
+    scale = prior_scale(definition) or WEAK_PRIOR_SCALE
+    # The prior speaks of relative lifts; a control without any value has no scale to put it on.
+    magnitude = np.abs(grid.control.estimate)
+    absolute_scale = scale * np.where(np.isfinite(magnitude) & (magnitude > 0), magnitude, 1.0)
+    return normal.compare(
+        grid.treatment, grid.control, prior_scale=absolute_scale, alpha=alpha, direction=grid.direction
+    )
+
+
+def planned_pair_units(definition: ExperimentDefinition) -> NDArray[np.float64]:
+    """Planned analysed units of each treatment together with the control, by the variants' weights."""
+    weights = {variant.key: float(variant.weight) for variant in definition.variants}
+    pair = np.array([weights[variant] + weights[definition.control] for variant in definition.treatments])
+    return np.asarray(definition.plan.planned_units * pair / sum(weights.values()), dtype=np.float64)
+
+
+def as_margin(amount: Amount) -> Margin:
+    """A margin of the plan as inference takes it."""
+    if amount.relative is not None:
+        return Margin(amount.relative, relative=True)
+    if amount.absolute is None:
+        raise ValueError("amount must have either relative or absolute")
+    return Margin(amount.absolute)
+
+
+def _guard(definition: ExperimentDefinition, row: Comparand) -> tuple[GuardrailCell, ...]:
+    if row.use.non_inferiority_margin is None:
+        raise ValueError("a guardrail must have a margin")
+    grid = next(grids([row]))
+    safe = _one_sided(definition, grid, grid.treatment, grid.control, as_margin(row.use.non_inferiority_margin))
+    harm = _one_sided(definition, grid, grid.control, grid.treatment, Margin(0.0))
+    enough = [block is None for block in sequential.efficacy_guard(grid.counts, grid.rarer)[0]]
+    return tuple(
+        GuardrailCell(
+            non_inferior=bool(safe.non_inferior[0, index]) and enough[index],
+            harmful=bool(harm.non_inferior[0, index]) and enough[index],
+            p_value=float(safe.p_value[0, index]) if np.isfinite(safe.p_value[0, index]) else None,
+        )
+        for index in range(len(row.treatments))
+    )
+
+
+def _one_sided(
+    definition: ExperimentDefinition, grid: Grid, better: ArmStats, than: ArmStats, margin: Margin
+) -> NonInferiority:
+    return sequential.non_inferiority(
+        better,
+        than,
+        margin=margin,
+        planned_units=planned_pair_units(definition),
+        alpha=definition.plan.alpha,
+        direction=grid.direction,
+    )
+
+
+def _adjust(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Primaries by Bonferroni (Holm beside it), secondaries by Benjamini-Hochberg; guardrails stand alone."""
+    bonferroni_p = _family(lines, "primary", bonferroni)
+    holm_p = _family(lines, "primary", holm)
+    secondary_p = _family(lines, "secondary", benjamini_hochberg)
+    guardrail_p = {
+        index: line.guardrail.p_value
+        for index, line in enumerate(lines)
+        if line.guardrail and line.guardrail.p_value is not None
+    }
+    adjusted = bonferroni_p | secondary_p | guardrail_p
+    return tuple(
+        replace(line, adjusted_p_value=adjusted.get(index), holm_p_value=holm_p.get(index))
+        for index, line in enumerate(lines)
+    )
+
+
+def _family(
+    lines: Sequence[Line], role: Role, adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> dict[int, float]:
+    members = {
+        index: line.cell.p_value
+        for index, line in enumerate(lines)
+        if line.row.use.role == role and line.cell.p_value is not None
+    }
+    if not members:
+        return {}
+    adjusted = adjust(np.array(list(members.values())))
+    return {index: float(value) for index, value in zip(members, adjusted, strict=True)}

@@ -1,0 +1,82 @@
+"""The analysis plan: how an experiment will be judged, fixed before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from abplatform.domain.checks import Faults, is_number
+
+Method = Literal["sequential", "fixed", "bayesian"]
+METHODS = ("sequential", "fixed", "bayesian")
+LATER_METHODS = ("group_sequential",)
+MOST_UNITS = 10**12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """A normal prior on the relative lift, centred on no effect.
+
+    Attributes:
+        scale: its standard deviation, as a share: 0.05 says that two of three effects lie within 5%.
+    """
+
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisPlan:
+    """How the decision will be made.
+
+    Attributes:
+        method: ``sequential`` (valid at every look), ``fixed`` (one look at ``planned_units``) or ``bayesian``.
+        alpha: two-sided level for primary metrics; guardrails use it one-sided.
+        power: wanted probability of detecting the minimum detectable effect.
+        planned_units: analysed units of all arms together.
+        cuped: adjust by pre-experiment covariates; not supported yet.
+        prior: of a Bayesian plan; without one, the relative ``mde`` of the first primary metric is its scale.
+        loss_threshold: of a Bayesian plan: ship when the expected relative loss is below it.
+        minimum_units: of a Bayesian plan: no verdict before that many analysed units.
+    """
+
+    method: Method = "sequential"
+    alpha: float = 0.05
+    power: float = 0.8
+    planned_units: int
+    cuped: bool = False
+    prior: Prior | None = None
+    loss_threshold: float | None = None
+    minimum_units: int | None = None
+
+
+def check_plan(plan: AnalysisPlan, faults: Faults) -> None:
+    """Note what is wrong with a plan, under ``plan.``."""
+    if plan.method in LATER_METHODS:
+        faults.add("plan.method", f"{plan.method} is not supported yet; use {', '.join(METHODS)}")
+    else:
+        faults.check(plan.method in METHODS, "plan.method", f"must be one of {', '.join(METHODS)}")
+    faults.check(_between(plan.alpha, 1e-6, 0.5), "plan.alpha", "must be from 0.000001 to 0.5")
+    faults.check(_between(plan.power, 0.01, 0.9999), "plan.power", "must be from 0.01 to 0.9999")
+    faults.check(2 <= plan.planned_units <= MOST_UNITS, "plan.planned_units", f"must be from 2 to {MOST_UNITS}")
+    faults.check(not plan.cuped, "plan.cuped", "is not supported yet; must be false")
+    _check_bayesian_fields(plan, faults)
+
+
+def _check_bayesian_fields(plan: AnalysisPlan, faults: Faults) -> None:
+    named = {"prior": plan.prior, "loss_threshold": plan.loss_threshold, "minimum_units": plan.minimum_units}
+    if plan.method != "bayesian":
+        for name, value in named.items():
+            faults.check(value is None, f"plan.{name}", "belongs to the bayesian method only")
+        return
+    for name in ("loss_threshold", "minimum_units"):
+        faults.check(named[name] is not None, f"plan.{name}", "a bayesian plan must name it")
+    if plan.prior is not None:
+        faults.check(_between(plan.prior.scale, 1e-6, 100), "plan.prior.scale", "must be from 0.000001 to 100")
+    if plan.loss_threshold is not None:
+        faults.check(_between(plan.loss_threshold, 1e-9, 1), "plan.loss_threshold", "must be from 0.000000001 to 1")
+    if plan.minimum_units is not None:
+        faults.check(2 <= plan.minimum_units <= MOST_UNITS, "plan.minimum_units", f"must be from 2 to {MOST_UNITS}")
+
+
+def _between(value: float, low: float, high: float) -> bool:
+    return is_number(value) and low <= value <= high

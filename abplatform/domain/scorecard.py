@@ -1,0 +1,190 @@
+"""A scorecard: everything that one look at an experiment found, as data.
+
+The field names are the public result format (``GET /experiments/{key}/results``). A null bound is unbounded or
+not computed; ``not_computable`` says which. Readers ignore fields that they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Verdict = Literal["better", "worse", "non_inferior", "inconclusive", "not_computable"]
+Recommendation = Literal["ship", "roll_back", "continue", "inconclusive", "invalid"]
+IntervalKind = Literal["fixed", "confidence_sequence", "repeated", "credible"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with its bounds; a null bound is unbounded."""
+
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """How much worse a guardrail may be: as defined, and on the absolute scale of this look."""
+
+    relative: float | None
+    absolute: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantResult:
+    """One metric in one variant.
+
+    Attributes:
+        units: analysed units.
+        open_units: units that are not in yet, since their window is still open.
+        sum: exact sum of the values, as decimal text.
+        mean, sd: per unit.
+        clusters: randomised clusters, where they are not the units.
+    """
+
+    variant: str
+    units: int
+    open_units: int
+    sum: str
+    mean: float | None
+    sd: float | None
+    value: float | None = None
+    denominator_sum: str | None = None
+    clusters: int | None = None
+    uncapped_mean: float | None = None
+    steps: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonResult:
+    """One metric of one treatment against the control.
+
+    Attributes:
+        absolute, relative, p_value: unadjusted, at the experiment's alpha.
+        simultaneous: the absolute interval that holds for all primaries and treatments together.
+        adjusted_p_value: Bonferroni for primaries, Benjamini-Hochberg for secondaries; with ``simultaneous`` it
+            gives the verdict.
+        chance_to_win: posterior probability that the treatment is better, in the metric's direction.
+        expected_loss: posterior mean of what is lost by choosing the treatment, on the absolute scale.
+        probability_worse_than_margin: posterior probability of harm beyond a guardrail's margin.
+        not_computable: why there are no numbers, or null.
+    """
+
+    variant: str
+    control: str
+    absolute: Interval
+    relative: Interval
+    interval_kind: IntervalKind
+    p_value: float | None
+    adjusted_p_value: float | None
+    holm_p_value: float | None = None
+    simultaneous: Interval | None = None
+    chance_to_win: float | None = None
+    expected_loss: float | None = None
+    margin: Margin | None = None
+    probability_worse_than_margin: float | None = None
+    information_fraction: float | None = None
+    boundary: float | None = None
+    exploratory: bool = False
+    verdict: Verdict
+    not_computable: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricResult:
+    """One metric in all variants."""
+
+    metric: str
+    kind: str
+    role: str
+    direction: str
+    always_valid: bool
+    variants: tuple[VariantResult, ...]
+    comparisons: tuple[ComparisonResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRatio:
+    """Whether units (clusters, where those were randomised) fell into variants as planned.
+
+    Attributes:
+        p_value: chi-square (exact for few units), as it stands now.
+        sequential_p_value: always-valid; decides ``ok`` at 0.001.
+        analysed: the same on the units that are analysed, multi-variant units left out.
+    """
+
+    p_value: float | None
+    sequential_p_value: float | None
+    ok: bool
+    analysed: SampleRatio | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CovariateBalance:
+    """Whether a covariate from before the exposure is alike in all variants, as randomisation makes it."""
+
+    covariate: str
+    means: Mapping[str, float | None]
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the data can be trusted.
+
+    Attributes:
+        units: analysed units by variant.
+        multi_variant_units: units seen in two variants; they are left out.
+        multi_variant_p_value: whether their share differs between the arms, which would bias.
+        mismatched_exposures: exposures whose variant is not what this platform draws.
+        warnings: sentences for people.
+    """
+
+    ok: bool
+    units: Mapping[str, int]
+    sample_ratio: SampleRatio
+    multi_variant_units: int
+    multi_variant_p_value: float | None
+    mismatched_exposures: int
+    covariates: tuple[CovariateBalance, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the plan recommends, and why."""
+
+    recommendation: Recommendation
+    variant: str | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorecard:
+    """One look.
+
+    Attributes:
+        look: number of the look within the phase, from 1; 0 where it is not recorded (exploratory).
+        computed_at: when; ``data_through``: latest receipt of an event that it has seen.
+        preregistered: whether the plan was frozen before the first exposure.
+        planned_units: of the plan, analysed units of all arms.
+    """
+
+    experiment: str
+    name: str
+    phase: int
+    status: str
+    method: str
+    alpha: float
+    planned_units: int
+    look: int
+    computed_at: datetime
+    data_through: datetime | None
+    preregistered: bool
+    health: Health
+    metrics: tuple[MetricResult, ...]
+    decision: Decision

@@ -1,0 +1,180 @@
+"""From judged comparisons to the public result of a metric: verdicts, warnings, exact sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.arms import Comparand, comparands
+from abplatform.domain.experiment import Amount, ExperimentDefinition
+from abplatform.domain.inference import Line, compare_all
+from abplatform.domain.metric import Metric
+from abplatform.domain.plan import AnalysisPlan, Method
+from abplatform.domain.scorecard import ComparisonResult, Interval, Margin, MetricResult, VariantResult, Verdict
+from abplatform.stats import EffectCell
+
+
+def score_metrics(
+    definition: ExperimentDefinition,
+    metrics: Sequence[Metric],
+    aggregation: Aggregation,
+    *,
+    method: Method,
+    slice_: str | None = None,
+) -> tuple[MetricResult, ...]:
+    """Judge every metric of an experiment.
+
+    Args:
+        definition: plan, roles, variants.
+        metrics: definitions of the metrics that it uses.
+        aggregation: reduced cells.
+        method: the plan's own, or another one, whose comparisons are marked exploratory.
+        slice_: which slice of the cells.
+    """
+    rows = comparands(definition, metrics, aggregation, slice_=slice_)
+    lines = compare_all(definition, rows, method=method)
+    return tuple(
+        MetricResult(
+            metric=row.metric.key,
+            kind=row.metric.kind,
+            role=row.use.role,
+            direction=row.metric.direction,
+            always_valid=_always_valid(row, method),
+            variants=_variants(definition, row),
+            comparisons=tuple(_comparison(definition, line, method) for line in lines if line.row is row),
+        )
+        for row in rows
+    )
+
+
+def _always_valid(row: Comparand, method: Method) -> bool:
+    return (method == "sequential" or row.use.role == "guardrail") and row.metric.window is not None
+
+
+def _variants(definition: ExperimentDefinition, row: Comparand) -> tuple[VariantResult, ...]:
+    cells = {cell.variant: cell for cell in (row.control, *row.treatments)}
+    return tuple(_variant(cells[variant.key]) for variant in definition.variants)
+
+
+def _variant(cell: ArmCell) -> VariantResult:
+    return VariantResult(
+        variant=cell.variant,
+        units=cell.units,
+        open_units=cell.open_units,
+        sum=exact_text(cell.total),
+        mean=cell.mean if cell.units else None,
+        sd=math.sqrt(cell.m2 / (cell.units - 1)) if cell.units > 1 else None,
+        clusters=cell.clusters,
+    )
+
+
+def exact_text(amount: Decimal) -> str:
+    """An exact amount without needless zeros.
+
+    >>> exact_text(Decimal("1001.000000")), exact_text(Decimal("0.350000")), exact_text(Decimal("100"))
+    ('1001', '0.35', '100')
+    """
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _comparison(definition: ExperimentDefinition, line: Line, method: Method) -> ComparisonResult:
+    cell, use = line.cell, line.row.use
+    return ComparisonResult(
+        variant=line.row.treatments[line.treatment].variant,
+        control=definition.control,
+        absolute=_interval(cell.absolute),
+        relative=_interval(cell.relative),
+        interval_kind=cell.interval_kind,
+        p_value=cell.p_value,
+        adjusted_p_value=line.adjusted_p_value,
+        holm_p_value=line.holm_p_value,
+        simultaneous=_interval(line.simultaneous.absolute) if use.role == "primary" else None,
+        chance_to_win=cell.chance_to_win,
+        expected_loss=cell.expected_loss,
+        margin=None if use.non_inferiority_margin is None else _margin(use.non_inferiority_margin, line.row.control),
+        probability_worse_than_margin=cell.probability_worse_than_margin,
+        information_fraction=_information(line, definition.plan),
+        exploratory=method != definition.plan.method,
+        verdict=_verdict(line, definition.plan, method),
+        not_computable=None if cell.not_computable is None else str(cell.not_computable),
+        warnings=_warnings(line, definition.plan, method),
+    )
+
+
+def _interval(effect: EffectCell) -> Interval:
+    return Interval(estimate=effect.estimate, lower=effect.lower, upper=effect.upper)
+
+
+def _margin(amount: Amount, control: ArmCell) -> Margin:
+    absolute = amount.absolute if amount.relative is None else amount.relative * abs(control.mean)
+    return Margin(relative=amount.relative, absolute=absolute)
+
+
+def _units(line: Line) -> int:
+    """Analysed units of this metric in all arms."""
+    return line.row.control.units + sum(cell.units for cell in line.row.treatments)
+
+
+def _information(line: Line, plan: AnalysisPlan) -> float:
+    return min(1.0, _units(line) / plan.planned_units)
+
+
+def _verdict(line: Line, plan: AnalysisPlan, method: Method) -> Verdict:
+    if line.cell.not_computable is not None:
+        return "not_computable"
+    if line.guardrail is not None:
+        if line.guardrail.non_inferior:
+            return "non_inferior"
+        return "worse" if line.guardrail.harmful else "inconclusive"
+    if _wait(line, plan, method) is not None or not _significant(line, plan, method):
+        return "inconclusive"
+    return "better" if _good(line) > 0 else "worse"
+
+
+def _good(line: Line) -> float:
+    """The estimated effect, positive where it is an improvement."""
+    estimate = line.cell.absolute.estimate or 0.0
+    return estimate if line.row.metric.direction == "increase" else -estimate
+
+
+def _wait(line: Line, plan: AnalysisPlan, method: Method) -> str | None:
+    """Why no verdict about efficacy may be given yet."""
+    if method == "sequential":
+        return line.block
+    if method == "fixed":
+        return "PLANNED_UNITS_NOT_REACHED" if _units(line) < plan.planned_units else None
+    return "MINIMUM_UNITS_NOT_REACHED" if _units(line) < (plan.minimum_units or plan.planned_units) else None
+
+
+def _significant(line: Line, plan: AnalysisPlan, method: Method) -> bool:
+    if method == "bayesian":
+        return _loss_is_small(line, plan)
+    return line.adjusted_p_value is not None and line.adjusted_p_value < plan.alpha
+
+
+def _loss_is_small(line: Line, plan: AnalysisPlan) -> bool:
+    """Whether choosing the arm that looks better is expected to lose less than the plan's threshold."""
+    loss, base = line.cell.expected_loss, abs(line.row.control.mean)
+    if loss is None or plan.loss_threshold is None or not base:
+        return False
+    # E[max(X, 0)] - E[max(-X, 0)] = E[X]: what keeping the control is expected to lose.
+    chosen = loss if _good(line) > 0 else loss + _good(line)
+    return max(chosen, 0.0) / base < plan.loss_threshold
+
+
+def _warnings(line: Line, plan: AnalysisPlan, method: Method) -> tuple[str, ...]:
+    found = list(line.cell.warnings)
+    if line.cell.not_computable is None and line.cell.relative_not_computable is not None:
+        found.append(f"RELATIVE_{line.cell.relative_not_computable}")
+    wait = None if line.guardrail is not None else _wait(line, plan, method)
+    if wait is not None:
+        found.append(wait)
+    if line.guardrail is not None and line.guardrail.non_inferior and line.guardrail.harmful:
+        found.append("WORSE_WITHIN_MARGIN")
+    watched = line.guardrail is not None or (method == "sequential" and line.row.use.role == "primary")
+    if watched and not _always_valid(line.row, method):
+        found.append("NOT_ALWAYS_VALID")
+    return tuple(found)

@@ -1,0 +1,162 @@
+"""Settings from the environment: ``ABPLATFORM_*``, each with a default, nothing else.
+
+An unknown name or a value that cannot be used stops the start with one line (`docs/settings.md` lists all).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from abplatform.errors import BadSetting
+
+PREFIX = "ABPLATFORM_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set; each field is read from ``ABPLATFORM_`` + its name in capitals.
+
+    Attributes:
+        home: folder of the embedded default: ``platform.db``, ``lake/``, ``pseudonym.key``.
+        database_url: metadata database; SQLite in ``home`` unless set
+            (``postgresql://user:password@host:5432/name``).
+        lake_url: where the Iceberg tables live; ``home/lake`` unless set (``file:///srv/lake``).
+        engine_url: what reads the lake; only ``duckdb://`` so far.
+        host: address that ``abplatform serve`` binds.
+        port: TCP port that ``abplatform serve`` binds; 0 picks a free one.
+        workers: server processes that ``abplatform serve`` starts.
+        pseudonym_key: secret for unit pseudonyms, at least 32 characters; by default a random one, made at the
+            first start and kept in ``home/pseudonym.key``. Required when ``database_url`` is set.
+        seal_interval: seconds between two rounds of the worker.
+        max_event_age_days: older events are refused.
+        engine_memory: memory that one analysis may use before it spills to disk, for example ``2GB``.
+    """
+
+    home: Path = Path(".abplatform")
+    database_url: str = ""
+    lake_url: str = ""
+    engine_url: str = "duckdb://"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    pseudonym_key: str = ""
+    seal_interval: float = 2.0
+    max_event_age_days: int = 1095
+    engine_memory: str = "2GB"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the metadata live in the SQLite file under ``home``."""
+        return not self.database_url
+
+    @property
+    def metadata_url(self) -> str:
+        """SQLAlchemy address of the metadata database."""
+        if self.embedded:
+            return f"sqlite:///{self.home.absolute() / 'platform.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        driver = "postgresql+psycopg" if scheme in {"postgres", "postgresql"} else scheme
+        return f"{driver}://{rest}"
+
+    @property
+    def warehouse_url(self) -> str:
+        """Root address of the lake."""
+        return self.lake_url or (self.home.absolute() / "lake").as_uri()
+
+    def as_environment(self) -> dict[str, str]:
+        """The same settings as environment variables, for a child process."""
+        return {f"{PREFIX}{field.name.upper()}": str(getattr(self, field.name)) for field in fields(self)}
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read and check all settings.
+
+    Args:
+        environment: variables to read; by default the process's own.
+
+    Raises:
+        BadSetting: for an unknown ``ABPLATFORM_*`` name or a value that cannot be used.
+    """
+    variables = os.environ if environment is None else environment
+    given = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        field_name = name.removeprefix(PREFIX).lower()
+        if field_name not in _PARSERS or not name.isupper():
+            known = ", ".join(sorted(PREFIX + each.upper() for each in _PARSERS))
+            raise BadSetting(f"{name} is not a setting; the settings are {known}")
+        if text.strip():
+            values[field_name] = _parse(name, text, _PARSERS[field_name])
+    settings = Settings(**values)  # type: ignore[arg-type]
+    if not settings.embedded and not settings.pseudonym_key:
+        raise BadSetting(
+            f"{PREFIX}PSEUDONYM_KEY must be set when {PREFIX}DATABASE_URL is: every server process needs the same one"
+        )
+    return settings
+
+
+def _parse(name: str, text: str, parser: Callable[[str], object]) -> object:
+    try:
+        return parser(text)
+    except ValueError as error:
+        raise BadSetting(f"{name}={text!r}: {error}" if "KEY" not in name else f"{name}: {error}") from None
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.strip().isascii() or not text.strip().isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.05 <= value <= 3600:
+        raise ValueError("must be a number of seconds from 0.05 to 3600")
+    return value
+
+
+def _address(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if urlsplit(text.strip()).scheme not in schemes:
+            raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        return text.strip()
+
+    return parse
+
+
+def _secret(text: str) -> str:
+    if len(text.strip()) < 32:
+        raise ValueError("must have at least 32 characters")
+    return text.strip()
+
+
+def _memory(text: str) -> str:
+    number, unit = text.strip()[:-2], text.strip()[-2:]
+    if unit not in {"MB", "GB"} or not number.isdigit() or int(number) == 0:
+        raise ValueError("must be a whole number with MB or GB, for example 2GB")
+    return text.strip()
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "home": lambda text: Path(text).expanduser(),
+    "database_url": _address("postgresql", "postgres", "sqlite"),
+    "lake_url": _address("file"),
+    "engine_url": _address("duckdb"),
+    "host": str.strip,
+    "port": _whole_number(0, 65535),
+    "workers": _whole_number(1, 64),
+    "pseudonym_key": _secret,
+    "seal_interval": _seconds,
+    "max_event_age_days": _whole_number(1, 36500),
+    "engine_memory": _memory,
+}
