@@ -1,0 +1,19 @@
+"""Client of the abplatform experimentation platform.
+
+>>> from abplatform_sdk import Client
+>>> client = Client("http://localhost:8080", api_key="...")          # doctest: +SKIP
+>>> client.assign("rate-display", "u-1", {"country": "CN"}).variant  # doctest: +SKIP
+'treatment'
+"""
+
+import logging
+
+from ._version import __version__
+from .client import Client
+from .config import Config
+from .decision import Decision
+from .stats import FlushResult, Stats
+
+__all__ = ["Client", "Config", "Decision", "FlushResult", "Stats", "__version__"]
+
+logging.getLogger("abplatform_sdk").addHandler(logging.NullHandler())

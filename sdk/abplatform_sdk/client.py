@@ -1,0 +1,259 @@
+"""The client: decisions from memory, events in the background."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Unpack
+
+from . import process
+from .config import Config, Options
+from .decision import Decision, decide, no_decision
+from .delivery import Delivery
+from .disk import DiskCopy
+from .recorder import Recorder
+from .snapshot import Poller, SnapshotStore
+from .stats import FlushResult, Stats
+from .troubles import Troubles
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from .transport import Transport
+
+_POLL_GRACE = 0.2
+_LONGEST_WAIT = 86_400
+
+
+class Client:
+    """Answers which variant a unit gets, and reports exposures and conversions.
+
+    Make one per process and keep it. `assign`, `evaluate`, `expose`, `track` and `stats` never raise and never
+    wait for the network; `wait_ready`, `flush` and `close` wait, at most as long as they are told. Threads start
+    on first use and again in a forked child, so a client may be made before a server forks its workers. At the
+    end of the interpreter it closes itself.
+
+    Args:
+        base_url: where the platform answers, such as ``https://ab.example.com``.
+        api_key: a key of the role ``sdk``.
+        options: see `Config`.
+
+    Raises:
+        ValueError: an option is out of its range; the message names it.
+    """
+
+    _clock = staticmethod(time.time)
+
+    def __init__(self, base_url: str, api_key: str, **options: Unpack[Options]) -> None:
+        self._config = Config(base_url=base_url, api_key=api_key, **options)
+        self._lock = threading.Lock()
+        self._transport: Transport | None = None
+        self._closed = False
+        self._evaluation_errors = 0
+        self._drops_reported = 0
+        self._troubles = Troubles()
+        self._store = SnapshotStore(self._disk_copy())
+        self._store.load_disk_copy()
+        self._poller = Poller(
+            self._store,
+            transport=self._open_transport,
+            interval=self._config.poll_interval,
+            troubles=self._troubles,
+        )
+        self._polling = Worker("abplatform-snapshot", self._look, troubles=self._troubles)
+        self._delivery = Delivery(
+            self._config,
+            transport=self._open_transport,
+            troubles=self._troubles,
+            on_start=lambda: process.close_with_child(self.close),
+        )
+        self._recorder = Recorder(self._delivery.exposures, self._delivery.conversions, clock=self._clock)
+        process.join(self)
+        atexit.register(self.close)
+
+    def assign(
+        self,
+        experiment: str,
+        unit_id: str | None,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        units: Mapping[str, str] | None = None,
+        default: Any = None,
+    ) -> Decision:
+        """Decide, and log the exposure: once per unit, experiment, phase and hour in this process.
+
+        Args:
+            experiment: its key.
+            unit_id: id of the unit of the project's default type, at most 256 characters.
+            attributes: what targeting reads; only the experiment's dimensions leave the process.
+            units: ids of other unit types, by type.
+            default: the payload when there is no variant to give.
+        """
+        decision = self.evaluate(experiment, unit_id, attributes, units=units, default=default)
+        self.expose(decision)
+        return decision
+
+    def evaluate(
+        self,
+        experiment: str,
+        unit_id: str | None,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        units: Mapping[str, str] | None = None,
+        default: Any = None,
+    ) -> Decision:
+        """Decide as `assign` does, without an exposure."""
+        try:
+            self._polling.ensure()
+            decision = decide(self._store.current, experiment, unit_id, attributes, units=units, default=default)
+        except Exception:  # noqa: BLE001 (arguments are the product's own objects; its request must go on)
+            decision = no_decision("", "ERROR", default)
+        if decision.reason == "ERROR":
+            with self._lock:
+                self._evaluation_errors += 1
+        return decision
+
+    def expose(self, decision: Decision) -> bool:
+        """Log the exposure of a decision, when the product really shows it.
+
+        True if it is logged, now or before in this hour; False if the decision has none (only ``ASSIGNED`` has
+        one) or if it was dropped.
+        """
+        return type(decision) is Decision and self._recorder.expose(decision)
+
+    def track(
+        self,
+        event: str,
+        unit_id: str,
+        *,
+        value: Decimal | float | str | None = None,
+        properties: Mapping[str, str | int | float | bool | None] | None = None,
+        units: Mapping[str, str] | None = None,
+        timestamp: datetime | None = None,
+        event_id: str | None = None,
+    ) -> bool:
+        """Log a conversion. False if it was dropped; `Stats.reasons` counts why.
+
+        Args:
+            event: its name, at most 128 characters.
+            unit_id: as in `assign`.
+            value: an amount, rounded half-even to 6 places; at most 14 digits before the point.
+            properties: at most 64 flat values.
+            units: ids of other unit types, by type.
+            timestamp: when it happened, with a time zone; now if absent.
+            event_id: an id of the product's own, at most 64 characters: the platform counts it once, however
+                often it is sent.
+        """
+        return self._recorder.track(
+            event,
+            unit_id,
+            value=value,
+            properties=properties,
+            units=units,
+            timestamp=timestamp,
+            event_id=event_id,
+        )
+
+    def wait_ready(self, timeout: float = 5.0) -> bool:
+        """Wait until the server has given or confirmed a snapshot, at most ``timeout`` seconds.
+
+        True if decisions can be made, be it from the disk copy.
+        """
+        if self._polling.ensure():
+            self._poller.wait(self._seconds(timeout))
+        return self._store.current is not None
+
+    def flush(self, timeout: float | None = None) -> FlushResult:
+        """Send what waits now, in at most ``timeout`` seconds (default: `Config.close_timeout`).
+
+        What cannot be delivered in time keeps waiting.
+        """
+        return self._delivery.flush(time.monotonic() + self._seconds(timeout))
+
+    def stats(self) -> Stats:
+        """Counts of this client in this process."""
+        account = self._delivery.account()
+        snapshot, confirmed_at = self._store.current, self._poller.confirmed_at
+        return Stats(
+            produced=account.produced,
+            delivered=account.delivered,
+            rejected=account.rejected,
+            dropped=account.dropped,
+            pending=account.pending,
+            reasons=MappingProxyType(dict(account.reasons)),
+            evaluation_errors=self._evaluation_errors,
+            snapshot_version=None if snapshot is None else snapshot.version,
+            snapshot_source=self._store.source,
+            snapshot_age=None if confirmed_at is None else time.monotonic() - confirmed_at,
+            poll_failures=self._poller.failures,
+            cache_failures=self._store.cache_failures,
+        )
+
+    def close(self, timeout: float | None = None) -> FlushResult:
+        """Flush, then end the threads. Later calls decide from the last snapshot and log nothing.
+
+        What is left after ``timeout`` seconds (default: `Config.close_timeout`) is dropped as ``undelivered``.
+        """
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if not first:
+            return FlushResult()
+        deadline = time.monotonic() + self._seconds(timeout)
+        self._polling.stop()
+        result = self._delivery.close(deadline)
+        # A poll that hangs has nothing to lose; its thread ends with its timeout, or with the process.
+        self._polling.join(min(deadline - time.monotonic(), _POLL_GRACE))
+        if self._transport is not None:
+            self._transport.close()
+        atexit.unregister(self.close)
+        process.leave(self)
+        if result.dropped:
+            self._troubles.warn("closed", "closed, events dropped so far: %s", dict(self._delivery.account().reasons))
+        return result
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew in a forked child; the parent keeps its threads and sends what it had."""
+        self._lock = threading.Lock()
+        self._transport = None
+        self._evaluation_errors = 0
+        self._drops_reported = 0
+        self._troubles.renew()
+        self._poller.renew()
+        self._polling.renew()
+        self._recorder.renew()
+        self._delivery.renew()
+
+    def _look(self) -> float:
+        """One look for a snapshot; drops are reported here since the request path never logs."""
+        account = self._delivery.account()
+        if account.dropped > self._drops_reported:
+            self._troubles.warn("dropped", "events dropped or rejected so far: %s", dict(account.reasons))
+            self._drops_reported = account.dropped
+        return self._poller.step()
+
+    def _disk_copy(self) -> DiskCopy | None:
+        config = self._config
+        if config.cache_dir is None:
+            return None
+        return DiskCopy(config.cache_dir, base_url=config.base_url, api_key=config.api_key)
+
+    def _open_transport(self) -> Transport:
+        with process.importing:
+            from .transport import Transport
+        with self._lock:
+            if self._transport is None:
+                self._transport = Transport(self._config)
+            return self._transport
+
+    def _seconds(self, timeout: float | None) -> float:
+        try:
+            # Not a number compares false, and so is as good as no number.
+            if isinstance(timeout, (int, float)) and timeout >= 0:
+                return float(min(timeout, _LONGEST_WAIT))
+        except Exception:  # noqa: BLE001 (an argument is the product's own object)
+            return self._config.close_timeout
+        return self._config.close_timeout

@@ -1,0 +1,111 @@
+"""What a client can be told, checked once at construction."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+from urllib.parse import urlsplit
+
+
+class Options(TypedDict, total=False):
+    """Keyword options of `Client`; `Config` says what each one means."""
+
+    poll_interval: float
+    flush_interval: float
+    batch_size: int
+    max_queue: int
+    connect_timeout: float
+    read_timeout: float
+    close_timeout: float
+    cache_dir: str | os.PathLike[str] | None
+
+
+def default_cache_dir() -> Path | None:
+    """The user's cache directory for this package, or None where the user has no home."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    if root and Path(root).is_absolute():
+        return Path(root, "abplatform")
+    try:
+        return Path.home() / ".cache" / "abplatform"
+    except RuntimeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings of one client. Times are seconds.
+
+    Attributes:
+        base_url: where the platform answers, such as ``https://ab.example.com``; may hold a path prefix.
+        api_key: a key of the role ``sdk``; never shown in ``repr``, logs or file names.
+        poll_interval: time between two looks for a newer snapshot, 0.05 to 3600.
+        flush_interval: longest time that an event waits for company before it is sent, 0.01 to 60.
+        batch_size: most events in one request, 100 to 1000.
+        max_queue: most events of a kind that wait for the server, 1 to 1,000,000; more are dropped.
+        connect_timeout: longest wait for a connection, above 0, at most 60.
+        read_timeout: longest silence of the server within one response, above 0, at most 60.
+        close_timeout: how long `Client.close`, and so the end of the interpreter, may take; 0 to 60.
+        cache_dir: directory of the disk copy of the last good snapshot; None keeps nothing on disk.
+
+    Raises:
+        ValueError: an option is out of its range; the message names it.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    poll_interval: float = 10.0
+    flush_interval: float = 1.0
+    batch_size: int = 500
+    max_queue: int = 10_000
+    connect_timeout: float = 2.0
+    read_timeout: float = 5.0
+    close_timeout: float = 3.0
+    cache_dir: str | os.PathLike[str] | None = field(default_factory=default_cache_dir)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", _checked_url(self.base_url))
+        _check_key(self.api_key)
+        _check_seconds("poll_interval", self.poll_interval, 0.05, 3600)
+        _check_seconds("flush_interval", self.flush_interval, 0.01, 60)
+        _check_seconds("connect_timeout", self.connect_timeout, 0.001, 60)
+        _check_seconds("read_timeout", self.read_timeout, 0.001, 60)
+        _check_seconds("close_timeout", self.close_timeout, 0, 60)
+        _check_count("batch_size", self.batch_size, 100, 1000)
+        _check_count("max_queue", self.max_queue, 1, 1_000_000)
+        if self.cache_dir is not None and not isinstance(self.cache_dir, (str, os.PathLike)):
+            raise ValueError("cache_dir must be a path or None")
+
+
+def _checked_url(url: object) -> str:
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        raise ValueError("base_url must be a URL such as https://ab.example.com")
+    try:
+        parts = urlsplit(url)
+        port_is_valid = parts.port != 0
+    except ValueError:
+        port_is_valid = False
+    if not port_is_valid or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("base_url must be an http or https URL with a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("base_url must have no user, query or fragment")
+    return url.rstrip("/?#")
+
+
+def _check_key(key: object) -> None:
+    # The key becomes a header: a line break in it would let it write further headers.
+    if not isinstance(key, str) or not key or not all("!" <= letter <= "~" for letter in key):
+        raise ValueError("api_key must be a non-empty text of visible ASCII characters")
+
+
+def _check_seconds(name: str, value: object, least: float, most: float) -> None:
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not usable or not least <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{name} must be a number of seconds from {least} to {most}")
+
+
+def _check_count(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} must be an integer from {least} to {most}")

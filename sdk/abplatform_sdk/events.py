@@ -1,0 +1,217 @@
+"""Exposures and conversions as the server takes them: checked, and encoded as JSON, where they happen."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import NamedTuple
+
+from .amount import amount_text
+
+Scalar = str | int | float | bool | None
+
+_LONGEST_ID = 256
+_LONGEST_EVENT_ID = 64
+_LONGEST_NAME = 128
+_LONGEST_PROPERTY_NAME = 64
+_LONGEST_TEXT = 1024
+_MOST_PROPERTIES = 64
+_LARGEST_EVENT = 64 * 1024
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Unsendable(ValueError):
+    """An event that the server would refuse.
+
+    Args:
+        reason: the drop reason that counts it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Exposure(NamedTuple):
+    """What an exposure says, apart from its id and time."""
+
+    experiment: str
+    phase: int
+    variant: str
+    unit_id: str
+    units: dict[str, str]
+    attributes: dict[str, Scalar]
+
+
+def new_event_id(seconds: float) -> str:
+    """A UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then 74 random bits.
+
+    >>> new_event_id(1_700_000_000.123)[:15]
+    '018bcfe5-687b-7'
+    """
+    milliseconds = int(seconds * 1000) & 0xFFFF_FFFF_FFFF
+    number = milliseconds << 80 | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def utc_text(seconds: float) -> str:
+    """A Unix time as RFC 3339 in UTC, with microseconds.
+
+    >>> utc_text(1_700_000_000.25)
+    '2023-11-14T22:13:20.250000Z'
+    """
+    return _rfc3339(datetime.fromtimestamp(seconds, UTC))
+
+
+def encode_exposure(exposure: Exposure, *, now: float) -> bytes:
+    """One exposure as JSON, with a fresh id.
+
+    Raises:
+        Unsendable: ``invalid_unit``, ``too_large``.
+    """
+    event: dict[str, object] = {
+        "event_id": new_event_id(now),
+        "experiment": exposure.experiment,
+        "phase": exposure.phase,
+        "variant": exposure.variant,
+        "unit_id": _text(exposure.unit_id, "invalid_unit", most=_LONGEST_ID),
+        "timestamp": utc_text(now),
+    }
+    if exposure.units:
+        event["units"] = read_units(exposure.units)
+    if exposure.attributes:
+        event["attributes"] = exposure.attributes
+    return _encoded(event)
+
+
+def encode_conversion(
+    event: object,
+    unit_id: object,
+    *,
+    value: object = None,
+    properties: object = None,
+    units: object = None,
+    timestamp: object = None,
+    event_id: object = None,
+    now: float,
+) -> bytes:
+    """One conversion as JSON. Without ``timestamp`` or ``event_id``, the time is now and the id is fresh.
+
+    Raises:
+        Unsendable: ``invalid_event``, ``invalid_unit``, ``invalid_value``, ``invalid_properties``,
+            ``invalid_timestamp``, ``invalid_event_id``, ``too_large``.
+    """
+    body: dict[str, object] = {
+        "event_id": new_event_id(now)
+        if event_id is None
+        else _text(event_id, "invalid_event_id", most=_LONGEST_EVENT_ID),
+        "event": _text(event, "invalid_event", most=_LONGEST_NAME),
+        "unit_id": _text(unit_id, "invalid_unit", most=_LONGEST_ID),
+        "timestamp": utc_text(now) if timestamp is None else _moment(timestamp),
+    }
+    if value is not None:
+        try:
+            body["value"] = amount_text(value)
+        except (ValueError, TypeError, ArithmeticError):
+            raise Unsendable("invalid_value") from None
+    if properties is not None:
+        body["properties"] = _read_properties(properties)
+    if units is not None:
+        body["units"] = read_units(units)
+    return _encoded(body)
+
+
+def read_units(units: object) -> dict[str, str]:
+    """Ids of a unit by type, as plain texts.
+
+    Raises:
+        Unsendable: ``invalid_unit``.
+    """
+    return {
+        _text(name, "invalid_unit", most=_LONGEST_PROPERTY_NAME): _text(value, "invalid_unit", most=_LONGEST_ID)
+        for name, value in _items(units, "invalid_unit")
+    }
+
+
+def read_scalar(value: object, reason: str) -> Scalar:
+    """A flat JSON value as its plain type: a subclass cannot bring behaviour of its own into the encoder.
+
+    Raises:
+        Unsendable: with ``reason``: not a scalar, not finite, beyond 64 bits, too long, not valid text.
+    """
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(value, reason, most=_LONGEST_TEXT, least=0)
+    if isinstance(value, int):
+        number = int.__int__(value)
+        if -(2**63) <= number < 2**63:
+            return number
+    elif isinstance(value, float):
+        real = float.__float__(value)
+        if math.isfinite(real):
+            return real
+    raise Unsendable(reason)
+
+
+def _read_properties(properties: object) -> dict[str, Scalar]:
+    reason = "invalid_properties"
+    return {
+        _text(name, reason, most=_LONGEST_PROPERTY_NAME): read_scalar(value, reason)
+        for name, value in _items(properties, reason)
+    }
+
+
+def _items(mapping: object, reason: str) -> list[tuple[object, object]]:
+    if not isinstance(mapping, Mapping):
+        raise Unsendable(reason)
+    try:
+        items = list(islice(mapping.items(), _MOST_PROPERTIES + 1))
+    except Exception:  # noqa: BLE001 (a mapping of the product may do anything)
+        raise Unsendable(reason) from None
+    if len(items) > _MOST_PROPERTIES:
+        raise Unsendable(reason)
+    return items
+
+
+def _text(value: object, reason: str, *, most: int, least: int = 1) -> str:
+    if not isinstance(value, str):
+        raise Unsendable(reason)
+    text = str.__str__(value)
+    if not least <= len(text) <= most or "\0" in text:
+        raise Unsendable(reason)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Unsendable(reason) from None
+    return text
+
+
+def _moment(timestamp: object) -> str:
+    if not isinstance(timestamp, datetime):
+        raise Unsendable("invalid_timestamp")
+    try:
+        if timestamp.utcoffset() is None:
+            raise Unsendable("invalid_timestamp")
+        return _rfc3339(timestamp.astimezone(UTC))
+    except (OverflowError, ValueError, TypeError):
+        raise Unsendable("invalid_timestamp") from None
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _encoded(event: dict[str, object]) -> bytes:
+    body = _encode(event).encode()
+    if len(body) > _LARGEST_EVENT:
+        raise Unsendable("too_large")
+    return body

@@ -1,0 +1,138 @@
+"""The snapshot that answers, and the poller that keeps it fresh."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ._assignment import Snapshot, decode_snapshot
+from .backoff import Backoff
+from .disk import LARGEST, DiskCopy
+from .reply import Reply, TransportError
+from .stats import SnapshotSource
+from .troubles import Troubles
+
+if TYPE_CHECKING:
+    from .transport import Transport
+
+
+class SnapshotStore:
+    """Holds the newest snapshot seen. Reading `current` takes no lock.
+
+    Args:
+        disk: where a copy is kept; None keeps none.
+    """
+
+    def __init__(self, disk: DiskCopy | None) -> None:
+        self.current: Snapshot | None = None
+        self.source: SnapshotSource | None = None
+        self.cache_failures = 0
+        self._disk = disk
+
+    def load_disk_copy(self) -> None:
+        """Answer from the disk copy, if there is a sound one, until the server has answered."""
+        if self._disk is None:
+            return
+        try:
+            document = self._disk.read()
+            if document is not None:
+                self.current, self.source = decode_snapshot(document), "disk"
+        except Exception:  # noqa: BLE001 (whatever stands on the disk, the client starts)
+            self.cache_failures += 1
+
+    def adopt(self, document: bytes) -> bool:
+        """Take a snapshot from the server unless a newer one answers already; whether it was taken.
+
+        Raises:
+            ValueError: it is not a snapshot.
+        """
+        snapshot = decode_snapshot(document)
+        if self.current is not None and snapshot.version < self.current.version:
+            return False
+        self.current, self.source = snapshot, "server"
+        self._save(document)
+        return True
+
+    def _save(self, document: bytes) -> None:
+        if self._disk is None:
+            return
+        try:
+            self._disk.write(document)
+        except (OSError, ValueError):
+            self.cache_failures += 1
+
+
+class Poller:
+    """Asks the server for a newer snapshot.
+
+    Args:
+        store: what it keeps fresh.
+        transport: gives the way to the server.
+        interval: seconds between two looks.
+        troubles: where failures are reported.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        *,
+        transport: Callable[[], Transport],
+        interval: float,
+        troubles: Troubles,
+    ) -> None:
+        self.failures = 0
+        self.confirmed_at: float | None = None
+        self._store = store
+        self._transport = transport
+        self._interval = interval
+        self._troubles = troubles
+        self._backoff = Backoff()
+        self._etag: str | None = None
+        self._confirmed = threading.Event()
+
+    def renew(self) -> None:
+        """Take new locks; what the parent had learned stays true in a forked child."""
+        self._confirmed = threading.Event()
+        if self.confirmed_at is not None:
+            self._confirmed.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the first good answer of the server, at most ``timeout`` seconds."""
+        return self._confirmed.wait(timeout)
+
+    def step(self) -> float:
+        """Look once. Gives the seconds until the next look: a failure is retried sooner, never in a hurry."""
+        try:
+            reply = self._transport().get("/snapshot", etag=self._etag, most_bytes=LARGEST)
+        except TransportError as error:
+            return self._failed("snapshot_unreachable", str(error))
+        if reply.status == 200:
+            return self._received(reply)
+        if reply.status == 304 and self._etag is not None:
+            return self._confirm()
+        return self._failed("snapshot_refused", f"status {reply.status}", reply.retry_after)
+
+    def _received(self, reply: Reply) -> float:
+        try:
+            taken = self._store.adopt(reply.body)
+        except Exception as error:  # noqa: BLE001 (a document of any shape must leave the last good one in place)
+            return self._failed("snapshot_invalid", f"{type(error).__name__}: {error}")
+        if not taken:
+            return self._failed("snapshot_older", "older than the one in use")
+        self._etag = reply.etag
+        return self._confirm()
+
+    def _confirm(self) -> float:
+        self._backoff.reset()
+        self.confirmed_at = time.monotonic()
+        self._confirmed.set()
+        # A tenth to and fro: many processes that started together drift apart.
+        return self._interval * random.uniform(0.9, 1.1)  # noqa: S311
+
+    def _failed(self, kind: str, what: str, retry_after: float = 0.0) -> float:
+        self.failures += 1
+        self._troubles.warn(kind, "no newer snapshot, the last good one stays in use: %s", what)
+        return max(retry_after, min(self._backoff.next(), self._interval))

@@ -1,0 +1,67 @@
+"""What a client tells about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+SnapshotSource = Literal["server", "disk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of one client in this process since it was made (or since the fork).
+
+    At every moment ``produced == delivered + rejected + dropped + pending``.
+
+    Attributes:
+        produced: events that the product handed over, exposures that were already logged not counted.
+        delivered: events that the server accepted.
+        rejected: events that the server refused.
+        dropped: events that never got an answer: invalid, over a bound, or left at close.
+        pending: events that wait for the server.
+        reasons: why events were rejected or dropped, as counts by reason.
+        evaluation_errors: decisions with the reason ``ERROR``.
+        snapshot_version: version of the snapshot that answers now; None before the first.
+        snapshot_source: where that snapshot came from.
+        snapshot_age: seconds since the server last confirmed the snapshot; None if it never did.
+        poll_failures: looks for a snapshot that failed.
+        cache_failures: times that the disk copy could not be read or written.
+    """
+
+    produced: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    pending: int = 0
+    reasons: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    evaluation_errors: int = 0
+    snapshot_version: int | None = None
+    snapshot_source: SnapshotSource | None = None
+    snapshot_age: float | None = None
+    poll_failures: int = 0
+    cache_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult:
+    """What a flush reached.
+
+    Attributes:
+        delivered: events that the server accepted during the call.
+        rejected: events that the server refused during the call.
+        dropped: events dropped during the call.
+        pending: events that still wait at its end.
+    """
+
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    pending: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing waits any more."""
+        return self.pending == 0

@@ -1,0 +1,70 @@
+"""Options are checked at start, where a mistake can still be seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from abplatform_sdk import Client, Config
+from abplatform_sdk.config import Options, default_cache_dir
+
+URL = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("base_url", "localhost:8080"),
+        ("base_url", "ftp://a"),
+        ("base_url", "http://"),
+        ("base_url", "http://a:99999"),
+        ("base_url", "http://user@a"),
+        ("base_url", "http://a/?x=1"),
+        ("base_url", "http://a b"),
+        ("base_url", None),
+        ("api_key", ""),
+        ("api_key", "key\r\nX-Other: 1"),
+        ("api_key", "schlüssel"),
+        ("api_key", None),
+        ("poll_interval", 0),
+        ("poll_interval", float("nan")),
+        ("poll_interval", "10"),
+        ("flush_interval", 61),
+        ("batch_size", 99),
+        ("batch_size", 1001),
+        ("batch_size", 500.0),
+        ("max_queue", 0),
+        ("max_queue", True),
+        ("connect_timeout", 0),
+        ("read_timeout", float("inf")),
+        ("close_timeout", -1),
+        ("cache_dir", 5),
+    ],
+)
+def test_a_bad_option_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        Client(**({"base_url": URL, "api_key": "k"} | {name: value}))
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="pol_interval"):
+        Client(URL, "k", pol_interval=3)  # type: ignore[call-arg]
+
+
+def test_the_key_does_not_show_in_the_text_of_a_config() -> None:
+    assert "secret" not in repr(Config(base_url=URL, api_key="secret"))
+
+
+def test_keyword_options_are_the_fields_of_the_config() -> None:
+    fields = {field.name for field in dataclasses.fields(Config)}
+    assert set(get_type_hints(Options)) == fields - {"base_url", "api_key"}
+
+
+def test_the_disk_copy_lies_in_the_cache_directory_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/someone")
+    assert default_cache_dir() == Path("/var/cache/someone/abplatform")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert default_cache_dir() == Path("/home/someone/.cache/abplatform")
