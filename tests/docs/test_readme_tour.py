@@ -1,0 +1,60 @@
+"""The tour in the README, run as it stands against the real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import environment, serving
+
+ROOT = Path(__file__).resolve().parents[2]
+TOUR = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Five minutes with a live one")[2]
+SNIPPETS = re.findall(r"```(bash|python)\n(.*?)```", TOUR, flags=re.DOTALL)
+
+
+def test_the_tour_of_the_readme_runs_and_finds_what_it_plants(tmp_path: Path) -> None:
+    assert [language for language, _ in SNIPPETS] == ["bash", "python", "bash"]
+    with serving(tmp_path / "home") as server:
+        variables = environment(tmp_path / "home", ABP_KEY=server.key("admin"))
+        printed = []
+        functions = re.search(r"^api\(\) .*$", SNIPPETS[0][1], flags=re.MULTILINE)
+        assert functions
+        for position, (language, code) in enumerate(SNIPPETS):
+            text = code.replace("http://localhost:8080", server.url)
+            # Each block is a shell of its own here: the function that the first one defines comes along.
+            head = functions.group().replace("http://localhost:8080", server.url) + "\n" if position else ""
+            text = text.replace(".venv/bin/abplatform", f"{sys.executable} -m abplatform.cli")
+            command = ["bash", "-euc", head + text] if language == "bash" else [sys.executable, "-c", text]
+            done = subprocess.run(
+                command,
+                env=variables | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'sdk'}"},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+            printed.append(done.stdout)
+    results = json.loads(printed[-1][printed[-1].index('{"') :])
+    assert (tmp_path / "rate-copy.html").stat().st_size > 100_000
+    assert results["health"]["ok"] is True
+    assert sum(results["health"]["units"].values()) == 4000
+    (comparison,) = results["metrics"][0]["comparisons"]
+    assert comparison["absolute"]["lower"] < 0.10 < comparison["absolute"]["upper"], "the planted effect"
+    assert comparison["verdict"] == "better"
+    assert results["decision"]["recommendation"] == "ship"
+    assert "rate-copy" in printed[-1]
+
+
+@pytest.mark.parametrize(
+    "page", re.findall(r"\((docs/[\w./-]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+)
+def test_every_page_that_the_readme_names_exists(page: str) -> None:
+    assert (ROOT / page).is_file()
