@@ -6,6 +6,7 @@ Every change happens inside `transaction`, which always ends in a commit or a ro
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -94,22 +95,43 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A consistent view for reading only; never waits for writers on SQLite.
+    """One consistent view for reading only; never waits for writers on SQLite.
 
     Raises:
         Unavailable: if the database does not answer.
     """
-    with _unavailable(), engine.connect().execution_options(abplatform_reads_only=True) as connection:
-        yield connection
+    with _unavailable(), engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            yield connection.execution_options(abplatform_reads_only=True)
+        else:
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, PoolTimeout) as error:
-        raise Unavailable("the database does not answer; try again shortly") from error
+    except PoolTimeout as error:
+        raise Unavailable("the database is busy; try again shortly") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise Unavailable("the connection to the database was lost; try again shortly") from error
+        if _may_pass(error):
+            raise Unavailable("the database does not answer; try again shortly") from error
         raise
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether the fault lies in the state of the database server or the disk, not in what was asked."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING
+    return error.connection_invalidated or isinstance(error, OperationalError)
+
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}

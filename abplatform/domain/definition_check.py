@@ -65,7 +65,11 @@ def _check_variants(definition: ExperimentDefinition, faults: Faults) -> None:
 
 
 def _check_payload(payload: object, path: str, faults: Faults) -> None:
-    text = json.dumps(payload, ensure_ascii=False)
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        faults.add(path, "must be a JSON value: finite numbers, no deep nesting")
+        return
     faults.check(len(text) <= LONGEST_PAYLOAD, path, f"must be at most {LONGEST_PAYLOAD} characters of JSON")
     faults.check(storable(text) and "\\u0000" not in text, path, "must be valid text without NUL")
 

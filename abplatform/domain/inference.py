@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -174,12 +175,10 @@ def _adjust(lines: Sequence[Line]) -> tuple[Line, ...]:
 def _family(
     lines: Sequence[Line], role: Role, adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> dict[int, float]:
-    members = {
-        index: line.cell.p_value
-        for index, line in enumerate(lines)
-        if line.row.use.role == role and line.cell.p_value is not None
-    }
+    members = [index for index, line in enumerate(lines) if line.row.use.role == role]
     if not members:
         return {}
-    adjusted = adjust(np.array(list(members.values())))
-    return {index: float(value) for index, value in zip(members, adjusted, strict=True)}
+    # A cell without a p-value still counts as a member: the family was fixed before the data.
+    p_values = [lines[index].cell.p_value for index in members]
+    adjusted = adjust(np.array([math.nan if p_value is None else p_value for p_value in p_values]))
+    return {index: float(p) for index, p in zip(members, adjusted, strict=True) if math.isfinite(p)}

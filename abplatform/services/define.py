@@ -1,0 +1,204 @@
+"""Define experiments and metrics.
+
+Each function works inside the caller's transaction, under the project's lock: a definition and the metrics that
+it names cannot drift apart, whoever else writes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from abplatform.domain.access import Project
+from abplatform.domain.definition_check import check_definition
+from abplatform.domain.experiment import EDITABLE_AFTER_START, Experiment, ExperimentDefinition, changed_fields
+from abplatform.domain.metric import Metric, check_metric
+from abplatform.errors import Conflict, InUse, InvalidInput, PreconditionFailed
+from abplatform.storage.metrics import StoredMetric
+from abplatform.storage.session import Work
+
+Definition = TypeVar("Definition", ExperimentDefinition, Metric)
+
+
+def create_experiment(work: Work, project: str, definition: ExperimentDefinition, *, now: datetime) -> Experiment:
+    """Make a draft, with salts that nobody has chosen.
+
+    Raises:
+        InvalidInput: naming each field that is wrong or not supported yet.
+        AlreadyExists: the project has an experiment of that key.
+        NotFound: there is no such project.
+    """
+    check_for_project(work, work.projects.lock(project), definition)
+    experiment = Experiment(
+        definition=definition,
+        salt=secrets.token_hex(16),
+        layer_salt=secrets.token_hex(16),
+        created_at=now,
+        preregistered=_is_preregistered(definition),
+    )
+    work.experiments.add(project, experiment)
+    return experiment
+
+
+def edit_experiment(work: Work, project: str, key: str, changes: Mapping[str, object], *, revision: int) -> Experiment:
+    """Change fields of a definition: of a draft any but the key, later only name and hypothesis.
+
+    Changes that change nothing leave the revision as it is.
+
+    Args:
+        changes: new values by field name.
+        revision: the one that the caller has read.
+
+    Raises:
+        NotFound: there is no such experiment.
+        PreconditionFailed: it has another revision by now.
+        Conflict: it has started, and the changes touch what its start has frozen; the sentence names the fields.
+        InvalidInput: naming each field that is wrong or not supported yet.
+    """
+    locked = work.projects.lock(project)
+    experiment = work.experiments.get(project, key)
+    check_revision(experiment, revision)
+    definition = _apply(experiment.definition, changes)
+    changed = changed_fields(experiment.definition, definition)
+    if not changed:
+        return experiment
+    _check_not_frozen(experiment, changed)
+    check_for_project(work, locked, definition)
+    edited = replace(
+        experiment,
+        definition=definition,
+        preregistered=_is_preregistered(definition) if experiment.status == "draft" else experiment.preregistered,
+        revision=experiment.revision + 1,
+    )
+    work.experiments.save(project, edited, expected_revision=revision)
+    return edited
+
+
+def delete_experiment(work: Work, project: str, key: str, *, revision: int) -> None:
+    """Delete a draft.
+
+    Raises:
+        NotFound: there is no such experiment.
+        PreconditionFailed: it has another revision by now.
+        Conflict: it has started.
+    """
+    work.projects.lock(project)
+    experiment = work.experiments.get(project, key)
+    check_revision(experiment, revision)
+    if experiment.status != "draft":
+        raise Conflict(f"{key} is {experiment.status}; only drafts can be deleted")
+    work.experiments.remove(project, key, expected_revision=revision)
+
+
+def create_metric(work: Work, project: str, metric: Metric, *, now: datetime) -> StoredMetric:
+    """Make a metric.
+
+    Raises:
+        InvalidInput: naming each field that is wrong or not supported yet.
+        AlreadyExists: the project has a metric of that key.
+        NotFound: there is no such project.
+    """
+    work.projects.lock(project)
+    check_metric(metric)
+    stored = StoredMetric(metric=metric, created_at=now)
+    work.metrics.add(project, stored)
+    return stored
+
+
+def edit_metric(work: Work, project: str, key: str, changes: Mapping[str, object], *, revision: int) -> StoredMetric:
+    """Change any field of a metric but its key, unless it has counted for an experiment already.
+
+    Changes that change nothing leave the revision as it is.
+
+    Raises:
+        NotFound: there is no such metric.
+        PreconditionFailed: it has another revision by now.
+        InUse: an experiment that has started uses it; the sentence names it.
+        InvalidInput: naming each field that is wrong or not supported yet.
+    """
+    work.projects.lock(project)
+    stored = work.metrics.get(project, key)
+    check_revision(stored, revision)
+    metric = _apply(stored.metric, changes)
+    if metric == stored.metric:
+        return stored
+    check_metric(metric)
+    frozen_by = [experiment for experiment in _users(work, project, key) if experiment.status != "draft"]
+    if frozen_by:
+        raise InUse(f"{key} is a metric of {frozen_by[0].key}, which has started; define another metric instead")
+    edited = replace(stored, metric=metric, revision=stored.revision + 1)
+    work.metrics.save(project, edited, expected_revision=revision)
+    return edited
+
+
+def delete_metric(work: Work, project: str, key: str, *, revision: int) -> None:
+    """Delete a metric that no experiment uses.
+
+    Raises:
+        NotFound: there is no such metric.
+        PreconditionFailed: it has another revision by now.
+        InUse: an experiment uses it; the sentence names it.
+    """
+    work.projects.lock(project)
+    check_revision(work.metrics.get(project, key), revision)
+    users = _users(work, project, key)
+    if users:
+        raise InUse(f"{key} is a metric of {users[0].key}")
+    work.metrics.remove(project, key, expected_revision=revision)
+
+
+def check_for_project(work: Work, project: Project, definition: ExperimentDefinition) -> None:
+    """Refuse a definition that could not run in the project as it is now.
+
+    Raises:
+        InvalidInput: naming each field that is wrong or not supported yet.
+    """
+    metrics = {stored.key: stored.metric for stored in work.metrics.all(project.key)}
+    check_definition(definition, metrics=metrics, default_unit_type=project.unit_type)
+
+
+def check_revision(current: Experiment | StoredMetric, revision: int) -> None:
+    """Refuse to change what is no longer as the caller has read it.
+
+    Raises:
+        PreconditionFailed: ``current`` has another revision.
+    """
+    if current.revision != revision:
+        raise PreconditionFailed(
+            f"{current.key} has revision {current.revision} by now, not {revision}; read it again and decide anew"
+        )
+
+
+def _is_preregistered(definition: ExperimentDefinition) -> bool:
+    # Only where we serve the variants do we know that nobody was exposed before the start.
+    return definition.assignment == "served"
+
+
+def _apply(definition: Definition, changes: Mapping[str, Any]) -> Definition:
+    names = {field.name for field in fields(definition)}
+    errors = {name: ["is not a field that can be edited"] for name in changes if name not in names}
+    if changes.get("key", definition.key) != definition.key:
+        errors["key"] = ["cannot be changed"]
+    if errors:
+        raise InvalidInput(errors)
+    return replace(definition, **changes)
+
+
+def _check_not_frozen(experiment: Experiment, changed: tuple[str, ...]) -> None:
+    frozen = [name for name in changed if name not in EDITABLE_AFTER_START]
+    if experiment.status != "draft" and frozen:
+        raise Conflict(
+            f"{experiment.key} has started, which froze {', '.join(frozen)}; "
+            f"{' and '.join(sorted(EDITABLE_AFTER_START, reverse=True))} can still be edited"
+        )
+
+
+def _users(work: Work, project: str, metric: str) -> list[Experiment]:
+    return [
+        experiment
+        for experiment in work.experiments.all(project)
+        if any(use.metric == metric for use in experiment.definition.metrics)
+    ]

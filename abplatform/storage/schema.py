@@ -1,0 +1,122 @@
+"""The tables of definitions, keys, snapshots and looks (migrations read ``metadata``).
+
+Definitions are JSON text; a column of their own have only the things that are looked up, compared or locked.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from abplatform.database import UtcTime
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_KEY = sa.String(64)
+
+
+def _project_column() -> sa.Column[str]:
+    return sa.Column("project", _KEY, sa.ForeignKey("project.key"), primary_key=True)
+
+
+project = sa.Table(
+    "project",
+    metadata,
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("unit_type", _KEY, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    comment="one environment of one product",
+)
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("project", _KEY, sa.ForeignKey("project.key"), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("secret_hash", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("revoked_at", UtcTime, nullable=True),
+    sa.Index(None, "project", "created_at", "id"),
+    comment="who may call; of a secret only its SHA-256",
+)
+
+experiment = sa.Table(
+    "experiment",
+    metadata,
+    _project_column(),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("phase", sa.Integer, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("layer_salt", sa.String(64), nullable=False),
+    sa.Column("preregistered", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("started_at", UtcTime, nullable=True),
+    sa.Column("stopped_at", UtcTime, nullable=True),
+    sa.Column("archived_at", UtcTime, nullable=True),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Index(None, "project", "created_at", "key"),
+    comment="experiments: the definition as JSON, and the state",
+)
+
+metric = sa.Table(
+    "metric",
+    metadata,
+    _project_column(),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Index(None, "project", "created_at", "key"),
+    comment="metrics: the definition as JSON",
+)
+
+snapshot = sa.Table(
+    "snapshot",
+    metadata,
+    _project_column(),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("etag", sa.String(64), nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    comment="what evaluators read now: one row per project, exactly the bytes that are served",
+)
+
+look = sa.Table(
+    "look",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("experiment", _KEY, primary_key=True),
+    sa.Column("phase", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("computed_at", UtcTime, nullable=False),
+    sa.Column("fingerprint", sa.String(200), nullable=False),
+    sa.Column("scorecard", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["project", "experiment"], ["experiment.project", "experiment.key"]),
+    comment="scorecards, written once",
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    _project_column(),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("request", sa.String(300), primary_key=True, comment="method and path"),
+    sa.Column("request_hash", sa.String(64), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "created_at"),
+    comment="answers that a repeated Idempotency-Key gets again",
+)

@@ -1,0 +1,225 @@
+"""Data for tests: defaults, plus what matters to the test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from abplatform.domain.access import ApiKey
+from abplatform.domain.events import Conversion, ConversionFact, Exposure, ExposureFact
+from abplatform.domain.experiment import Amount, Experiment, ExperimentDefinition, MetricUse, Variant
+from abplatform.domain.metric import Metric, Window
+from abplatform.domain.plan import AnalysisPlan
+from abplatform.domain.scorecard import (
+    ComparisonResult,
+    CovariateBalance,
+    Decision,
+    Health,
+    Interval,
+    Margin,
+    MetricResult,
+    SampleRatio,
+    Scorecard,
+    VariantResult,
+)
+
+NOW = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
+
+
+def later(**delta: float) -> datetime:
+    """The tests' time plus something: ``later(days=3)``."""
+    return NOW + timedelta(**delta)
+
+
+def a_metric(key: str = "purchase", **changes: Any) -> Metric:
+    """A conversion metric with a window of 30 days."""
+    defaults: dict[str, Any] = {
+        "key": key,
+        "name": key.capitalize(),
+        "kind": "conversion",
+        "event": key,
+        "window": Window(end=timedelta(days=30)),
+    }
+    return Metric(**defaults | changes)
+
+
+def a_plan(**changes: Any) -> AnalysisPlan:
+    """A sequential plan for 100,000 units."""
+    return AnalysisPlan(**{"planned_units": 100_000} | changes)
+
+
+def a_metric_use(metric: str = "purchase", **changes: Any) -> MetricUse:
+    """The primary metric of an experiment."""
+    defaults: dict[str, Any] = {"metric": metric, "role": "primary", "mde": Amount(relative=0.05)}
+    return MetricUse(**defaults | changes)
+
+
+def an_experiment(key: str = "rate-display", **changes: Any) -> ExperimentDefinition:
+    """The definition of a served experiment with two variants and the primary metric ``purchase``."""
+    defaults: dict[str, Any] = {
+        "key": key,
+        "name": "Rate display",
+        "hypothesis": "Concrete yuan beat a percentage",
+        "variants": (
+            Variant(key="control", payload={"copy": "3.5% a year"}),
+            Variant(key="treatment", payload={"copy": "10,000 earns 350 in a year"}),
+        ),
+        "control": "control",
+        "metrics": (a_metric_use(),),
+        "plan": a_plan(),
+        "dimensions": ("channel",),
+    }
+    return ExperimentDefinition(**defaults | changes)
+
+
+def an_external_experiment(key: str = "imported", **changes: Any) -> ExperimentDefinition:
+    """The definition of an experiment whose variants were drawn elsewhere."""
+    return an_experiment(key, **{"assignment": "external"} | changes)
+
+
+def a_draft(key: str = "rate-display", **changes: Any) -> Experiment:
+    """An experiment as the platform keeps it, not yet started; ``changes`` are those of its state."""
+    defaults: dict[str, Any] = {
+        "definition": an_experiment(key),
+        "salt": f"salt of {key}",
+        "layer_salt": f"layer salt of {key}",
+        "created_at": NOW,
+    }
+    return Experiment(**defaults | changes)
+
+
+def an_exposure(event_id: str = "exposure-1", **changes: Any) -> Exposure:
+    """An exposure as the SDK sends it."""
+    defaults: dict[str, Any] = {
+        "event_id": event_id,
+        "experiment": "rate-display",
+        "variant": "control",
+        "unit_id": "u-1",
+        "timestamp": NOW.isoformat(),
+        "attributes": {"channel": "douyin"},
+    }
+    return Exposure(**defaults | changes)
+
+
+def a_conversion(event_id: str = "conversion-1", **changes: Any) -> Conversion:
+    """A conversion as the SDK sends it."""
+    defaults: dict[str, Any] = {
+        "event_id": event_id,
+        "event": "purchase",
+        "unit_id": "u-1",
+        "timestamp": NOW.isoformat(),
+        "value": Decimal("350.00"),
+        "properties": {"product": "term-deposit"},
+    }
+    return Conversion(**defaults | changes)
+
+
+def an_exposure_fact(event_id: str = "exposure-1", **changes: Any) -> ExposureFact:
+    """An exposure as the inbox keeps it."""
+    defaults: dict[str, Any] = {
+        "event_id": event_id,
+        "experiment": "rate-display",
+        "phase": 1,
+        "variant": "control",
+        "expected_variant": "control",
+        "unit": "pseudonym-1",
+        "cluster": None,
+        "timestamp": NOW,
+        "sent_timestamp": NOW,
+        "received_at": NOW,
+        "attributes": {"channel": '"douyin"'},
+    }
+    return ExposureFact(**defaults | changes)
+
+
+def a_conversion_fact(event_id: str = "conversion-1", **changes: Any) -> ConversionFact:
+    """A conversion as the inbox keeps it."""
+    defaults: dict[str, Any] = {
+        "event_id": event_id,
+        "event": "purchase",
+        "unit": "pseudonym-1",
+        "value": Decimal("350.000000"),
+        "timestamp": NOW,
+        "sent_timestamp": NOW,
+        "received_at": NOW,
+        "properties": {"product": '"term-deposit"'},
+    }
+    return ConversionFact(**defaults | changes)
+
+
+def a_key(key_id: str = "0123456789abcdef", **changes: Any) -> ApiKey:
+    """An analyst's API key."""
+    defaults: dict[str, Any] = {
+        "id": key_id,
+        "project": "default",
+        "role": "analyst",
+        "name": "Reporting",
+        "created_at": NOW,
+    }
+    return ApiKey(**defaults | changes)
+
+
+def a_scorecard(experiment: str = "rate-display", **changes: Any) -> Scorecard:
+    """A scorecard with one metric and every field set; ``changes`` are those of its top level."""
+    interval = Interval(estimate=0.1 + 0.2, lower=-1e-17, upper=None)
+    comparison = ComparisonResult(
+        variant="treatment",
+        control="control",
+        absolute=interval,
+        relative=interval,
+        interval_kind="confidence_sequence",
+        p_value=5e-324,
+        adjusted_p_value=0.05,
+        holm_p_value=0.05,
+        simultaneous=interval,
+        chance_to_win=1 / 3,
+        expected_loss=0.0,
+        margin=Margin(relative=None, absolute=0.001),
+        probability_worse_than_margin=0.25,
+        information_fraction=0.5,
+        boundary=2.5,
+        verdict="better",
+        warnings=("few units",),
+    )
+    arm = VariantResult(
+        variant="control", units=10, open_units=1, sum="9007199254740993.000001", mean=1 / 3, sd=0.5, clusters=3
+    )
+    ratio = SampleRatio(p_value=0.87, sequential_p_value=1.0, ok=True)
+    health = Health(
+        ok=True,
+        units={"control": 10, "treatment": 12},
+        sample_ratio=replace(ratio, analysed=ratio),
+        multi_variant_units=3,
+        multi_variant_p_value=None,
+        mismatched_exposures=0,
+        covariates=(CovariateBalance(covariate="history", means={"control": 1.5, "treatment": None}, p_value=0.4),),
+        warnings=("a sentence",),
+    )
+    metric = MetricResult(
+        metric="purchase",
+        kind="conversion",
+        role="primary",
+        direction="increase",
+        always_valid=True,
+        variants=(arm, replace(arm, variant="treatment")),
+        comparisons=(comparison,),
+    )
+    defaults: dict[str, Any] = {
+        "experiment": experiment,
+        "name": "Rate display",
+        "phase": 1,
+        "status": "running",
+        "method": "sequential",
+        "alpha": 0.05,
+        "planned_units": 100_000,
+        "look": 1,
+        "computed_at": NOW,
+        "data_through": NOW,
+        "preregistered": True,
+        "health": health,
+        "metrics": (metric,),
+        "decision": Decision(recommendation="ship", variant="treatment", reasons=("it is better",)),
+    }
+    return Scorecard(**defaults | changes)

@@ -1,0 +1,183 @@
+"""Many at once: of several writers exactly one wins, and the rest hear why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
+from typing import TypeVar
+
+from abplatform.domain.experiment import Step
+from abplatform.errors import AbplatformError, AlreadyExists, IllegalTransition, InUse, InvalidInput, PreconditionFailed
+from abplatform.services import access, define, publish
+from abplatform.storage.session import UnitOfWork, Work
+from tests.builders import NOW, a_metric, a_metric_use, a_scorecard, an_experiment
+
+MANY = 12
+Answer = TypeVar("Answer")
+
+
+def at_once(uow: UnitOfWork, *actions: Callable[[Work], Answer]) -> list[Answer | AbplatformError]:
+    """What each action gave or refused, all begun at the same moment, each in a transaction of its own."""
+    barrier = Barrier(len(actions))
+
+    def run(action: Callable[[Work], Answer]) -> Answer | AbplatformError:
+        barrier.wait(timeout=30)
+        try:
+            with uow.begin() as work:
+                return action(work)
+        except AbplatformError as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return list(threads.map(run, actions))
+
+
+def kinds(outcomes: list[object]) -> Counter[type]:
+    return Counter(type(outcome) for outcome in outcomes if isinstance(outcome, AbplatformError))
+
+
+def create(uow: UnitOfWork, key: str = "rate-display") -> None:
+    with uow.begin() as work:
+        define.create_experiment(work, "default", an_experiment(key), now=NOW)
+
+
+def step(name: Step, key: str = "rate-display") -> Callable[[Work], object]:
+    return lambda work: publish.take_step(work, "default", key, name, now=NOW)
+
+
+def test_of_many_edits_of_one_revision_one_wins(uow: UnitOfWork) -> None:
+    """C-1."""
+    create(uow)
+
+    def edit(number: int) -> Callable[[Work], object]:
+        changes = {"name": f"Editor {number}"}
+        return lambda work: define.edit_experiment(work, "default", "rate-display", changes, revision=1)
+
+    outcomes = at_once(uow, *(edit(number) for number in range(MANY)))
+    assert kinds(outcomes) == {PreconditionFailed: MANY - 1}
+    winner = next(outcome for outcome in outcomes if not isinstance(outcome, AbplatformError))
+    with uow.reading() as work:
+        assert work.experiments.get("default", "rate-display") == winner
+    assert winner.revision == 2
+
+
+def test_of_many_creations_of_one_key_one_wins(uow: UnitOfWork) -> None:
+    """C-4."""
+    create_one = [lambda work: define.create_experiment(work, "default", an_experiment(), now=NOW)] * MANY
+    assert kinds(at_once(uow, *create_one)) == {AlreadyExists: MANY - 1}
+
+
+def test_of_many_starts_one_is_taken(uow: UnitOfWork) -> None:
+    """C-3."""
+    create(uow)
+    assert kinds(at_once(uow, *[step("start")] * MANY)) == {IllegalTransition: MANY - 1}
+    with uow.reading() as work:
+        assert work.experiments.get("default", "rate-display").revision == 2
+        assert publish.current_version(work, "default") == 1
+
+
+def test_racing_steps_leave_a_legal_state_and_one_version_each(uow: UnitOfWork) -> None:
+    """C-3."""
+    create(uow)
+    with uow.begin() as work:
+        step("start")(work)
+    outcomes = at_once(uow, *[step("stop"), step("pause"), step("start"), step("archive")] * 3)
+    taken = sum(not isinstance(outcome, AbplatformError) for outcome in outcomes)
+    assert set(kinds(outcomes)) == {IllegalTransition}
+    with uow.reading() as work:
+        after = work.experiments.get("default", "rate-display")
+        snapshot = json.loads(publish.read_snapshot(work, "default").document)
+    assert after.status in {"stopped", "archived"}
+    assert after.revision == 2 + taken
+    assert snapshot["version"] == 1 + taken
+    assert ("rate-display" in snapshot["experiments"]) == (after.status == "stopped")
+
+
+def test_snapshots_of_steps_at_once_hold_all_of_them(uow: UnitOfWork) -> None:
+    keys = [f"experiment-{number}" for number in range(MANY)]
+    for key in keys:
+        create(uow, key)
+    assert kinds(at_once(uow, *(step("start", key) for key in keys))) == {}
+    with uow.reading() as work:
+        snapshot = json.loads(publish.read_snapshot(work, "default").document)
+    assert snapshot["version"] == MANY
+    assert set(snapshot["experiments"]) == set(keys)
+
+
+def test_readers_never_see_a_version_go_back(uow: UnitOfWork) -> None:
+    create(uow)
+    is_over = Event()
+
+    def read_until_it_is_over() -> list[int]:
+        versions = []
+        while not is_over.is_set():
+            with uow.reading() as work:
+                snapshot = publish.read_snapshot(work, "default")
+            assert json.loads(snapshot.document)["version"] == snapshot.version
+            versions.append(snapshot.version)
+        return versions
+
+    with ThreadPoolExecutor(2) as threads:
+        readers = [threads.submit(read_until_it_is_over) for _ in range(2)]
+        try:
+            for name in ("start", "pause", "resume", "pause", "resume", "stop"):
+                with uow.begin() as work:
+                    step(name)(work)
+        finally:
+            is_over.set()
+    for reader in readers:
+        versions = reader.result()
+        assert versions == sorted(versions)
+
+
+def test_an_edit_never_slips_under_a_start(uow: UnitOfWork) -> None:
+    create(uow)
+    edit = [lambda work: define.edit_experiment(work, "default", "rate-display", {"coverage": 0.5}, revision=1)]
+    edited, started = at_once(uow, *edit, step("start"))
+    with uow.reading() as work:
+        after = work.experiments.get("default", "rate-display")
+        rule = json.loads(publish.read_snapshot(work, "default").document)["experiments"]["rate-display"]
+    assert not isinstance(started, AbplatformError)
+    if isinstance(edited, AbplatformError):
+        assert isinstance(edited, PreconditionFailed)
+        assert (after.definition.coverage, rule["layer"]["slots"]) == (1.0, [[0, 1_000_000]])
+    else:
+        assert (after.definition.coverage, rule["layer"]["slots"]) == (0.5, [[0, 500_000]])
+
+
+def test_a_metric_is_not_deleted_under_a_new_experiment(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        define.create_metric(work, "default", a_metric("spend"), now=NOW)
+    definition = an_experiment(metrics=(a_metric_use("spend"),))
+    created, deleted = at_once(
+        uow,
+        lambda work: define.create_experiment(work, "default", definition, now=NOW),
+        lambda work: define.delete_metric(work, "default", "spend", revision=1),
+    )
+    if isinstance(created, AbplatformError):
+        assert isinstance(created, InvalidInput)
+        assert deleted is None
+    else:
+        assert isinstance(deleted, InUse)
+
+
+def test_of_many_processes_one_shows_the_first_admin_key(uow: UnitOfWork) -> None:
+    ask = [lambda work: access.ensure_admin_key(work, "default", now=NOW)] * MANY
+    secrets = at_once(uow, *ask)
+    assert sorted(secret is None for secret in secrets) == [False] + [True] * (MANY - 1)
+
+
+def test_looks_at_once_are_numbered_without_gaps(uow: UnitOfWork) -> None:
+    create(uow)
+
+    def look(fingerprint: str) -> Callable[[Work], int]:
+        return lambda work: work.looks.append("default", "rate-display", 1, a_scorecard(), fingerprint)
+
+    numbers = at_once(uow, *(look(f"data {number}") for number in range(MANY)))
+    assert sorted(numbers) == list(range(1, MANY + 1))
+    assert at_once(uow, *[look("the same data")] * MANY) == [MANY + 1] * MANY
+    with uow.reading() as work:
+        assert [card.look for card in work.looks.history("default", "rate-display", 1)] == list(range(1, MANY + 2))
