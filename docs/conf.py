@@ -12,5 +12,5 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "abplatform"
-mathjax_path = ""
 nitpicky = True
+suppress_warnings = ["misc.highlighting_failure"]

@@ -1,0 +1,290 @@
+"""Effects of a treatment: the absolute difference and the relative lift, at any critical value.
+
+P-values always come from the absolute difference. The relative lift is ``(treatment - control) / |control|``:
+dividing by the *magnitude* keeps the sign of the difference for metrics with a negative mean (a loss per
+customer that shrinks is a positive lift), and changes nothing for positive ones.
+
+Its interval is Fieller's set: the lifts that the same test at the same critical value does not reject. It
+therefore excludes 0 exactly when the absolute test rejects. Where the control mean itself is not significantly
+away from 0 the set is unbounded: a half line, everything, or two rays with a gap (``disjoint``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from abplatform.stats.results import (
+    Caution,
+    Codes,
+    Comparison,
+    Interval,
+    IntervalKind,
+    NotComputable,
+    Objects,
+    RelativeInterval,
+    SetKind,
+    kind_code,
+    named_kinds,
+    named_reasons,
+    reason_code,
+)
+from abplatform.stats.sufficient import ArmStats, ProportionStats, RatioStats
+from abplatform.stats.validation import BoolArray, FloatArray, same_grid
+
+RelativeMethod = Literal["fieller", "delta"]
+
+FEW_EVENTS = 5
+"""Below this many successes or failures in an arm the normal approximation of a rate is poor."""
+FEW_CLUSTERS = 40
+"""Below this many clusters in an arm delta-method intervals tend to be too short (Cameron and Miller, 2015)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """Two independent arms side by side: estimates, the variances of these estimates, and their quality.
+
+    ``reasons`` holds codes (0 where the difference can be tested), ``cautions`` flags.
+    """
+
+    treatment: FloatArray
+    control: FloatArray
+    treatment_variance: FloatArray
+    control_variance: FloatArray
+    treatment_n: FloatArray
+    control_n: FloatArray
+    reasons: Codes
+    cautions: NDArray[np.int64]
+
+    @property
+    def estimate(self) -> FloatArray:
+        """Treatment minus control."""
+        return self.treatment - self.control
+
+    @property
+    def variance(self) -> FloatArray:
+        """Variance of the difference."""
+        return self.treatment_variance + self.control_variance
+
+    @property
+    def standard_error(self) -> FloatArray:
+        """Standard error of the difference; NaN where it cannot be tested."""
+        return np.where(self.testable, np.sqrt(self.variance), np.nan)
+
+    @property
+    def testable(self) -> BoolArray:
+        """True where the difference has a positive, finite standard error."""
+        return np.asarray(self.reasons == 0)
+
+    @property
+    def units(self) -> FloatArray:
+        """Analysed units (clusters for ratios) of both arms."""
+        return self.treatment_n + self.control_n
+
+    @property
+    def z(self) -> FloatArray:
+        """Estimate in standard errors."""
+        return self.estimate / self.standard_error
+
+
+@np.errstate(all="ignore")
+def difference(treatment: ArmStats, control: ArmStats) -> Difference:
+    """Set two arms of the same class side by side.
+
+    Args:
+        treatment: statistics of the treatment; any shape, broadcast against control.
+        control: statistics of the control.
+
+    Raises:
+        ValueError: naming the argument whose class or shape does not fit.
+    """
+    if type(treatment) is not type(control):
+        raise ValueError(f"control must be {type(treatment).__name__} like treatment")
+    shape = same_grid(treatment=treatment.estimate, control=control.estimate)
+
+    def spread(values: ArrayLike) -> FloatArray:
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
+
+    return Difference(
+        treatment=spread(treatment.estimate),
+        control=spread(control.estimate),
+        treatment_variance=spread(treatment.variance),
+        control_variance=spread(control.variance),
+        treatment_n=spread(treatment.n),
+        control_n=spread(control.n),
+        reasons=np.broadcast_to(_reasons(treatment, control), shape),
+        cautions=np.broadcast_to(_cautions(treatment, control), shape),
+    )
+
+
+def _reasons(treatment: ArmStats, control: ArmStats) -> Codes:
+    fewest = np.minimum(treatment.n, control.n)
+    estimate = treatment.estimate - control.estimate
+    variance = treatment.variance + control.variance
+    # Fieller's set needs products of squares and variances.
+    size = (np.square(treatment.estimate) + np.square(control.estimate) + variance) * variance
+    causes = [
+        (fewest == 0, NotComputable.NO_UNITS),
+        (fewest == 1, NotComputable.ONE_UNIT),
+        (np.isnan(estimate), NotComputable.ZERO_DENOMINATOR),
+        (variance == 0, NotComputable.ZERO_VARIANCE),
+        (~np.isfinite(size), NotComputable.OVERFLOW),
+    ]
+    codes = np.select([mask for mask, _ in causes], [reason_code(reason) for _, reason in causes], 0)
+    return codes.astype(np.int8)
+
+
+def _cautions(treatment: ArmStats, control: ArmStats) -> NDArray[np.int64]:
+    if isinstance(treatment, ProportionStats) and isinstance(control, ProportionStats):
+        few = np.minimum(treatment.rarer_outcome, control.rarer_outcome) < FEW_EVENTS
+        return np.where(few, Caution.FEW_EVENTS.value, 0)
+    if isinstance(treatment, RatioStats):
+        return np.where(np.minimum(treatment.n, control.n) < FEW_CLUSTERS, Caution.FEW_CLUSTERS.value, 0)
+    return np.zeros((), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratio:
+    """A numerator and a denominator, jointly normal: two means, two variances, one covariance."""
+
+    top: FloatArray
+    bottom: FloatArray
+    top_variance: FloatArray
+    bottom_variance: FloatArray
+    covariance: FloatArray
+
+
+def lift_ratio(diff: Difference) -> Ratio:
+    """Return difference over control; the two share the control's noise, hence the covariance."""
+    return Ratio(diff.estimate, diff.control, diff.variance, diff.control_variance, -diff.control_variance)
+
+
+@np.errstate(all="ignore")
+def fieller(ratio: Ratio, critical: ArrayLike) -> tuple[FloatArray, FloatArray, Codes]:
+    """Return lower bound, upper bound and set-kind codes of Fieller's set for ``top / bottom``.
+
+    The set is ``{x: (top - x bottom)^2 <= z^2 Var(top - x bottom)}`` (Fieller, 1954), a quadratic in x:
+    ``a x^2 - 2 b x + c <= 0``. The discriminant is expanded so that nothing cancels, and the second root
+    comes from ``c``, whose sign is the absolute test; hence an interval that excludes 0 exactly with it.
+    """
+    z2 = np.square(np.asarray(critical, dtype=np.float64))
+    a = np.square(ratio.bottom) - z2 * ratio.bottom_variance
+    b = ratio.top * ratio.bottom - z2 * ratio.covariance
+    c = np.square(ratio.top) - z2 * ratio.top_variance
+    inner = (
+        np.square(ratio.bottom) * ratio.top_variance
+        - 2 * ratio.top * ratio.bottom * ratio.covariance
+        + np.square(ratio.top) * ratio.bottom_variance
+        - z2 * (ratio.top_variance * ratio.bottom_variance - np.square(ratio.covariance))
+    )
+    larger = b + np.copysign(np.sqrt(np.maximum(z2 * inner, 0.0)), b)
+    first, second = larger / a, np.where(larger == 0, 0.0, c / larger)
+    half = c / (2 * b)
+    bounded, line = a > 0, (a == 0) & (b != 0)
+    lower = np.where(bounded, np.minimum(first, second), np.where(line & (b > 0), half, np.nan))
+    upper = np.where(bounded, np.maximum(first, second), np.where(line & (b < 0), half, np.nan))
+    codes = np.select(
+        [bounded, line, (a < 0) & (inner > 0)],
+        [kind_code(kind) for kind in (SetKind.BOUNDED, SetKind.HALF_LINE, SetKind.DISJOINT)],
+        kind_code(SetKind.WHOLE_LINE),
+    )
+    return lower, upper, codes.astype(np.int8)
+
+
+def lift_set(ratio: Ratio, critical: ArrayLike) -> tuple[FloatArray, FloatArray, Codes]:
+    """Return Fieller's set for ``top / |bottom|``: mirrored where the denominator is negative."""
+    lower, upper, codes = fieller(ratio, critical)
+    flip = ratio.bottom < 0
+    return np.where(flip, -upper, lower), np.where(flip, -lower, upper), codes
+
+
+def _delta(ratio: Ratio, critical: ArrayLike) -> tuple[FloatArray, FloatArray, Codes]:
+    """Return the symmetric interval by a first-order expansion, for parity with other tools."""
+    size = np.abs(ratio.bottom)
+    centre, signed = ratio.top / size, ratio.top / ratio.bottom
+    spread = (
+        ratio.top_variance - 2 * signed * ratio.covariance + np.square(signed) * ratio.bottom_variance
+    ) / np.square(size)
+    half = np.asarray(critical, dtype=np.float64) * np.sqrt(spread)
+    return centre - half, centre + half, np.full(np.shape(half), kind_code(SetKind.BOUNDED), dtype=np.int8)
+
+
+@np.errstate(all="ignore")
+def relative_interval(
+    ratio: Ratio, critical: ArrayLike, *, reasons: Codes, method: RelativeMethod = "fieller"
+) -> RelativeInterval:
+    """Return the relative lift ``top / |bottom|`` with its set at a critical value.
+
+    Args:
+        ratio: difference and control mean with their (co)variances.
+        critical: critical value of the absolute test, scalar or one per cell.
+        reasons: codes of cells whose absolute inference does not exist; they get no bounds.
+        method: ``fieller``, or ``delta`` for parity (it may disagree with the absolute test).
+
+    Raises:
+        ValueError: for an unknown method.
+    """
+    if method not in get_args(RelativeMethod):
+        raise ValueError(f"relative must be 'fieller' or 'delta', not {method!r}")
+    lower, upper, codes = lift_set(ratio, critical) if method == "fieller" else _delta(ratio, critical)
+    zero = ratio.bottom == 0
+    why = np.where((reasons == 0) & zero, reason_code(NotComputable.ZERO_CONTROL), reasons).astype(np.int8)
+    lost = why != 0
+    outside = np.abs(ratio.top) > np.asarray(critical) * np.sqrt(ratio.top_variance)
+    if method == "delta":
+        outside = (lower > 0) | (upper < 0)
+    return RelativeInterval(
+        estimate=np.where(zero, np.nan, ratio.top / np.abs(ratio.bottom)),
+        lower=np.where(lost, np.nan, lower),
+        upper=np.where(lost, np.nan, upper),
+        kind=named_kinds(np.where(lost, kind_code(SetKind.UNDEFINED), codes)),
+        excludes_zero=outside & ~lost,
+        not_computable=named_reasons(why),
+    )
+
+
+def shape_cautions(kind: Objects) -> NDArray[np.int64]:
+    """Return the warnings that an unbounded or disjoint relative set calls for."""
+    flags = np.zeros(kind.shape, dtype=np.int64)
+    flags[kind == SetKind.DISJOINT] = Caution.RELATIVE_DISJOINT.value
+    flags[(kind == SetKind.HALF_LINE) | (kind == SetKind.WHOLE_LINE)] = Caution.RELATIVE_UNBOUNDED.value
+    return flags
+
+
+@np.errstate(all="ignore")
+def compare_at(
+    diff: Difference,
+    critical: FloatArray,
+    *,
+    p_value: FloatArray,
+    method: str,
+    interval_kind: IntervalKind,
+    relative: RelativeMethod = "fieller",
+) -> Comparison:
+    """Assemble a frequentist answer from a difference, a critical value and a p-value."""
+    grid = np.broadcast_shapes(diff.estimate.shape, np.shape(critical))
+    half = np.where(diff.testable, critical * diff.standard_error, np.nan)
+    missing = np.full(grid, np.nan)
+    lift = relative_interval(lift_ratio(diff), critical, reasons=diff.reasons, method=relative)
+    lift = RelativeInterval(
+        *(np.broadcast_to(getattr(lift, name), grid) for name in RelativeInterval.__dataclass_fields__)
+    )
+    return Comparison(
+        method=method,
+        interval_kind=interval_kind,
+        absolute=Interval(
+            np.broadcast_to(diff.estimate, grid),
+            np.asarray(diff.estimate - half),
+            np.asarray(diff.estimate + half),
+        ),
+        relative=lift,
+        p_value=np.broadcast_to(np.where(diff.testable, p_value, np.nan), grid),
+        chance_to_win=missing,
+        expected_loss=missing,
+        probability_worse_than_margin=missing,
+        not_computable=np.broadcast_to(named_reasons(diff.reasons), grid),
+        warnings=np.asarray(diff.cautions | shape_cautions(lift.kind)),
+    )

@@ -1,0 +1,87 @@
+"""Several tests in one decision: Bonferroni, Holm, Benjamini-Hochberg.
+
+Families lie along one axis. A hypothesis that was planned but cannot be computed (NaN) stays NaN and still
+counts: dropping it after seeing the data would make the others look better than they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from abplatform.stats.validation import FloatArray, probability
+
+
+def bonferroni(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
+    """Return Bonferroni-adjusted p-values, ``min(1, m p)``; they control the family-wise error rate.
+
+    >>> bonferroni([0.01, 0.2, 0.6]).tolist()
+    [0.03, 0.6000000000000001, 1.0]
+    """
+    p = _checked(p_values)
+    return np.asarray(np.minimum(p * p.shape[axis], 1.0))
+
+
+def bonferroni_alpha(alpha: ArrayLike, tests: int) -> FloatArray:
+    """Return the error rate of each of ``tests`` simultaneous intervals, ``alpha / tests``.
+
+    >>> float(bonferroni_alpha(0.05, 4))
+    0.0125
+    """
+    if tests < 1:
+        raise ValueError("tests must be at least 1")
+    return np.asarray(probability("alpha", alpha) / tests)
+
+
+def holm(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
+    """Return Holm's step-down adjusted p-values (Holm, 1979): family-wise error, never above Bonferroni's.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03]).tolist()]
+    [0.03, 0.06, 0.06]
+    """
+    p, order = _ordered(p_values, axis)
+    m = p.shape[-1]
+    steps = np.maximum.accumulate(p * np.arange(m, 0, -1), axis=-1)
+    return _restored(np.minimum(steps, 1.0), order, p_values, axis)
+
+
+def benjamini_hochberg(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
+    """Return Benjamini and Hochberg's (1995) adjusted p-values: the false discovery rate, for independent or
+    positively dependent tests.
+
+    >>> [round(p, 3) for p in benjamini_hochberg([0.01, 0.04, 0.03]).tolist()]
+    [0.03, 0.04, 0.04]
+    """
+    p, order = _ordered(p_values, axis)
+    m = p.shape[-1]
+    raw = p * m / np.arange(1, m + 1)
+    steps = np.minimum.accumulate(raw[..., ::-1], axis=-1)[..., ::-1]
+    return _restored(np.minimum(steps, 1.0), order, p_values, axis)
+
+
+def _checked(p_values: ArrayLike) -> FloatArray:
+    p = np.asarray(p_values, dtype=np.float64)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError("p_values must lie between 0 and 1")
+    if p.ndim == 0:
+        raise ValueError("p_values must have an axis")
+    return p
+
+
+def _ordered(p_values: ArrayLike, axis: int) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dtype[np.intp]]]:
+    """Return sorted p-values, the family last and NaN counted as 1, with their order."""
+    p = np.nan_to_num(np.moveaxis(_checked(p_values), axis, -1), nan=1.0)
+    order = np.argsort(p, axis=-1, kind="stable")
+    return np.take_along_axis(p, order, axis=-1), order
+
+
+def _restored(
+    adjusted: FloatArray,
+    order: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
+    p_values: ArrayLike,
+    axis: int,
+) -> FloatArray:
+    """Put adjusted values back in the caller's order and shape."""
+    back = np.empty_like(adjusted)
+    np.put_along_axis(back, order, adjusted, axis=-1)
+    return np.where(np.isnan(np.asarray(p_values, dtype=np.float64)), np.nan, np.moveaxis(back, -1, axis))

@@ -1,0 +1,28 @@
+"""Inference that may be watched: intervals and p-values that hold at every look at once."""
+
+from abplatform.stats.sequential.asymptotic import (
+    compare,
+    critical_value,
+    log_e_value,
+    non_inferiority,
+    one_sided_critical_value,
+    one_sided_p_value,
+    p_value,
+    running_intersection,
+    tune_rho2,
+)
+from abplatform.stats.sequential.guard import EfficacyBlock, efficacy_guard
+
+__all__ = [
+    "EfficacyBlock",
+    "compare",
+    "critical_value",
+    "efficacy_guard",
+    "log_e_value",
+    "non_inferiority",
+    "one_sided_critical_value",
+    "one_sided_p_value",
+    "p_value",
+    "running_intersection",
+    "tune_rho2",
+]
