@@ -37,17 +37,22 @@ print("platform", bucket("salt", "u-1"), head_revision())
 def main() -> int:
     """Build, compare, install, use; says what it found."""
     with tempfile.TemporaryDirectory() as folder:
-        copy, dist = Path(folder, "copy"), Path(folder, "dist")
-        _copy_tracked(copy)
-        for source in (copy / "sdk", copy):
-            _run(sys.executable, "-m", "build", "--outdir", str(dist), str(source))
-        wheels = sorted(dist.glob("*.whl"))
+        wheels = build_wheels(Path(folder))
         for wheel in wheels:
-            _compare(wheel)
+            compare_with_source(wheel)
         _use(wheels, Path(folder))
         for wheel in wheels:
             print(f"{wheel.name}: {wheel.stat().st_size / 1024:.0f} KB")
     return 0
+
+
+def build_wheels(folder: Path) -> list[Path]:
+    """Build both wheels, each by way of its source distribution, from a clean copy in ``folder``."""
+    copy, dist = folder / "copy", folder / "dist"
+    _copy_tracked(copy)
+    for source in (copy / "sdk", copy):
+        _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(dist), str(source))
+    return sorted(dist.glob("*.whl"))
 
 
 def _copy_tracked(copy: Path) -> None:
@@ -70,7 +75,7 @@ def _copy_tracked(copy: Path) -> None:
             target.write_bytes(source.read_bytes())
 
 
-def _compare(wheel: Path) -> None:
+def compare_with_source(wheel: Path) -> None:
     """Each linked file in a wheel has the bytes of the one definition, and none is missing or left over."""
     with zipfile.ZipFile(wheel) as archive:
         for prefix, source in LINKS.items():

@@ -1,0 +1,46 @@
+"""What is inside the wheels that users install."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dev.wheel_check import build_wheels, compare_with_source
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    built = build_wheels(tmp_path_factory.mktemp("wheels"))
+    return {wheel.name.split("-")[0]: wheel for wheel in built}
+
+
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_linked_files_in_the_wheels_have_the_bytes_of_the_one_definition(wheels: dict[str, Path]) -> None:
+    for wheel in wheels.values():
+        compare_with_source(wheel)
+    assert "abplatform_sdk/_assignment/hashing.py" in names(wheels["abplatform_sdk"])
+    assert "abplatform/migrations/env.py" in names(wheels["abplatform"])
+
+
+def test_the_sdk_wheel_is_small_and_needs_urllib3_alone(wheels: dict[str, Path]) -> None:
+    wheel = wheels["abplatform_sdk"]
+    assert wheel.stat().st_size < 100_000
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        text = archive.read(metadata).decode()
+    needed = [line for line in text.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
+    assert needed == ["Requires-Dist: urllib3<3,>=2"]
+
+
+def test_the_server_wheel_carries_what_its_pages_need(wheels: dict[str, Path]) -> None:
+    held = names(wheels["abplatform"])
+    assert "abplatform/py.typed" in held
+    assert any(name.startswith("abplatform/readout/static/") and name.endswith(".js") for name in held)
+    assert any(name.startswith("abplatform/readout/templates/") for name in held)
+    assert not any(name.startswith(("tests/", "sdk/", "dev/", "benchmarks/")) for name in held)
