@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Platform:
 
     settings: Settings
     database: sa.Engine
-    pseudonym_key: bytes
+    pseudonym_key: bytes = field(repr=False)
     uow: UnitOfWork
     inbox: Inbox
     lake: Lake
@@ -62,7 +62,10 @@ class Platform:
         metric: str | None = None,
         phase: int | None = None,
     ) -> Scorecard:
-        """The scorecard of an experiment, everything acknowledged before this call included."""
+        """The scorecard of an experiment, as of now.
+
+        Everything acknowledged before this call is in it, unless another worker holds some of it for over 30 seconds.
+        """
         self.seal(project)
         now = self.now()
 

@@ -89,7 +89,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         Unavailable: if the database does not answer, is locked for too long, or has no room.
     """
-    with _unavailable(), engine.begin() as connection:
+    with database_answers(), engine.begin() as connection:
         yield connection
 
 
@@ -100,7 +100,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         Unavailable: if the database does not answer.
     """
-    with _unavailable(), engine.connect() as connection:
+    with database_answers(), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             yield connection.execution_options(abplatform_reads_only=True)
         else:
@@ -108,7 +108,12 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def database_answers() -> Iterator[None]:
+    """Speak of a database that does not answer as the rest of the platform does.
+
+    Raises:
+        Unavailable: instead of the driver's errors, where trying again can help.
+    """
     try:
         yield
     except PoolTimeout as error:

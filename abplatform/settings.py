@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,13 +37,13 @@ class Settings:
     """
 
     home: Path = Path(".abplatform")
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)  # may hold a password
     lake_url: str = ""
     engine_url: str = "duckdb://"
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
-    pseudonym_key: str = ""
+    pseudonym_key: str = field(default="", repr=False)
     seal_interval: float = 2.0
     max_event_age_days: int = 1095
     engine_memory: str = "2GB"

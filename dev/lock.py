@@ -19,7 +19,9 @@ def main() -> None:
         pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "--quiet", "--upgrade", "pip"], check=True)
         subprocess.run([*pip, "install", "--quiet", "-e", "./sdk", "-e", ".[dev,docs]"], check=True, cwd=root)
-        frozen = subprocess.run([*pip, "freeze", "--all", "--exclude", "pip"], check=True, capture_output=True, text=True).stdout
+        frozen = subprocess.run(
+            [*pip, "freeze", "--all", "--exclude", "pip"], check=True, capture_output=True, text=True
+        ).stdout
     lines = [line for line in frozen.splitlines() if not line.startswith(OURS)]
     (root / "constraints.txt").write_text(HEADER + "\n".join(lines) + "\n")
 

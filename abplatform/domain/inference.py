@@ -27,11 +27,13 @@ class GuardrailCell:
     Attributes:
         non_inferior: harm beyond the margin is excluded; ``p_value`` of that test.
         harmful: the treatment is worse than the control, by however little.
+        block: why an asymptotic sequence may not speak yet, or None.
     """
 
     non_inferior: bool
     harmful: bool
     p_value: float | None
+    block: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +133,15 @@ def _guard(definition: ExperimentDefinition, row: Comparand) -> tuple[GuardrailC
     grid = next(grids([row]))
     safe = _one_sided(definition, grid, grid.treatment, grid.control, as_margin(row.use.non_inferiority_margin))
     harm = _one_sided(definition, grid, grid.control, grid.treatment, Margin(0.0))
-    enough = [block is None for block in sequential.efficacy_guard(grid.counts, grid.rarer)[0]]
+    blocks = sequential.efficacy_guard(grid.counts, grid.rarer)[0]
     return tuple(
         GuardrailCell(
-            non_inferior=bool(safe.non_inferior[0, index]) and enough[index],
-            harmful=bool(harm.non_inferior[0, index]) and enough[index],
+            non_inferior=bool(safe.non_inferior[0, index]) and block is None,
+            harmful=bool(harm.non_inferior[0, index]) and block is None,
             p_value=float(safe.p_value[0, index]) if np.isfinite(safe.p_value[0, index]) else None,
+            block=None if block is None else str(block),
         )
-        for index in range(len(row.treatments))
+        for index, block in enumerate(blocks)
     )
 
 

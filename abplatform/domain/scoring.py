@@ -169,7 +169,7 @@ def _warnings(line: Line, plan: AnalysisPlan, method: Method) -> tuple[str, ...]
     found = list(line.cell.warnings)
     if line.cell.not_computable is None and line.cell.relative_not_computable is not None:
         found.append(f"RELATIVE_{line.cell.relative_not_computable}")
-    wait = None if line.guardrail is not None else _wait(line, plan, method)
+    wait = line.guardrail.block if line.guardrail is not None else _wait(line, plan, method)
     if wait is not None:
         found.append(wait)
     if line.guardrail is not None and line.guardrail.non_inferior and line.guardrail.harmful:

@@ -7,44 +7,18 @@ drafts, no archived experiments, and none whose variants are drawn elsewhere.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
 
 from abplatform.assignment import HASH_VERSION, SCHEMA_VERSION, coverage_slots, encode_snapshot, variant_ranges
 from abplatform.domain.access import Project
-from abplatform.domain.experiment import Assignment, Experiment, Status, Step
+from abplatform.domain.experiment import Experiment, Step
 from abplatform.errors import IllegalTransition
 from abplatform.services.define import check_for_project, check_revision
 from abplatform.storage.session import Work
 from abplatform.storage.snapshots import PublishedSnapshot
 
 PUBLISHED = frozenset({"running", "paused", "stopped"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExperimentEntry:
-    """What ingest has to know of an experiment.
-
-    Attributes:
-        variants: declared keys, in order.
-        clustered: whether exposures must name the cluster too.
-    """
-
-    status: Status
-    assignment: Assignment
-    phase: int
-    variants: tuple[str, ...]
-    unit_type: str
-    clustered: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
-    """All experiments that have started, external and archived ones included, as of one snapshot version."""
-
-    version: int
-    experiments: Mapping[str, ExperimentEntry]
 
 
 def take_step(
@@ -87,14 +61,6 @@ def read_snapshot(work: Work, project: str) -> PublishedSnapshot:
     """
     published = work.snapshots.find(project)
     return published if published is not None else _encode(work.projects.get(project), (), version=0)
-
-
-def directory(work: Work, project: str) -> Directory:
-    """All experiments that have started, for ingest; it may be kept as long as the version stays the same."""
-    # The version first: if a step is published in between, the next look at the version shows it.
-    version = current_version(work, project)
-    started = (experiment for experiment in work.experiments.all(project) if experiment.status != "draft")
-    return Directory(version=version, experiments={experiment.key: _entry(experiment) for experiment in started})
 
 
 def current_version(work: Work, project: str) -> int:
@@ -145,15 +111,3 @@ def _rule(experiment: Experiment) -> dict[str, object]:
         "shipped": None,
         "dimensions": definition.dimensions,
     }
-
-
-def _entry(experiment: Experiment) -> ExperimentEntry:
-    definition = experiment.definition
-    return ExperimentEntry(
-        status=experiment.status,
-        assignment=definition.assignment,
-        phase=experiment.phase,
-        variants=tuple(variant.key for variant in definition.variants),
-        unit_type=definition.unit_type,
-        clustered=definition.clustered,
-    )

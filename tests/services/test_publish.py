@@ -222,26 +222,6 @@ def test_the_evaluator_reads_what_is_published(uow: UnitOfWork) -> None:
     assert answer.variant in {"control", "treatment"}
 
 
-def test_the_directory_lists_all_that_has_started(uow: UnitOfWork) -> None:
-    for status, steps in WAYS.items():
-        lead(uow, an_experiment(f"is-{status}"), *steps)
-    lead(uow, an_external_experiment(unit_type="village", analysis_unit="household"), "start")
-    with uow.reading() as work:
-        directory = publish.directory(work, "default")
-        assert directory.version == publish.current_version(work, "default") == 9
-    statuses = {key: entry.status for key, entry in directory.experiments.items()}
-    assert statuses == {f"is-{status}": status for status in WAYS if status != "draft"} | {"imported": "running"}
-    assert directory.experiments["imported"] == publish.ExperimentEntry(
-        status="running",
-        assignment="external",
-        phase=1,
-        variants=("control", "treatment"),
-        unit_type="village",
-        clustered=True,
-    )
-    assert not directory.experiments["is-running"].clustered
-
-
 def test_ranges_are_those_of_the_evaluator(uow: UnitOfWork) -> None:
     weights = (0.1, 0.2, 0.7)
     variants = tuple(Variant(key=str(index), weight=weight) for index, weight in enumerate(weights))

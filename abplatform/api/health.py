@@ -1,0 +1,57 @@
+"""For operators and load balancers, without a key: alive, ready, numbers."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask.views import MethodView
+from marshmallow import fields
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from abplatform.api.arguments import Resource
+from abplatform.api.context import platform
+from abplatform.api.schemas.fields import Document
+from abplatform.api.telemetry import telemetry
+
+resource = Resource("operations", __name__, description="For operators; no key needed")
+
+
+class StatusDocument(Document):
+    """Whether this process works."""
+
+    status = fields.String(required=True, metadata={"enum": ["ok"]})
+
+
+@resource.route("/healthz")
+class Alive(MethodView):
+    """Whether the process answers."""
+
+    @resource.response(200, StatusDocument)
+    def get(self) -> dict[str, str]:
+        """Say that the process is alive; nothing else is asked."""
+        return {"status": "ok"}
+
+
+@resource.route("/readyz")
+class Ready(MethodView):
+    """Whether requests can be served."""
+
+    @resource.response(200, StatusDocument)
+    def get(self) -> dict[str, str]:
+        """Say whether the database answers; 503 if it does not."""
+        with platform().uow.reading() as work:
+            work.projects.all()
+        return {"status": "ok"}
+
+
+@resource.route("/metrics")
+class Numbers(MethodView):
+    """Numbers for Prometheus."""
+
+    @resource.response(200, {"type": "string"}, content_type="text/plain")
+    def get(self) -> Response:
+        """Read the numbers of this process, and the size of the inbox."""
+        parts = platform()
+        with parts.uow.reading() as work:
+            projects = [project.key for project in work.projects.all()]
+        pending = {key: parts.inbox.pending(key) for key in projects}
+        return Response(telemetry().render(pending), content_type=CONTENT_TYPE_LATEST)

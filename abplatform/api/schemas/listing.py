@@ -1,0 +1,102 @@
+"""Lists on the wire: what selects them, and their pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow
+from marshmallow import fields, validate
+
+from abplatform.api.schemas.fields import Document, Strict, Text, choice
+from abplatform.domain.checks import KEY, KEY_RULE
+from abplatform.domain.experiment import STATUSES
+from abplatform.domain.plan import LATER_METHODS, METHODS
+
+MOST_ITEMS = 200
+_DIGITS = validate.Regexp(r"\A[0-9]{1,6}\Z", error="must be a whole number")
+
+
+class QueryNumber(fields.Integer):
+    """A whole number in a query string, where everything is text."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        _DIGITS(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class PageQuery(Strict):
+    """Which part of a list."""
+
+    limit = QueryNumber(
+        load_default=50,
+        validate=validate.Range(1, MOST_ITEMS, error=f"must be from 1 to {MOST_ITEMS}"),
+        metadata={"description": "most items to give"},
+    )
+    cursor = Text(
+        load_default=None,
+        validate=validate.Length(min=1, max=500, error="is not a cursor that a list gave"),
+        metadata={"description": "`next_cursor` of the page before"},
+    )
+
+
+class ExperimentQuery(PageQuery):
+    """Which experiments."""
+
+    status = Text(
+        load_default=None,
+        validate=validate.OneOf(STATUSES, error=f"must be one of {', '.join(STATUSES)}"),
+        metadata=choice(STATUSES),
+    )
+
+
+class ResultsQuery(Strict):
+    """What to see of the results of an experiment."""
+
+    phase = QueryNumber(
+        load_default=None,
+        validate=validate.Range(1, error="must be at least 1"),
+        metadata={"description": "the current one by default"},
+    )
+    method = Text(
+        load_default=None,
+        metadata=choice(METHODS, description="another method than the plan's is exploratory: it decides nothing"),
+    )
+    metric = Text(
+        load_default=None,
+        validate=validate.Regexp(KEY.pattern + r"\Z", error=KEY_RULE),
+        metadata={"description": "only this metric"},
+    )
+
+    @marshmallow.validates("method")
+    def _check_method(self, value: str | None, **_: Any) -> None:
+        if value in LATER_METHODS:
+            raise marshmallow.ValidationError(f"{value} is not supported yet; use {', '.join(METHODS)}")
+        if value is not None and value not in METHODS:
+            raise marshmallow.ValidationError(f"must be one of {', '.join(METHODS)}")
+
+
+def page_of(document: type[marshmallow.Schema]) -> type[Document]:
+    """The schema of a page of documents."""
+    name = document.__name__.removesuffix("Document") + "Page"
+    parts = {
+        "items": fields.List(fields.Nested(document), required=True),
+        "next_cursor": fields.String(
+            required=True, allow_none=True, metadata={"description": "of the next page; null on the last"}
+        ),
+    }
+    return type(name, (Document,), {"__doc__": f"A page of a list of {name.removesuffix('Page').lower()}s.", **parts})
+
+
+class ProblemSchema(Document):
+    """Why a request was refused (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True, metadata={"description": "the phrase of the HTTP status"})
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True, metadata={"description": "a sentence for people"})
+    code = fields.String(required=True, metadata={"description": "stable reason in UPPER_SNAKE; see docs/http-api.md"})
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        metadata={"description": "messages by dotted path of the field, such as `variants.0.weight`"},
+    )

@@ -1,0 +1,162 @@
+"""The one reader of JSON bodies: what JSON leaves open to surprises is refused here.
+
+UTF-8 without a byte order mark, no duplicate keys, finite numbers of bounded length, no NUL and no lone surrogate in
+any text, bounded nesting.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from flask import Request
+
+from abplatform.api.bodies import LARGEST_BODY, has_body, read_body
+from abplatform.errors import Unreadable, UnsupportedMedia
+
+DEEPEST = 64
+LONGEST_NUMBER = 64
+
+
+@dataclass(frozen=True, slots=True)
+class JsonBody:
+    """A body that was read: the value, and the bytes that say the same."""
+
+    value: Any
+    text: bytes
+
+
+def read_json(request: Request, *, most: int = LARGEST_BODY) -> JsonBody:
+    """Read the JSON body of a request.
+
+    Args:
+        request: its stream must not have been touched.
+        most: largest number of bytes, both as sent and unpacked.
+
+    Raises:
+        UnsupportedMedia: if the content type is not ``application/json`` in UTF-8.
+        TooLarge: if the body passes ``most``.
+        Unreadable: if there is no body, or it is not strict JSON.
+    """
+    if not has_body(request):
+        raise Unreadable("the request has no body; send a JSON object")
+    _check_content_type(request)
+    text = read_body(request, most=most)
+    if not text.strip():
+        raise Unreadable("the body is empty; send a JSON object")
+    return JsonBody(parse_json(text), text)
+
+
+def read_optional_json(request: Request) -> Any:
+    """Read the body of a request that needs none; without one the value is an empty object.
+
+    Raises:
+        UnsupportedMedia, TooLarge, Unreadable: as `read_json`.
+    """
+    return read_json(request).value if has_body(request) else {}
+
+
+def parse_json(body: bytes) -> Any:
+    """Read strict JSON.
+
+    Raises:
+        Unreadable: saying what is wrong and, where there is one, at which path.
+
+    >>> parse_json(b'{"weight": NaN}')
+    Traceback (most recent call last):
+    abplatform.errors.Unreadable: NaN is not a JSON number
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"the body is not valid UTF-8 (byte {error.start})") from None
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
+        # Unreadable is no ValueError, so the hooks' own refusals pass.
+        raise Unreadable(f"the body is not valid JSON: {error}") from None
+    _check_tree(value, texts_too=_may_hold_bad_text(text))
+    return value
+
+
+def _check_content_type(request: Request) -> None:
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype != "application/json" or charset not in {"utf-8", "utf8"}:
+        raise UnsupportedMedia("Content-Type must be application/json, in UTF-8")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Unreadable(f"the key {_shown(twice)} stands twice in one object")
+    return values
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise Unreadable(f"a number has {len(text)} characters; at most {LONGEST_NUMBER} are read")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
+    if not math.isfinite(number):
+        raise Unreadable(f"the number {_shown(text)} is out of range or too long")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Unreadable(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant
+)
+
+
+def _may_hold_bad_text(text: str) -> bool:
+    # Raw control characters are no JSON and UTF-8 has no surrogates: only escapes can bring them.
+    return "\\u0000" in text or "\\ud" in text or "\\uD" in text
+
+
+def _check_tree(root: Any, *, texts_too: bool) -> None:
+    """Walk all objects and arrays with a stack of our own, so that no input exhausts the interpreter's."""
+    stack: list[tuple[Any, tuple[str, ...]]] = [(root, ())]
+    while stack:
+        node, path = stack.pop()
+        if texts_too:
+            _check_text(node, path)
+        if isinstance(node, (dict, list)):
+            if len(path) >= DEEPEST:
+                raise _too_deep()
+            for name, child in _children(node):
+                if texts_too:
+                    _check_text(name, path)
+                if texts_too or isinstance(child, (dict, list)):
+                    stack.append((child, (*path, str(name))))
+
+
+def _children(node: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
+    return iter(node.items()) if isinstance(node, dict) else enumerate(node)
+
+
+def _check_text(value: object, path: tuple[str, ...]) -> None:
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        place = _shown(".".join(path)) if path else "the top"
+        raise Unreadable(f"a text at {place} holds NUL or a lone surrogate")
+
+
+def _too_deep() -> Unreadable:
+    return Unreadable(f"the body is nested deeper than {DEEPEST} levels")
+
+
+def _shown(text: str) -> str:
+    """A piece of the body that is safe and short enough to repeat in an answer."""
+    return json.dumps(text[:80])

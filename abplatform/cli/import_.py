@@ -1,0 +1,180 @@
+"""``abplatform import``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from abplatform.cli.readout import print_text
+from abplatform.cli.session import open_platform
+from abplatform.domain.access import DEFAULT_PROJECT
+
+if TYPE_CHECKING:
+    from abplatform.bootstrap import Platform
+    from abplatform.services.adopt import ImportReport, ImportRequest, Outcome, RowFault
+    from abplatform.services.adopt.source import Progress
+
+MOST_FAULTS_SHOWN = 100
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+_OUTCOMES = {"conversions": "conversion", "sums": "sum"}
+
+
+class _OrderedCommand(click.Command):
+    """Remembers the order of ``--conversion`` and ``--sum`` among each other: the first outcome is primary."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        ctx.meta["abplatform.order"] = [parameter.name for parameter in order if parameter.name in _OUTCOMES]
+        return super().parse_args(ctx, args)
+
+
+def _columns(*names: str, dest: str, note: str) -> Callable[[Decorated], Decorated]:
+    return click.option(*names, dest, multiple=True, metavar="COLUMN", help=f"{note} Repeatable.")
+
+
+@click.command("import", cls=_OrderedCommand)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--variant", required=True, metavar="COLUMN", help="Which arm a row was in.")
+@click.option("--control", required=True, metavar="VALUE", help="The control's value in that column.")
+@click.option(
+    "--weight", "weights", multiple=True, metavar="VALUE=W", help="Planned weight of an arm; equal if absent."
+)
+@click.option("--unit", metavar="COLUMN", help="Id of the unit; the row number if absent.")
+@click.option("--cluster", metavar="COLUMN", help="What was randomised, where whole groups of units were.")
+@_columns("--conversion", dest="conversions", note="An outcome of 0, 1, true or false.")
+@_columns("--sum", dest="sums", note="An outcome that is an amount.")
+@_columns("--covariate", dest="covariates", note="A number from before the experiment, to check the balance.")
+@_columns("--dimension", dest="dimensions", note="An attribute to slice by.")
+@_columns("--primary", dest="primaries", note="Outcomes that decide; by default the first one named.")
+@click.option("--key", help="Key of the experiment; by default the file's name.")
+@click.pass_context
+def command(ctx: click.Context, /, file: Path, **options: object) -> None:
+    """Import FILE (CSV, gzipped or not, or Parquet; one row per unit) as a stopped experiment, and show its readout.
+
+    A row that is wrong in any column is left out and named by its number on stderr; the first row of data is 1.
+    """
+    request = _request(file, options, order=ctx.meta["abplatform.order"])
+    faults = FaultPrinter()
+    with open_platform() as platform:
+        with _progress(file) as progress:
+            report = adopt(platform, request, on_fault=faults, progress=progress)
+        _print_report(report, request, faults)
+        scorecard = platform.results(DEFAULT_PROJECT, request.key)
+    click.echo()
+    print_text(scorecard)
+
+
+def adopt(platform: Platform, request: ImportRequest, *, on_fault: FaultPrinter, progress: Progress) -> ImportReport:
+    """Import a table into the default project of a platform."""
+    from abplatform.services.adopt import Target, adopt_table
+
+    target = Target(
+        database=platform.database,
+        uow=platform.uow,
+        lake=platform.lake,
+        project=DEFAULT_PROJECT,
+        secret=platform.pseudonym_key,
+    )
+    return adopt_table(target, request, now=platform.now(), on_fault=on_fault, progress=progress)
+
+
+def _request(file: Path, options: dict[str, object], *, order: list[str]) -> ImportRequest:
+    from abplatform.services.adopt import ImportRequest
+
+    texts: dict[str, tuple[str, ...]] = {name: value for name, value in options.items() if isinstance(value, tuple)}
+    single: dict[str, str | None] = {name: value for name, value in options.items() if not isinstance(value, tuple)}  # type: ignore[misc]
+    return ImportRequest(
+        path=file,
+        key=single["key"] or key_of_file(file),
+        variant=single["variant"] or "",
+        control=single["control"] or "",
+        outcomes=_outcomes(texts, order),
+        weights=dict(_weight(text) for text in texts["weights"]),
+        unit=single["unit"],
+        cluster=single["cluster"],
+        covariates=texts["covariates"],
+        dimensions=texts["dimensions"],
+        primaries=texts["primaries"],
+    )
+
+
+def _outcomes(texts: dict[str, tuple[str, ...]], order: list[str]) -> tuple[Outcome, ...]:
+    from abplatform.services.adopt import Outcome
+
+    columns = {name: iter(texts[name]) for name in _OUTCOMES}
+    return tuple(Outcome(column=next(columns[name]), kind=_OUTCOMES[name]) for name in order)  # type: ignore[arg-type]
+
+
+def _weight(text: str) -> tuple[str, float]:
+    variant, _, number = text.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = -1.0
+    if not variant or not 0 < weight < float("inf"):
+        raise click.BadParameter(f"{text!r} is not VALUE=W with a positive number W", param_hint="--weight")
+    return variant, weight
+
+
+def key_of_file(file: Path) -> str:
+    """The file's name without suffixes as a key.
+
+    >>> key_of_file(Path("My Data.csv.gz"))
+    'my-data'
+    """
+    stem = file.name.lstrip(".").partition(".")[0].lower()
+    key = re.sub(r"[^a-z0-9_]+", "-", stem).strip("-_")[:64]
+    if not key:
+        raise click.UsageError(f"{file.name} gives no key; name one with --key")
+    return key
+
+
+class FaultPrinter:
+    """Prints the rows that are left out: the first hundred, then how many more."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, fault: RowFault) -> None:
+        self.count += 1
+        if self.count <= MOST_FAULTS_SHOWN:
+            where = "" if fault.column is None else f"{fault.column} "
+            click.echo(f"row {fault.row}: {where}{fault.detail}", err=True)
+        elif self.count == MOST_FAULTS_SHOWN + 1:
+            click.echo("further bad rows are counted only", err=True)
+
+
+def _print_report(report: ImportReport, request: ImportRequest, faults: FaultPrinter) -> None:
+    rows = sum(report.units.values())
+    split = ", ".join(f"{variant} {units:,}" for variant, units in report.units.items())
+    click.echo(f"imported {rows:,} rows of {request.path.name} as {request.key}: {split}")
+    if faults.count:
+        click.echo(f"left out {faults.count:,} bad {'row' if faults.count == 1 else 'rows'}")
+    for each in report.metrics:
+        if each.metric.key != each.wanted:
+            click.echo(
+                f"{each.column} became the metric {each.metric.key}: {each.wanted} counts something else already"
+            )
+
+
+@contextmanager
+def _progress(file: Path) -> Iterator[Progress]:
+    """A bar on stderr while a person watches."""
+    if not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, width=min(100, shutil.get_terminal_size().columns))
+    with Progress(*parts, console=console, transient=True) as bar:
+        task = bar.add_task(file.name.replace("[", "("), total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -1,0 +1,92 @@
+"""The group of all commands, and the one place where errors become lines and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from abplatform import __version__
+from abplatform.errors import AbplatformError, BadSetting, InvalidInput
+
+# Name, module, one line for the list: no command's module is loaded to show it.
+_COMMANDS = {
+    "serve": ("abplatform.cli.serve", "Run the HTTP API; on the embedded default with the worker inside."),
+    "worker": ("abplatform.cli.worker", "Seal incoming events into the lake until stopped."),
+    "import": ("abplatform.cli.import_", "Import the table of an experiment that already ran."),
+    "readout": ("abplatform.cli.readout", "Show the results of an experiment."),
+    "demo": ("abplatform.cli.demo", "Run the whole main job once, on real and on simulated data."),
+    "db": ("abplatform.cli.db", "Create, update and inspect the database schema."),
+    "keys": ("abplatform.cli.keys", "Make API keys."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and loads one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="abplatform", message="%(prog)s %(version)s")
+def cli() -> None:
+    """An A/B testing platform: define experiments, serve variants, read results that stay valid.
+
+    Settings come from the environment (ABPLATFORM_*). Without any, everything lives in ./.abplatform.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: as on the command line, without the program's name; by default the process's own.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        status = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", 130)
+    except click.ClickException as error:
+        return _complain(_with_hint(error), error.exit_code)
+    except AbplatformError as error:
+        return _complain(error.detail, 2 if isinstance(error, (InvalidInput, BadSetting)) else 1)
+    except BrokenPipeError:
+        # Whoever read our output has gone (a pipe into head): nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _with_hint(error: click.ClickException) -> str:
+    if isinstance(error, click.UsageError):
+        call = error.ctx.command_path if error.ctx else "abplatform"
+        return f"{error.format_message()} (see: {call} --help)"
+    return error.format_message()
+
+
+def _complain(message: str, status: int) -> int:
+    line = " ".join(message.split())
+    click.echo(f"Error: {line}", err=True)
+    return status

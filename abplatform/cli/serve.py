@@ -1,0 +1,158 @@
+"""``abplatform serve``."""
+
+from __future__ import annotations
+
+import http.client
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+import click
+
+from abplatform.cli.session import log_to_stderr, open_platform
+from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from abplatform.bootstrap import Platform
+
+_APPLICATION = "abplatform.wsgi:app"
+_STOP_SECONDS = 5
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names an address, binds none
+
+
+@click.command("serve")
+def command() -> None:
+    """Run the HTTP API on ABPLATFORM_HOST and ABPLATFORM_PORT until stopped (SIGTERM or Ctrl-C).
+
+    On the embedded default it needs no other command before it: it creates the database, prints an admin key at the
+    first start, and runs the worker inside. Beside PostgreSQL run `abplatform worker` in a process of its own.
+    """
+    log_to_stderr()
+    settings = read_settings()
+    settings = replace(settings, port=_free_port(settings.host, settings.port))
+    with open_platform(settings) as platform:
+        _print_first_key(platform)
+        with _worker_inside(platform) if settings.embedded else _nothing():
+            _serve(settings)
+
+
+def _print_first_key(platform: Platform) -> None:
+    from abplatform.services.access import ensure_admin_key
+
+    with platform.uow.begin() as work:
+        secret = ensure_admin_key(work, DEFAULT_PROJECT, now=platform.now())
+    if secret is not None:
+        click.echo(f"admin key (shown this once): {secret}")
+
+
+@contextmanager
+def _worker_inside(platform: Platform) -> Iterator[None]:
+    """Seal in a thread of this process for as long as the server runs, and once more when it has stopped."""
+    from abplatform.services import seal
+
+    stop = threading.Event()
+    worker = threading.Thread(
+        target=seal.run,
+        args=(platform.database, platform.lake),
+        kwargs={"interval": platform.settings.seal_interval, "stop": stop},
+        name="abplatform-worker",
+    )
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _serve(settings: Settings) -> None:
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    # Not fork: this process has threads and an open database.
+    multiprocessing.set_start_method("spawn", force=True)
+    threading.Thread(target=_announce, args=(settings.host, settings.port), daemon=True).start()
+    Granian(
+        _APPLICATION,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        websockets=False,
+        # Its warnings are about the number of threads, which is meant.
+        log_level=LogLevels.error,
+        # A stalled request must not keep the server from stopping.
+        workers_kill_timeout=_STOP_SECONDS,
+    ).serve(target_loader=load_application)
+
+
+def load_application(target: str) -> Callable[..., object]:
+    """The application of a server process, which ends when the process that started it is gone.
+
+    Without that, a killed `abplatform serve` would leave a server behind that nobody knows of.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), name="abplatform-parent", daemon=True).start()
+    module, _, name = target.partition(":")
+    application: Callable[..., object] = getattr(import_module(module), name)
+    return application
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_STOP_SECONDS)
+    os._exit(1)
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port itself if it is free, or a free one for 0.
+
+    Raises:
+        click.ClickException: if something listens there already.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        return int(probe.getsockname()[1])
+
+
+def _announce(host: str, port: int) -> None:
+    """Say where the server is as soon as it answers."""
+    reachable = _EVERYWHERE.get(host, host)
+    while not _answers(reachable, port):
+        time.sleep(0.05)
+    shown = f"[{reachable}]" if ":" in reachable else reachable
+    click.echo(f"listening on http://{shown}:{port}")
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,149 @@
+"""A scorecard as rows of finished texts: the one table behind text and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from abplatform.domain.scorecard import ComparisonResult, Interval, MetricResult, Scorecard, VariantResult
+from abplatform.readout import numbers
+from abplatform.readout.wording import ROLE_TITLES, VERDICTS, explain, interval_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One metric in one arm.
+
+    Attributes:
+        units: with the units (or clusters) that are behind the numbers.
+        relative, absolute: estimate and interval; empty for the control.
+        evidence: p-value or chance to win.
+        verdict: a word for people; ``tone`` is ``good``, ``bad``, ``flat`` or ``none``.
+        notes: warnings about this row.
+    """
+
+    metric: str
+    arm: str
+    control: bool
+    units: str
+    value: str
+    relative: str = ""
+    relative_bounds: str = ""
+    absolute: str = ""
+    absolute_bounds: str = ""
+    evidence: str = ""
+    verdict: str = ""
+    tone: str = "none"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """All metrics in one role."""
+
+    role: str
+    title: str
+    interval: str
+    evidence: str
+    rows: tuple[Row, ...]
+
+
+TONES = {"better": "good", "non_inferior": "good", "worse": "bad", "inconclusive": "flat", "not_computable": "flat"}
+
+
+def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
+    """One table per role that has metrics: primaries first, then guardrails, then secondaries."""
+    tables = []
+    for role, title in ROLE_TITLES.items():
+        metrics = tuple(metric for metric in scorecard.metrics if metric.role == role)
+        comparisons = [each for metric in metrics for each in metric.comparisons]
+        if metrics:
+            tables.append(
+                Table(
+                    role=role,
+                    title=title,
+                    interval=interval_name(comparisons[0], scorecard.alpha) if comparisons else "interval",
+                    evidence=_evidence_name(role, comparisons),
+                    rows=tuple(row for metric in metrics for row in _metric_rows(metric)),
+                )
+            )
+    return tuple(tables)
+
+
+def _evidence_name(role: str, comparisons: Sequence[ComparisonResult]) -> str:
+    if role == "guardrail":
+        return "p of harm beyond margin"
+    return "Chance to win" if any(each.chance_to_win is not None for each in comparisons) else "p"
+
+
+def _metric_rows(metric: MetricResult) -> Iterator[Row]:
+    compared = {each.variant: each for each in metric.comparisons}
+    for result in metric.variants:
+        comparison = compared.get(result.variant)
+        if comparison is None:
+            yield Row(
+                metric=numbers.visible(metric.metric),
+                arm=numbers.visible(result.variant),
+                control=True,
+                units=_units(result),
+                value=write_value(metric, result),
+            )
+        else:
+            yield _treatment_row(metric, result, comparison)
+
+
+def _treatment_row(metric: MetricResult, result: VariantResult, comparison: ComparisonResult) -> Row:
+    share = metric.kind == "conversion"
+    absolute = comparison.absolute.estimate
+    return Row(
+        metric=numbers.visible(metric.metric),
+        arm=numbers.visible(result.variant),
+        control=False,
+        units=_units(result),
+        value=write_value(metric, result),
+        relative=numbers.lift(comparison.relative.estimate),
+        relative_bounds=_bounds(comparison.relative, comparison, kind="lift"),
+        absolute=numbers.points(absolute) if share else numbers.amount(absolute, signed=True),
+        absolute_bounds=_bounds(comparison.absolute, comparison, kind="points" if share else "amount"),
+        evidence=_evidence(comparison),
+        verdict=VERDICTS[comparison.verdict] + (" (exploratory)" if comparison.exploratory else ""),
+        tone=TONES[comparison.verdict],
+        notes=_notes(comparison),
+    )
+
+
+def write_value(metric: MetricResult, result: VariantResult) -> str:
+    """A variant's rate or mean (or its estimand, where that is neither), as people read it."""
+    value = result.mean if result.value is None else result.value
+    return numbers.rate(value) if metric.kind == "conversion" else numbers.amount(value)
+
+
+def _units(result: VariantResult) -> str:
+    text = numbers.count(result.units)
+    if result.clusters is not None:
+        text += f" in {numbers.count(result.clusters)} clusters"
+    if result.open_units:
+        text += f" (+{numbers.count(result.open_units)} open)"
+    return text
+
+
+def _bounds(interval: Interval, comparison: ComparisonResult, *, kind: str) -> str:
+    if comparison.not_computable is not None or interval.estimate is None:
+        return ""
+    return numbers.bounds(interval, kind=kind)
+
+
+def _evidence(comparison: ComparisonResult) -> str:
+    if comparison.margin is not None:
+        # The one-sided test that decides about a guardrail, not the difference as such.
+        return numbers.p_value(comparison.adjusted_p_value)
+    if comparison.chance_to_win is not None:
+        return numbers.chance(comparison.chance_to_win)
+    return numbers.p_value(comparison.p_value)
+
+
+def _notes(comparison: ComparisonResult) -> tuple[str, ...]:
+    notes = [explain(warning) for warning in comparison.warnings]
+    if comparison.not_computable is not None:
+        notes.insert(0, f"not computable: {explain(comparison.not_computable)}")
+    return tuple(notes)

@@ -1,0 +1,207 @@
+"""A table on disk as batches of text columns, each row with its number; CSV, gzipped or not, and Parquet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, parquet
+
+from abplatform.errors import InvalidInput
+
+BATCH_ROWS = 65_536
+BLOCK_BYTES = 4 << 20
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RowFault:
+    """A row that is left out.
+
+    Attributes:
+        row: its number; the first row of data is 1, the header of a CSV file does not count.
+        column: where it is wrong; None where the row as a whole is.
+        detail: what is wrong.
+    """
+
+    row: int
+    column: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some consecutive rows.
+
+    Attributes:
+        numbers: row numbers, ascending.
+        columns: the values by column name.
+        faults: rows that could not even be split into columns; they are not in ``numbers``.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    columns: dict[str, pa.Array]
+    faults: tuple[RowFault, ...] = ()
+
+
+def read_batches(path: Path, columns: Sequence[str], *, progress: Progress | None = None) -> Iterator[Batch]:
+    """Stream some columns of a table; memory does not grow with the file.
+
+    Args:
+        path: the file; ``.parquet`` and ``.pq`` are Parquet, everything else is CSV.
+        columns: names of the columns to read.
+        progress: is called with the share of the file that has been read, from 0 to 1.
+
+    Raises:
+        InvalidInput: if the file cannot be read, or lacks a column.
+    """
+    with _readable(path):
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            yield from _parquet_batches(path, columns, progress)
+        else:
+            yield from _csv_batches(path, columns, progress)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise InvalidInput({"file": [f"{path} cannot be read: {reason}"]}) from None
+    except pa.ArrowException as error:
+        reason = str(error).partition("\n")[0]
+        raise InvalidInput({"file": [f"{path} cannot be read as a table: {reason}"]}) from None
+
+
+def _check_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
+    times = Counter(present)
+    for column in wanted:
+        if times[column] == 0:
+            raise InvalidInput({"column": [f"{path} has no column {column!r}; it has {', '.join(present)}"]})
+        if times[column] > 1:
+            raise InvalidInput({"column": [f"{path} has {times[column]} columns {column!r}"]})
+
+
+def _parquet_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
+    with parquet.ParquetFile(path) as file:
+        _check_columns(path, file.schema_arrow.names, columns)
+        for column in columns:
+            _check_type(column, file.schema_arrow.field(column).type)
+        done, total = 0, file.metadata.num_rows
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
+            numbers = np.arange(done + 1, done + 1 + batch.num_rows, dtype=np.int64)
+            done += batch.num_rows
+            if progress is not None:
+                progress(done / total)
+            yield Batch(numbers, {column: batch.column(column) for column in columns})
+
+
+def _check_type(column: str, type_: pa.DataType) -> None:
+    plain = type_.value_type if pa.types.is_dictionary(type_) else type_
+    if pa.types.is_nested(plain):
+        raise InvalidInput({"column": [f"{column!r} holds {plain}, not one text or number in each row"]})
+
+
+def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
+    if path.stat().st_size == 0:
+        raise InvalidInput({"file": [f"{path} is empty"]})
+    _check_columns(path, _csv_header(path), columns)
+    split_badly: list[tuple[int, int, int]] = []
+
+    def skip(row: csv.InvalidRow) -> str:
+        split_badly.append((row.number - 1, row.expected_columns, row.actual_columns))
+        return "skip"
+
+    size = path.stat().st_size
+    emitted, reported = 0, 0
+    with pa.OSFile(str(path)) as file, _unpacked(path, file) as stream:
+        reader = csv.open_csv(
+            stream,
+            # In order and by one thread: only then are rows that cannot be split numbered.
+            read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            convert_options=csv.ConvertOptions(
+                include_columns=list(columns), column_types={column: pa.binary() for column in columns}
+            ),
+        )
+        for batch in reader:
+            numbers = _row_numbers(emitted, batch.num_rows, [number for number, _, _ in split_badly])
+            emitted += batch.num_rows
+            faults, reported = _split_faults(split_badly, reported)
+            if progress is not None:
+                progress(min(1.0, file.tell() / size))
+            yield Batch(numbers, {column: batch.column(column) for column in columns}, faults)
+    faults, _ = _split_faults(split_badly, reported)
+    if faults:
+        yield Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, faults)
+
+
+def _csv_header(path: Path) -> list[str]:
+    with pa.OSFile(str(path)) as file, _unpacked(path, file) as stream:
+        options = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
+        reader = csv.open_csv(stream, read_options=csv.ReadOptions(use_threads=False), parse_options=options)
+        return list(reader.schema.names)
+
+
+def _unpacked(path: Path, file: pa.NativeFile) -> pa.NativeFile:
+    return pa.CompressedInputStream(file, "gzip") if path.suffix.lower() == ".gz" else file
+
+
+def _row_numbers(emitted: int, rows: int, skipped: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Numbers of the next ``rows`` good rows, when ``emitted`` good ones came before and some were skipped.
+
+    >>> _row_numbers(0, 4, [2, 4]).tolist()
+    [1, 3, 5, 6]
+    """
+    good = np.arange(emitted + 1, emitted + 1 + rows, dtype=np.int64)
+    # The i-th skipped row stands behind as many good rows as its number minus the rows skipped up to it.
+    behind = np.asarray(skipped, dtype=np.int64) - np.arange(1, len(skipped) + 1)
+    return good + np.searchsorted(behind, good, side="left")
+
+
+def _split_faults(split_badly: Sequence[tuple[int, int, int]], reported: int) -> tuple[tuple[RowFault, ...], int]:
+    faults = tuple(
+        RowFault(number, None, f"has {actual} columns where the header has {expected}")
+        for number, expected, actual in split_badly[reported:]
+    )
+    return faults, len(split_badly)
+
+
+def as_text(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """A column as text with nulls for what is missing (empty text, null, NaN), and where it is not valid text.
+
+    A whole floating-point number is written without a point, so that ``1.0`` and ``1`` are one value.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    unreadable = np.zeros(len(values), dtype=np.bool_)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+    try:
+        texts = pc.cast(values, pa.string())
+    except pa.ArrowInvalid:
+        decoded = [_decode(value) for value in values.to_pylist()]
+        unreadable = np.array([value is _UNREADABLE for value in decoded], dtype=np.bool_)
+        texts = pa.array([None if value is _UNREADABLE else value for value in decoded], pa.string())
+    return pc.if_else(pc.equal(texts, ""), None, texts), unreadable
+
+
+_UNREADABLE = object()
+
+
+def _decode(value: bytes | str | None) -> object:
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return _UNREADABLE

@@ -1,0 +1,156 @@
+"""How facts lie in the lake: columns, partitions, order, and the way from facts to Arrow and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.transforms import DayTransform, IdentityTransform
+from pyiceberg.types import (
+    DecimalType,
+    IcebergType,
+    IntegerType,
+    MapType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+
+from abplatform.domain.events import ConversionFact, EventKind, ExposureFact
+from abplatform.warehouse.inbox import Fact
+
+KINDS: tuple[EventKind, ...] = ("exposure", "conversion")
+TABLE_NAMES: dict[str, str] = {"exposure": "exposures", "conversion": "conversions"}
+SORT_COLUMNS = ("unit", "timestamp", "event_id")
+
+# No retry by PyIceberg: it would append rows again to a table that another sealer has just given them.
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    "commit.retry.num-retries": "0",
+    "commit.manifest-merge.enabled": "true",
+    "write.parquet.compression-codec": "zstd",
+    "write.delete.mode": "copy-on-write",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+    "write.metadata.metrics.column.event_id": "full",
+}
+
+_MAP_IDS = {"attributes": 100, "properties": 100}
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int": pa.int32(),
+    "money": pa.decimal128(20, 6),
+    "time": pa.timestamp("us", tz="UTC"),
+    "map": pa.map_(pa.string(), pa.string()),
+}
+
+# name, type, required; the position in the list (from 1) is the Iceberg field id and never changes.
+_COLUMNS: dict[str, tuple[tuple[str, str, bool], ...]] = {
+    "exposure": (
+        ("event_id", "string", True),
+        ("experiment", "string", True),
+        ("phase", "int", True),
+        ("variant", "string", True),
+        ("expected_variant", "string", False),
+        ("unit", "string", True),
+        ("cluster", "string", False),
+        ("timestamp", "time", True),
+        ("sent_timestamp", "time", True),
+        ("received_at", "time", True),
+        ("attributes", "map", True),
+    ),
+    "conversion": (
+        ("event_id", "string", True),
+        ("event", "string", True),
+        ("unit", "string", True),
+        ("value", "money", False),
+        ("timestamp", "time", True),
+        ("sent_timestamp", "time", True),
+        ("received_at", "time", True),
+        ("properties", "map", True),
+    ),
+}
+_FACT_TYPES: dict[str, type[Fact]] = {"exposure": ExposureFact, "conversion": ConversionFact}
+
+
+def arrow_schema(kind: EventKind) -> pa.Schema:
+    """Columns of a table of the lake, for Arrow."""
+    return pa.schema(
+        [pa.field(name, _ARROW_TYPES[type_], nullable=not required) for name, type_, required in _COLUMNS[kind]]
+    )
+
+
+def iceberg_schema(kind: EventKind) -> Schema:
+    """Columns of a table of the lake, for Iceberg."""
+    return Schema(
+        *(
+            NestedField(field_id=position, name=name, field_type=_iceberg_type(name, type_), required=required)
+            for position, (name, type_, required) in enumerate(_COLUMNS[kind], start=1)
+        )
+    )
+
+
+def field_id(kind: EventKind, column: str) -> int:
+    """Iceberg's number of a column."""
+    return 1 + [name for name, _, _ in _COLUMNS[kind]].index(column)
+
+
+def partition_spec(kind: EventKind) -> PartitionSpec:
+    """One partition per day of the event's own time, in UTC."""
+    return PartitionSpec(
+        PartitionField(
+            source_id=field_id(kind, "timestamp"), field_id=1000, transform=DayTransform(), name="timestamp_day"
+        )
+    )
+
+
+def sort_order(kind: EventKind) -> SortOrder:
+    """The order of rows inside a file."""
+    return SortOrder(
+        *(SortField(source_id=field_id(kind, column), transform=IdentityTransform()) for column in SORT_COLUMNS)
+    )
+
+
+def facts_to_arrow(kind: EventKind, facts: Sequence[Fact]) -> pa.Table:
+    """Facts as a table with one row each, in the order given."""
+    columns = []
+    for field in arrow_schema(kind):
+        values: list[Any] = [getattr(fact, field.name) for fact in facts]
+        if pa.types.is_map(field.type):
+            values = [list(value.items()) for value in values]
+        columns.append(pa.array(values, type=field.type))
+    return pa.Table.from_arrays(columns, schema=arrow_schema(kind))
+
+
+def arrow_to_facts(kind: EventKind, table: pa.Table) -> list[Fact]:
+    """The rows of a table of the lake as facts."""
+    names = arrow_schema(kind).names
+    columns = [
+        [dict(each) for each in column.to_pylist()] if pa.types.is_map(column.type) else column.to_pylist()
+        for column in (table.column(name) for name in names)
+    ]
+    return [_FACT_TYPES[kind](**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def sort_rows(table: pa.Table) -> pa.Table:
+    """The rows in the order in which files keep them."""
+    return table.sort_by([(column, "ascending") for column in SORT_COLUMNS])
+
+
+def _iceberg_type(name: str, type_: str) -> IcebergType:
+    if type_ == "map":
+        key_id = _MAP_IDS[name]
+        return MapType(
+            key_id=key_id, key_type=StringType(), value_id=key_id + 1, value_type=StringType(), value_required=False
+        )
+    plain: dict[str, IcebergType] = {
+        "string": StringType(),
+        "int": IntegerType(),
+        "money": DecimalType(20, 6),
+        "time": TimestamptzType(),
+    }
+    return plain[type_]

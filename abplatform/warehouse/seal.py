@@ -1,0 +1,193 @@
+"""Sealing: from the inbox into the lake, each event once, whatever happens in between.
+
+A claim is a fixed set of inbox batches that share a ``seal_id``. The lake's commit names the ``seal_id``, so that
+after a crash it shows whether the claim is done: then its batches are deleted, else the claim is sealed again under
+the same id. Commits are optimistic and never retried blindly: when another one came first, the lake is read anew.
+Both together make sealing right even if two sealers hold the lease for a moment.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from pyiceberg.exceptions import CommitFailedException
+
+from abplatform.database import reading, transaction
+from abplatform.domain.events import EventKind
+from abplatform.errors import Unavailable
+from abplatform.warehouse.dedupe import find_sealed, sift
+from abplatform.warehouse.inbox import Fact, count, unpack
+from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake, LakeTable
+from abplatform.warehouse.layout import facts_to_arrow
+from abplatform.warehouse.tables import inbox_batch
+
+MOST_BATCHES = 1_000
+MOST_EVENTS = 200_000
+
+_PROPERTIES = {
+    "sealed": "abplatform.sealed",
+    "duplicates": "abplatform.duplicates",
+    "conflicts": "abplatform.conflicts",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What became of some events.
+
+    Attributes:
+        sealed: how many went into the lake.
+        duplicates: how many had been there, or came twice.
+        conflicts: how many used the id of another event.
+    """
+
+    sealed: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+
+    def __add__(self, other: Sealed) -> Sealed:
+        """Both together."""
+        return Sealed(self.sealed + other.sealed, self.duplicates + other.duplicates, self.conflicts + other.conflicts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    seal_id: str
+    facts: Sequence[Fact]
+
+
+class Sealer:
+    """Seals one kind of events of one project.
+
+    Args:
+        database: holds the inbox.
+        lake: gets the events.
+        project: key of the project.
+        kind: exposures or conversions.
+        reached: told the name of each step when it is done; for tests of crashes at every point.
+    """
+
+    def __init__(
+        self,
+        database: sa.Engine,
+        lake: Lake,
+        project: str,
+        kind: EventKind,
+        *,
+        reached: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        self._database = database
+        self._lake = lake
+        self._project = project
+        self._kind = kind
+        self._reached = reached
+
+    def seal_next(self, *, up_to: int, now: datetime) -> Sealed:
+        """Seal one claim: an unfinished one if there is any, else the oldest batches.
+
+        Args:
+            up_to: id of the last batch to take.
+            now: from which `DEDUPE_HORIZON` counts.
+
+        Raises:
+            Unavailable: if a part does not answer; calling again goes on from there.
+        """
+        claim = self._unfinished() or self._claim(up_to)
+        if claim is None:
+            return Sealed()
+        self._reached("claimed")
+        outcome = self._commit(claim, now)
+        self._reached("committed")
+        return self._finish(claim, outcome)
+
+    def _unfinished(self) -> _Claim | None:
+        query = (
+            sa.select(inbox_batch.c.seal_id)
+            .where(*self._mine(), inbox_batch.c.seal_id.is_not(None))
+            .order_by(inbox_batch.c.id)
+            .limit(1)
+        )
+        with reading(self._database) as connection:
+            seal_id = connection.execute(query).scalar_one_or_none()
+        return None if seal_id is None else self._read(seal_id)
+
+    def _claim(self, up_to: int) -> _Claim | None:
+        seal_id = str(uuid.uuid4())
+        free = (*self._mine(), inbox_batch.c.seal_id.is_(None), inbox_batch.c.id <= up_to)
+        oldest = (
+            sa.select(inbox_batch.c.id, inbox_batch.c.count).where(*free).order_by(inbox_batch.c.id).limit(MOST_BATCHES)
+        )
+        with transaction(self._database) as connection:
+            ids = _first_events(connection.execute(oldest))
+            if not ids:
+                return None
+            connection.execute(inbox_batch.update().where(*free, inbox_batch.c.id.in_(ids)).values(seal_id=seal_id))
+        return self._read(seal_id)
+
+    def _read(self, seal_id: str) -> _Claim | None:
+        query = (
+            sa.select(inbox_batch.c.payload)
+            .where(*self._mine(), inbox_batch.c.seal_id == seal_id)
+            .order_by(inbox_batch.c.id)
+        )
+        with reading(self._database) as connection:
+            payloads = connection.execute(query).scalars().all()
+        facts = [fact for payload in payloads for fact in unpack(self._kind, payload)]
+        return _Claim(seal_id, facts) if facts else None
+
+    def _commit(self, claim: _Claim, now: datetime) -> Sealed:
+        for _ in range(MOST_COMMIT_TRIES):
+            table = self._lake.open(self._project, self._kind)
+            done = table.find_seal(claim.seal_id)
+            if done is not None:
+                return _read_outcome(done)
+            try:
+                return self._append(table, claim, now)
+            except CommitFailedException:
+                continue  # Another commit came first, perhaps with the same ids: look again.
+        raise Unavailable("the lake keeps changing; sealing goes on shortly")
+
+    def _append(self, table: LakeTable, claim: _Claim, now: datetime) -> Sealed:
+        ids = [fact.event_id for fact in claim.facts]
+        sifted = sift(claim.facts, find_sealed(self._kind, table.files(), ids, now=now))
+        self._reached("deduplicated")
+        outcome = Sealed(len(sifted.kept), sifted.duplicates, sifted.conflicts)
+        if sifted.kept:
+            table.append(facts_to_arrow(self._kind, sifted.kept), claim.seal_id, _as_properties(outcome))
+        return outcome
+
+    def _finish(self, claim: _Claim, outcome: Sealed) -> Sealed:
+        with transaction(self._database) as connection:
+            mine = (*self._mine(), inbox_batch.c.seal_id == claim.seal_id)
+            if not connection.execute(inbox_batch.delete().where(*mine)).rowcount:
+                return Sealed()  # Another sealer finished this claim, and counted it.
+            amounts = {"duplicates": outcome.duplicates, "conflicts": outcome.conflicts}
+            count(connection, self._project, self._kind, amounts)
+            self._reached("deleting")
+        return outcome
+
+    def _mine(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return inbox_batch.c.project == self._project, inbox_batch.c.kind == self._kind
+
+
+def _first_events(batches: Iterable[sa.Row[tuple[int, int]]]) -> list[int]:
+    ids: list[int] = []
+    total = 0
+    for id_, events in batches:
+        total += events
+        if ids and total > MOST_EVENTS:
+            break
+        ids.append(id_)
+    return ids
+
+
+def _as_properties(outcome: Sealed) -> dict[str, str]:
+    return {name: str(getattr(outcome, field)) for field, name in _PROPERTIES.items()}
+
+
+def _read_outcome(properties: Mapping[str, str]) -> Sealed:
+    return Sealed(**{field: int(properties.get(name, 0)) for field, name in _PROPERTIES.items()})

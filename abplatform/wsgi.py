@@ -1,0 +1,32 @@
+"""The top: the whole server for any WSGI server, ``granian --interface wsgi abplatform.wsgi:app``.
+
+``app`` is built when it is first asked for, from the environment: importing this module opens nothing.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from flask import Flask
+
+from abplatform.api.app import create_app
+from abplatform.bootstrap import build_platform, prepare_database
+from abplatform.settings import read_settings
+
+
+@cache
+def build_app() -> Flask:
+    """The server as the environment describes it.
+
+    Raises:
+        StartRefused: for settings or a database that cannot be used; the message says what to do.
+    """
+    settings = read_settings()
+    prepare_database(settings)
+    return create_app(build_platform(settings))
+
+
+def __getattr__(name: str) -> Flask:
+    if name == "app":
+        return build_app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

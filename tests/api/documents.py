@@ -1,0 +1,78 @@
+"""Bodies as clients send them: defaults, plus what matters to the test."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+Body = dict[str, Any]
+
+
+def metric_body(key: str = "purchase", **changes: Any) -> Body:
+    """The metric of the design."""
+    return {
+        "key": key,
+        "name": "Purchase",
+        "kind": "conversion",
+        "event": "purchase",
+        "where": {"product": "term-deposit"},
+        "direction": "increase",
+        "window": {"start": "PT0S", "end": "P30D"},
+    } | changes
+
+
+def experiment_body(key: str = "rate-display", **changes: Any) -> Body:
+    """The experiment of the design, with what exists."""
+    return {
+        "key": key,
+        "name": "Rate display",
+        "hypothesis": "Concrete yuan beat a percentage",
+        "unit_type": "user_id",
+        "layer": None,
+        "coverage": 1.0,
+        "risk_class": "standard",
+        "targeting": {"country": {"$in": ["CN", "HK"]}, "app_version": {"$vgte": "3.2.0"}},
+        "variants": [
+            {"key": "control", "weight": 1, "payload": {"copy": "3.5% a year"}},
+            {"key": "treatment", "weight": 1, "payload": {"copy": "10,000 earns 350 in a year"}},
+        ],
+        "control": "control",
+        "metrics": [{"metric": "purchase", "role": "primary", "mde": {"relative": 0.05}}],
+        "plan": {"method": "sequential", "alpha": 0.05, "power": 0.8, "planned_units": 100000},
+        "dimensions": ["channel"],
+    } | changes
+
+
+def exposure_body(event_id: str = "e-1", **changes: Any) -> Body:
+    """An exposure that happened now."""
+    return {
+        "event_id": event_id,
+        "experiment": "rate-display",
+        "phase": 1,
+        "variant": "treatment",
+        "unit_id": "u-1",
+        "timestamp": ago(),
+        "attributes": {"channel": "douyin"},
+    } | changes
+
+
+def conversion_body(event_id: str = "c-1", **changes: Any) -> Body:
+    """A conversion that happened now."""
+    return {
+        "event_id": event_id,
+        "event": "purchase",
+        "unit_id": "u-1",
+        "timestamp": ago(),
+        "value": "350.00",
+        "properties": {"product": "term-deposit"},
+    } | changes
+
+
+def key_body(**changes: Any) -> Body:
+    """A key for a product's server."""
+    return {"name": "product server", "role": "sdk"} | changes
+
+
+def ago(**delta: float) -> str:
+    """A time before now, as clients write it."""
+    return (datetime.now(UTC) - timedelta(**delta)).isoformat()

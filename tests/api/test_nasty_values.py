@@ -1,0 +1,216 @@
+"""Every leaf of a valid body replaced by values that break careless code: refused, or stored harmlessly (F-6..F-8)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Caller, Service
+from tests.api.documents import Body, conversion_body, experiment_body, exposure_body, key_body, metric_body
+from tests.api.problems import refusal
+
+NASTY: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    -0.0,
+    -1,
+    1,
+    0.1,
+    1e-320,
+    1e308,
+    -1e308,
+    2**31,
+    2**53 + 1,
+    2**63,
+    2**64,
+    -(2**63) - 1,
+    10**60,
+    "",
+    " ",
+    "0",
+    "NaN",
+    "Infinity",
+    "true",
+    "null",
+    "a" * 10_000,
+    "../../etc/passwd",
+    "'; DROP TABLE experiment; --",
+    '" OR 1=1',
+    "<script>alert(1)</script>",
+    "=HYPERLINK(1)",
+    "{{7*7}}",
+    "${jndi:ldap://x}",
+    "%s%n%00",
+    "\u202e\u200b\ufeff",
+    "\U0001f600" * 20,
+    "e\u0301\u0327" * 30,
+    "保本保息",
+    "\x01\x1f\x7f",
+    "$gt",
+    [],
+    [[]],
+    ["x"],
+    [None],
+    {},
+    {"": ""},
+    {"$gt": ""},
+    {"$regex": "(a+)+$"},
+    {"x": {"y": {"z": []}}},
+    list(range(300)),
+    "P1D",
+    "9999-12-31T23:59:59.999999999+23:59",
+    "0001-01-01T00:00:00Z",
+    "2026-02-30T00:00:00Z",
+    "control",
+    "purchase",
+)
+
+Path = tuple[str | int, ...]
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Paths of everything in a body, objects and arrays too."""
+    if path:
+        yield path
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in members:
+        yield from leaves(child, (*path, name))
+
+
+def replaced(body: Body, path: Path, value: Any) -> Body:
+    """The body with another value at a path."""
+    changed = copy.deepcopy(body)
+    target: Any = changed
+    for name in path[:-1]:
+        target = target[name]
+    target[path[-1]] = value
+    return changed
+
+
+BODIES: dict[str, tuple[str, Body]] = {
+    "experiment": (
+        "/experiments",
+        experiment_body(
+            "nasty",
+            analysis_unit=None,
+            assignment="served",
+            covariates=[],
+            metrics=[
+                {"metric": "purchase", "role": "primary", "mde": {"relative": 0.05}},
+                {"metric": "spend", "role": "guardrail", "non_inferiority_margin": {"absolute": 0.001}},
+            ],
+            plan={
+                "method": "bayesian",
+                "alpha": 0.05,
+                "power": 0.8,
+                "planned_units": 1000,
+                "cuped": False,
+                "prior": {"scale": 0.05},
+                "loss_threshold": 0.001,
+                "minimum_units": 100,
+            },
+        ),
+    ),
+    "external experiment": (
+        "/experiments",
+        experiment_body("nasty", assignment="external", unit_type="village", analysis_unit="farmer", covariates=["age"])
+        | {"plan": {"method": "fixed", "planned_units": 10}},
+    ),
+    "metric": ("/metrics", metric_body("nasty", where={"product": ["term-deposit", "fund"], "vip": True})),
+    "key": ("/keys", key_body()),
+    "exposure": ("/exposures", exposure_body(variant="control", units={})),
+    "conversion": ("/conversions", conversion_body(units={})),
+}
+
+
+# The other fields are the same for both; so are the two variants.
+OF_EXTERNAL_ONES = {"assignment", "unit_type", "analysis_unit", "covariates", "targeting"}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_nasty_value_anywhere_is_refused_or_stored_harmlessly(shared_service: Service, kind: str) -> None:
+    path, body = BODIES[kind]
+    admin = shared_service.admin
+    _prepare(shared_service)
+    taken, refused = [], 0
+    places = [place for place in leaves(body) if kind != "external experiment" or place[0] in OF_EXTERNAL_ONES]
+    places = [place for place in places if place[:2] != ("variants", 1)]
+    for number, (place, value) in enumerate((place, value) for place in places for value in NASTY):
+        fresh = body | {"key": f"{kind.replace(' ', '-')}-{number}"} if "key" in body else body
+        answer = admin.post(path, data=json.dumps(replaced(fresh, place, value)), content_type="application/json")
+        if answer.status_code in {201, 202}:
+            taken.append(answer.get_json())
+        else:
+            assert answer.status_code in {400, 409, 422}, f"{place} = {value!r}: {answer.status_code} {answer.text}"
+            named = refusal(answer, answer.status_code).get("errors", {})
+            assert answer.status_code != 422 or _names(named, place), f"{place} = {value!r}: {named}"
+            refused += 1
+    assert len(taken) > 20, "the unharmed rest of the body is valid"
+    assert refused > 40
+    _read_again(admin, path, taken)
+
+
+def _prepare(service: Service) -> None:
+    for key in ("purchase", "spend"):
+        service.admin.post("/metrics", json=metric_body(key))
+    if service.admin.get("/experiments/rate-display").status_code == 404:
+        service.start()
+
+
+def _read_again(admin: Caller, path: str, made: list[Body]) -> None:
+    """What was stored comes back, alone and in the list, exactly as the answer said."""
+    if path in {"/exposures", "/conversions"}:
+        return
+    name, cursor = "id" if path == "/keys" else "key", None
+    listed: dict[str, Body] = {}
+    while True:
+        query = {} if path == "/keys" else {"limit": 200} | ({"cursor": cursor} if cursor else {})
+        page = admin.get(path, query_string=query).get_json()
+        listed |= {item[name]: item for item in page["items"]}
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    for document in made:
+        document.pop("secret", None)
+        assert listed[document[name]] == document
+    if path != "/keys":
+        assert all(admin.get(f"{path}/{document['key']}").get_json() == document for document in made[::10])
+
+
+def _names(errors: dict[str, list[str]], place: Path) -> bool:
+    """Whether a field that is named lies on the way to the place, or depends on it."""
+    dotted = ".".join(map(str, place))
+    depends = {"plan", "control", "metrics", "variants", "assignment", "units", "covariates", "experiment"}
+    return any(
+        dotted.startswith(named) or named.startswith(dotted) or named.split(".")[0] in depends for named in errors
+    )
+
+
+def test_what_was_stored_can_be_sealed_and_started(service: Service) -> None:
+    """The values that pass validation pass everything behind it, too."""
+    service.start()
+    events = [
+        replaced(exposure_body(f"e-{number}", variant="control"), ("attributes", "channel"), value)
+        for number, value in enumerate(NASTY)
+    ]
+    events += [
+        exposure_body(f"u-{number}", variant="control", unit_id=value)
+        for number, value in enumerate(NASTY)
+        if isinstance(value, str)
+    ]
+    report = service.admin.post("/exposures", json={"events": events}).get_json()
+    assert report["accepted"] + len(report["rejected"]) == len(events)
+    assert report["accepted"] > 40
+    conversions = [
+        replaced(conversion_body(f"c-{number}"), ("properties", "product"), value) for number, value in enumerate(NASTY)
+    ]
+    conversions += [conversion_body(f"v-{number}", value=value) for number, value in enumerate(NASTY)]
+    assert service.admin.post("/conversions", json={"events": conversions}).get_json()["accepted"] > 40
+    service.platform.seal("default")
+    assert service.platform.inbox.pending("default") == 0

@@ -1,0 +1,117 @@
+"""``abplatform import`` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from abplatform.cli.main import run as run_here
+from tests.cli.commands import run
+from tests.cli.tables import write_csv
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Six rows, two of them bad."""
+    rows = [("a", 0, 1), ("b", 1, 2), ("", 1, 2), ("a", 1, "x"), ("b", 0, 0), ("a", 1, "2.5")]
+    return write_csv(tmp_path / "My Trial.csv", ("arm", "bought", "spend"), *rows)
+
+
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABPLATFORM_HOME", str(tmp_path / "home"))
+
+
+def test_one_command_gives_a_readout_and_names_the_bad_rows(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought", "--sum", "spend"]
+    assert run_here(arguments) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["row 3: arm is missing", "row 4: spend 'x' is not a number"]
+    assert "imported 4 rows of My Trial.csv as my-trial: a 2, b 2" in said.out
+    assert "left out 2 bad rows" in said.out
+    assert "Primary metrics" in said.out
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "primary"),
+    [
+        (["--sum", "spend", "--conversion", "bought"], ["spend"]),
+        (["--conversion=bought", "--sum=spend"], ["bought"]),
+        (["--sum", "spend", "--conversion", "bought", "--primary", "bought"], ["bought"]),
+    ],
+)
+def test_the_first_outcome_on_the_command_line_is_primary(
+    table: Path, capsys: pytest.CaptureFixture[str], outcomes: list[str], primary: list[str]
+) -> None:
+    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", *outcomes, "--key", "t"]) == 0
+    capsys.readouterr()
+    assert run_here(["readout", "t", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [metric["metric"] for metric in document["metrics"] if metric["role"] == "primary"] == primary
+    assert {metric["metric"] for metric in document["metrics"]} == {"bought", "spend"}
+
+
+REFUSED = [
+    (["--variant", "group"], 2, "has no column 'group'; it has arm, bought, spend"),
+    (["--control", "z"], 2, "no row has 'z' in 'arm'"),
+    (["--conversion", "nothing"], 2, "has no column 'nothing'"),
+    (["--weight", "a"], 2, "'a' is not VALUE=W with a positive number W"),
+    (["--weight", "a=0"], 2, "'a=0' is not VALUE=W"),
+    (["--key", "No Key"], 2, "'No Key' must be 1 to 64 characters"),
+    (["--colour", "red"], 2, "No such option"),
+]
+
+
+@pytest.mark.parametrize(("changes", "status", "message"), REFUSED)
+def test_a_refusal_is_one_line_and_a_status(
+    table: Path, capsys: pytest.CaptureFixture[str], changes: list[str], status: int, message: str
+) -> None:
+    arguments = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought", *changes]
+    assert run_here(arguments) == status
+    said = capsys.readouterr()
+    last = said.err.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert message in last
+    assert "Traceback" not in said.err
+    assert run_here(["readout", "--list"]) == 0
+    assert capsys.readouterr().out == "", "nothing is left behind"
+
+
+def test_a_missing_file_and_an_empty_one_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ["--variant", "arm", "--control", "a", "--conversion", "bought"]
+    assert run_here(["import", str(tmp_path / "none.csv"), *columns]) == 2
+    (tmp_path / "empty.csv").touch()
+    assert run_here(["import", str(tmp_path / "empty.csv"), *columns]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "does not exist" in first
+    assert second.endswith("empty.csv is empty")
+
+
+def test_a_key_that_is_taken_is_refused_with_status_1(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought", "--key", "t"]
+    assert run_here(arguments) == 0
+    assert run_here(arguments) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "Error: there is an experiment 't' already; choose another key"
+
+
+def test_after_a_hundred_bad_rows_the_others_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("a", 1), ("b", 0)] + [("a", "?")] * 250
+    table = write_csv(tmp_path / "bad.csv", ("arm", "bought"), *rows)
+    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought"]) == 0
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert lines[0] == "row 3: bought '?' is not 0, 1, true or false"
+    assert len(lines) == 101
+    assert lines[-1] == "further bad rows are counted only"
+    assert "left out 250 bad rows" in said.out
+
+
+def test_clusters_are_counted_as_clusters(tmp_path: Path) -> None:
+    rows = [(f"v{number // 4}", "ab"[number // 4 % 2], number % 2) for number in range(80)]
+    table = write_csv(tmp_path / "villages.csv", ("village", "arm", "bought"), *rows)
+    columns = ("--variant", "arm", "--control", "a", "--cluster", "village", "--conversion", "bought")
+    done = run(tmp_path / "home", "import", str(table), *columns)
+    assert done.returncode == 0, done.stderr
+    assert "40 in 10 clusters" in done.stdout

@@ -1,0 +1,70 @@
+"""The page in a real browser: it draws, it is silent, and it asks nobody for anything."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from abplatform.readout.html import as_html
+from tests.readouts.scorecards import ALL, sequential_looks
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless Chromium."""
+    if not CHROMIUM.exists():
+        missing = f"{CHROMIUM} is missing (apt-get install chromium): pages were not opened in a browser"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with warnings.catch_warnings(), sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ALL)
+def test_page_draws_every_chart_without_a_message_or_a_request(
+    browser: object, tmp_path: Path, name: str, scheme: str
+) -> None:
+    file = tmp_path / "readout.html"
+    file.write_text(as_html(ALL[name](), sequential_looks() if name == "sequential" else ()), encoding="utf-8")
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1100, "height": 800})  # type: ignore[attr-defined]
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_function("!document.querySelector('figure[data-state=waiting]')", timeout=20_000)
+    states = page.eval_on_selector_all("figure", "figures => figures.map(each => each.dataset.state)")
+    marks = page.eval_on_selector_all(
+        "figure", "figures => figures.map(each => each.querySelectorAll('.plot svg .mark-group').length)"
+    )
+    page.close()
+    assert said == []
+    assert asked == [file.as_uri()]
+    assert set(states) <= {"drawn"}
+    assert len(states) == {"fixed": 3, "sequential": 4, "hostile": 2, "empty": 0}[name]
+    assert all(count > 0 for count in marks)
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(browser: object, tmp_path: Path) -> None:
+    file = tmp_path / "readout.html"
+    file.write_text(as_html(ALL["sequential"](), sequential_looks()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 800})  # type: ignore[attr-defined]
+    page.goto(file.as_uri())
+    page.wait_for_function("!document.querySelector('figure[data-state=waiting]')", timeout=20_000)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert width <= 390

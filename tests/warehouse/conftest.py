@@ -1,0 +1,53 @@
+"""A lake beside each database of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from abplatform.database import open_database
+from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.inbox import Inbox
+from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.tables import metadata
+
+
+@pytest.fixture
+def inbox(database: sa.Engine) -> Inbox:
+    """The inbox of a database of either kind."""
+    return Inbox(database)
+
+
+@pytest.fixture
+def lake(metadata_url: str, tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake whose catalog is in a database of either kind."""
+    lake = Lake((tmp_path / "lake").as_uri(), metadata_url)
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Address of an SQLite database with the tables of the event path: where the kind of database is no matter."""
+    url = f"sqlite:///{tmp_path / 'platform.db'}"
+    engine = open_database(url)
+    metadata.create_all(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def local_lake(sqlite_url: str, tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake with an SQLite catalog."""
+    lake = Lake((tmp_path / "lake").as_uri(), sqlite_url)
+    yield lake
+    lake.close()
+
+
+@pytest.fixture(scope="session")
+def engine() -> DuckDBEngine:
+    """The engine under test."""
+    return DuckDBEngine(memory_limit="512MB")

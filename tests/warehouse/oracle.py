@@ -1,0 +1,121 @@
+"""Aggregation once more, by plain loops over facts: what every engine must agree with.
+
+Written from the docstrings of `abplatform.domain.aggregates`, sharing nothing with the queries but the facts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+
+from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.events import ConversionFact, ExposureFact
+from abplatform.domain.metric import Metric
+
+
+@dataclass
+class Unit:
+    """A unit's first exposure, and which variants it met."""
+
+    first: ExposureFact
+    variants: set[str]
+    analysed: bool = True
+
+
+def expected_units(exposures: Sequence[ExposureFact], request: AggregationRequest) -> dict[str, Unit]:
+    """Units of the experiment, by pseudonym, the excluded ones included and marked."""
+    units: dict[str, Unit] = {}
+    for fact in sorted(_counted(exposures, request), key=lambda fact: (fact.timestamp, fact.event_id)):
+        if fact.variant in request.variants:
+            units.setdefault(fact.unit, Unit(fact, set())).variants.add(fact.variant)
+    for unit in units.values():
+        unit.analysed = len(unit.variants) == 1
+    if request.clustered:
+        met = defaultdict(set)
+        for name, unit in units.items():
+            met[cluster_of(name, unit)] |= unit.variants
+        for name, unit in units.items():
+            unit.analysed = len(met[cluster_of(name, unit)]) == 1
+    return units
+
+
+def cluster_of(name: str, unit: Unit) -> str:
+    """The cluster in which a unit was when it was first exposed."""
+    return unit.first.cluster or name
+
+
+def expected_unknown(exposures: Sequence[ExposureFact], request: AggregationRequest) -> dict[str, int]:
+    """Exposures by undeclared variants."""
+    unknown: dict[str, int] = defaultdict(int)
+    for fact in _counted(exposures, request):
+        if fact.variant not in request.variants:
+            unknown[fact.variant] += 1
+    return dict(unknown)
+
+
+def expected_mismatches(exposures: Sequence[ExposureFact], request: AggregationRequest) -> int:
+    """Exposures by a declared variant that is not the one which this platform draws."""
+    return sum(
+        fact.variant in request.variants and fact.expected_variant not in {None, fact.variant}
+        for fact in _counted(exposures, request)
+    )
+
+
+def expected_value(
+    unit: Unit, events: Sequence[ConversionFact], metric: Metric, request: AggregationRequest
+) -> Decimal | None:
+    """A unit's value of a metric; None while its window is open."""
+    first = unit.first.timestamp
+    cutoff = min(request.as_of, request.until) if request.until else request.as_of
+    if metric.window is not None and first + metric.window.end > cutoff:
+        return None
+    counted = [event for event in events if _counts(event, first, metric, request)]
+    if metric.kind == "conversion":
+        return Decimal(bool(counted))
+    return sum((event.value or Decimal(0) for event in counted), Decimal(0))
+
+
+def _counts(event: ConversionFact, first: datetime, metric: Metric, request: AggregationRequest) -> bool:
+    delay = event.timestamp - first
+    inside = delay.total_seconds() >= 0
+    if metric.window is not None:
+        inside = metric.window.start <= delay < metric.window.end
+    stopped = request.until is not None and event.timestamp >= request.until
+    return event.event == metric.event and inside and not stopped and _fits(event, metric)
+
+
+def _fits(event: ConversionFact, metric: Metric) -> bool:
+    for name, wanted in metric.where.items():
+        options = wanted if isinstance(wanted, tuple) else (wanted,)
+        text = event.properties.get(name)
+        if text is None:
+            return False
+        value = json.loads(text)
+        if not any(value == option and isinstance(value, bool) == isinstance(option, bool) for option in options):
+            return False
+    return True
+
+
+def _counted(exposures: Sequence[ExposureFact], request: AggregationRequest) -> list[ExposureFact]:
+    mine = [fact for fact in exposures if fact.experiment == request.experiment]
+    earlier = {fact.unit for fact in mine if fact.phase < request.phase}
+    return [
+        fact
+        for fact in mine
+        if fact.phase == request.phase
+        and fact.unit not in earlier
+        and (request.since is None or fact.timestamp >= request.since)
+        and (request.until is None or fact.timestamp < request.until)
+    ]
+
+
+def centred(xs: Sequence[Decimal | int], ys: Sequence[Decimal | int]) -> float:
+    """Sum of products of deviations from the means, in exact fractions."""
+    left, right = [Fraction(x) for x in xs], [Fraction(y) for y in ys]
+    mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
+    return float(sum((x - mean_left) * (y - mean_right) for x, y in zip(left, right, strict=True)))

@@ -1,0 +1,166 @@
+"""The engine against plain loops over random histories (`oracle`): counts and sums equal, moments to 1e-12."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
+from abplatform.domain.metric import Window
+from abplatform.warehouse.bulk import append_facts
+from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.layout import facts_to_arrow
+from tests.builders import NOW, a_metric
+from tests.warehouse.histories import History, a_history
+from tests.warehouse.oracle import (
+    Unit,
+    centred,
+    cluster_of,
+    expected_mismatches,
+    expected_units,
+    expected_unknown,
+    expected_value,
+)
+
+METRICS = (
+    a_metric("bought", event="purchase", window=None),
+    a_metric("bought-soon", event="purchase", window=Window(end=timedelta(days=3))),
+    a_metric("revenue", kind="sum", event="purchase", window=None),
+    a_metric(
+        "late-revenue", kind="sum", event="purchase", window=Window(start=timedelta(days=1), end=timedelta(days=5))
+    ),
+    a_metric("funds", kind="sum", event="deposit", window=None, where={"product": ("fund", 7), "first": True}),
+    a_metric("never", event="nothing", window=None),
+)
+BASE: dict[str, Any] = {
+    "project": "default",
+    "experiment": "rate-display",
+    "phase": 2,
+    "variants": ("control", "treatment", "third"),
+    "metrics": METRICS,
+    "as_of": NOW,
+}
+REQUESTS = {
+    "plain": AggregationRequest(**BASE),
+    "bounded": AggregationRequest(**BASE, since=NOW - timedelta(days=12), until=NOW - timedelta(hours=12)),
+    "clustered": AggregationRequest(**BASE, clustered=True),
+    "sliced": AggregationRequest(**BASE, by="channel", covariates=("age", "channel", "missing")),
+    "clustered-sliced": AggregationRequest(**BASE, clustered=True, by="channel", covariates=("age",)),
+    "first-phase": AggregationRequest(**BASE | {"phase": 1}),
+    "in-the-past": AggregationRequest(**BASE | {"as_of": NOW - timedelta(days=8)}),
+}
+SLICES = {'"web"': "web", '"app"': "app", "3": "3", "true": "true", None: "(none)"}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_engine_agrees_with_plain_loops(local_lake: Lake, engine: DuckDBEngine, seed: int, name: str) -> None:
+    history, request = a_history(seed), REQUESTS[name]
+    append_facts(local_lake, "default", "exposure", facts_to_arrow("exposure", history.exposures))
+    append_facts(local_lake, "default", "conversion", facts_to_arrow("conversion", history.conversions))
+
+    result = engine.aggregate(local_lake, request)
+
+    units = expected_units(history.exposures, request)
+    _check_counts(result, units, history, request)
+    _check_clusters(result, units, request)
+    wanted = [metric.key for metric in request.metrics]
+    assert [cell.name for cell in result.cells[:: len(result.cells) // len(wanted)]] == wanted
+    for cell in result.cells:
+        metric = next(metric for metric in METRICS if metric.key == cell.name)
+        events = {name: [fact for fact in history.conversions if fact.unit == name] for name in units}
+        values = {
+            name: expected_value(unit, events[name], metric, request)
+            for name, unit in _members(units, cell, request).items()
+        }
+        _check_cell(cell, values, units, request)
+    for cell in result.covariates:
+        members = _members(units, cell, request)
+        _check_cell(
+            cell,
+            {name: _number(unit.first.attributes.get(cell.name)) for name, unit in members.items()},
+            units,
+            request,
+        )
+
+
+def _check_counts(result: Aggregation, units: dict[str, Unit], history: History, request: AggregationRequest) -> None:
+    first = {name: unit.first.variant for name, unit in units.items()}
+    assert result.exposed == _tally(first.values(), request.variants)
+    assert result.analysed == _tally((first[name] for name, unit in units.items() if unit.analysed), request.variants)
+    mixed = (first[name] for name, unit in units.items() if len(unit.variants) > 1)
+    assert result.multi_variant == _tally(mixed, request.variants)
+    assert result.unknown_variants == expected_unknown(history.exposures, request)
+    assert result.mismatched_exposures == expected_mismatches(history.exposures, request)
+    assert result.data_through == NOW
+
+
+def _check_clusters(result: Aggregation, units: dict[str, Unit], request: AggregationRequest) -> None:
+    clusters: dict[str, list[Unit]] = {}
+    if request.clustered:
+        for name, unit in sorted(units.items(), key=lambda item: (item[1].first.timestamp, item[1].first.event_id)):
+            clusters.setdefault(cluster_of(name, unit), []).append(unit)
+    first = {name: members[0].first.variant for name, members in clusters.items()}
+    mixed = {name for name, members in clusters.items() if not members[0].analysed}
+    declared = request.variants if request.clustered else ()
+    assert result.exposed_clusters == _tally(first.values(), declared)
+    assert result.multi_variant_clusters == _tally((first[name] for name in mixed), declared)
+    assert result.analysed_clusters == _tally((first[name] for name in clusters if name not in mixed), declared)
+
+
+def _members(units: dict[str, Unit], cell: ArmCell, request: AggregationRequest) -> dict[str, Unit]:
+    return {
+        name: unit
+        for name, unit in units.items()
+        if unit.analysed
+        and unit.first.variant == cell.variant
+        and (request.by is None or SLICES[unit.first.attributes.get(request.by)] == cell.slice)
+    }
+
+
+def _check_cell(
+    cell: ArmCell, values: dict[str, Decimal | None], units: dict[str, Unit], request: AggregationRequest
+) -> None:
+    known = {name: value for name, value in values.items() if value is not None}
+    numbers = list(known.values())
+    assert (cell.units, cell.open_units) == (len(known), len(values) - len(known))
+    assert cell.nonzero == sum(number != 0 for number in numbers)
+    assert cell.total == sum(numbers, Decimal(0))
+    assert cell.mean == pytest.approx(float(sum(numbers) / len(numbers)) if numbers else 0.0, rel=1e-12)
+    assert cell.m2 == pytest.approx(centred(numbers, numbers) if numbers else 0.0, rel=1e-12, abs=1e-9)
+    if not request.clustered:
+        assert (cell.clusters, cell.cluster_m2_y, cell.cluster_c_yd) == (None, None, None)
+        return
+    sums: dict[str, Decimal] = {}
+    for name, number in known.items():
+        cluster = cluster_of(name, units[name])
+        sums[cluster] = sums.get(cluster, Decimal(0)) + number
+    sizes = Counter(cluster_of(name, units[name]) for name in known)
+    _check_cluster_moments(cell, list(sums.values()), [sizes[cluster] for cluster in sums])
+
+
+def _check_cluster_moments(cell: ArmCell, sums: list[Decimal], sizes: list[int]) -> None:
+    assert cell.clusters == len(sums)
+    if not sums:
+        return
+    assert cell.cluster_mean_y == pytest.approx(float(sum(sums) / len(sums)), rel=1e-12)
+    assert cell.cluster_mean_d == pytest.approx(sum(sizes) / len(sizes), rel=1e-12)
+    assert cell.cluster_m2_y == pytest.approx(centred(sums, sums), rel=1e-12, abs=1e-9)
+    assert cell.cluster_m2_d == pytest.approx(centred(sizes, sizes), rel=1e-12, abs=1e-9)
+    # A covariance near zero is a difference of large numbers: measured against what it is made of.
+    scale = (centred(sums, sums) * centred(sizes, sizes)) ** 0.5
+    assert cell.cluster_c_yd == pytest.approx(centred(sums, sizes), rel=1e-12, abs=1e-12 * scale + 1e-9)
+
+
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None or text.startswith(('"', "t", "f")) else Decimal(text)
+
+
+def _tally(variants: Any, declared: tuple[str, ...]) -> dict[str, int]:
+    counts = Counter(variants)
+    return {variant: counts[variant] for variant in declared}

@@ -1,0 +1,103 @@
+"""The inbox keeps what it acknowledged, and why it refused the rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from abplatform.database import open_database
+from abplatform.domain.events import scalars_as_json
+from abplatform.errors import Unavailable
+from abplatform.warehouse import inbox as inbox_module
+from abplatform.warehouse.inbox import MOST_REJECTIONS_KEPT, Inbox, Rejection, pack, unpack
+from abplatform.warehouse.tables import inbox_batch, rejected_event
+from tests.builders import NOW, a_conversion_fact, an_exposure_fact
+
+
+def test_packed_facts_come_back_equal() -> None:
+    attributes = scalars_as_json({"城市": "上海 🐉", "n": 1.5, "yes": True}, "attributes")
+    exposures = [an_exposure_fact("é" * 64, attributes=attributes, cluster="c", expected_variant=None)]
+    conversions = [a_conversion_fact(value=None), a_conversion_fact("x", timestamp=NOW + timedelta(microseconds=1))]
+
+    assert unpack("exposure", pack(exposures)) == exposures
+    assert unpack("conversion", pack(conversions)) == conversions
+
+
+def test_pending_counts_events_by_project_and_kind(inbox: Inbox) -> None:
+    inbox.add("default", "exposure", [an_exposure_fact("1"), an_exposure_fact("2")], received_at=NOW)
+    inbox.add("default", "conversion", [a_conversion_fact("1")], received_at=NOW)
+    inbox.add("another", "exposure", [an_exposure_fact("1")], received_at=NOW)
+    first = inbox.last_batch("default", "exposure")
+    inbox.add("default", "exposure", [an_exposure_fact("3")], received_at=NOW)
+
+    assert inbox.pending("default") == 4
+    assert inbox.pending("default", "exposure") == 3
+    assert inbox.pending("default", "exposure", up_to=first) == 2
+    assert inbox.pending("nowhere") == 0
+    assert inbox.waiting_projects() == ("another", "default")
+    assert inbox.last_batch("nowhere", "exposure") is None
+
+
+def test_rejections_are_kept_up_to_a_cap_and_counted_in_full(inbox: Inbox, database: sa.Engine) -> None:
+    refused = [Rejection(index, "BAD_FIELD", "x" * 5000) for index in range(MOST_REJECTIONS_KEPT + 50)]
+
+    inbox.add("default", "exposure", [an_exposure_fact()], refused, received_at=NOW)
+    inbox.add("default", "exposure", [], refused[:1], received_at=NOW)
+
+    with database.connect() as connection:
+        rows = connection.execute(sa.select(rejected_event).order_by(rejected_event.c.id)).all()
+        batches = connection.execute(sa.select(sa.func.count()).select_from(inbox_batch)).scalar_one()
+    assert len(rows) == MOST_REJECTIONS_KEPT + 1
+    assert [row.position for row in rows[:3]] == [0, 1, 2]
+    assert {len(row.detail) for row in rows} == {500}
+    assert inbox.counters("default", "exposure") == {"rejected": 151, "duplicates": 0, "conflicts": 0}
+    assert inbox.counters("default", "conversion") == {"rejected": 0, "duplicates": 0, "conflicts": 0}
+    assert batches == 1
+
+
+def test_rejections_with_unstorable_text_are_kept_readably(inbox: Inbox, database: sa.Engine) -> None:
+    refused = [
+        Rejection(0, "BAD", "a\0b\ud800c", "id\0"),
+        Rejection(1, "BAD", "fine", "id-1"),
+        Rejection(2, "B", "", ""),
+    ]
+
+    inbox.add("default", "conversion", [], refused, received_at=NOW)
+
+    with database.connect() as connection:
+        query = sa.select(rejected_event.c.detail, rejected_event.c.event_id).order_by(rejected_event.c.id)
+        assert list(connection.execute(query)) == [("a\ufffdb\ufffdc", None), ("fine", "id-1"), ("", None)]
+
+
+def test_old_rejections_make_room_for_new_ones(
+    inbox: Inbox, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "MOST_REJECTED_ROWS", 3)
+    inbox.trim_rejections()
+    inbox.add("default", "exposure", [], [Rejection(n, "BAD", "no") for n in range(5)], received_at=NOW)
+
+    inbox.trim_rejections()
+
+    with database.connect() as connection:
+        assert list(connection.execute(sa.select(rejected_event.c.position)).scalars()) == [2, 3, 4]
+
+
+def test_nothing_is_kept_of_a_request_that_could_not_be_kept_whole(inbox: Inbox, database: sa.Engine) -> None:
+    too_large = Rejection(2**80, "BAD", "a position that no database holds")
+
+    with pytest.raises((OverflowError, sa.exc.DBAPIError)):
+        inbox.add("default", "exposure", [an_exposure_fact()], [too_large], received_at=NOW)
+
+    assert inbox.pending("default") == 0
+    inbox.add("default", "exposure", [an_exposure_fact()], received_at=NOW)
+    assert inbox.pending("default") == 1
+
+
+def test_an_event_is_never_acknowledged_by_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}")  # A folder, not a file.
+    with pytest.raises(Unavailable):
+        Inbox(engine).add("default", "exposure", [an_exposure_fact()], received_at=NOW)
+    engine.dispose()

@@ -1,0 +1,227 @@
+"""Sealing: each event once, the first accepted one, in whatever way it was delivered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from abplatform.database import open_database, transaction
+from abplatform.services.seal import seal_project
+from abplatform.warehouse import dedupe, seal
+from abplatform.warehouse.dedupe import DEDUPE_HORIZON, find_sealed, sift
+from abplatform.warehouse.inbox import Fact, Inbox
+from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.tables import inbox_batch, lease
+from tests.builders import NOW, a_conversion_fact, an_exposure_fact, later
+from tests.warehouse.test_lake import rows_of
+
+
+def test_events_move_from_the_inbox_to_the_lake(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
+    exposures = [an_exposure_fact(str(n), timestamp=later(days=-n)) for n in range(5)]
+    conversions = [a_conversion_fact(str(n), value=Decimal(n) / 8) for n in range(3)]
+    inbox.add("default", "exposure", exposures[:2], received_at=NOW)
+    inbox.add("default", "exposure", exposures[2:], received_at=NOW)
+    inbox.add("default", "conversion", conversions, received_at=NOW)
+
+    report = seal_project(database, lake, "default", now=NOW)
+
+    assert report.sealed == {"exposure": 5, "conversion": 3}
+    assert report.duplicates == report.conflicts == {"exposure": 0, "conversion": 0}
+    assert inbox.pending("default") == 0
+    assert rows_of(lake) == exposures
+    assert rows_of(lake, "conversion") == conversions
+
+
+def test_an_id_counts_once_for_ever(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
+    first = an_exposure_fact("same", timestamp=later(days=-9), sent_timestamp=later(days=-9))
+    for again in (first, first, replace(first, received_at=later(hours=1)), replace(first, expected_variant=None)):
+        inbox.add("default", "exposure", [again, again], received_at=NOW)
+        seal_project(database, lake, "default", now=NOW)
+
+    assert rows_of(lake) == [first]
+    assert inbox.counters("default", "exposure") == {"rejected": 0, "duplicates": 7, "conflicts": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"variant": "treatment"}, {"unit": "other"}, {"sent_timestamp": later(days=-3), "timestamp": later(days=-3)}],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_the_first_of_two_bodies_with_one_id_is_kept(
+    database: sa.Engine, inbox: Inbox, lake: Lake, together: bool, change: dict[str, object]
+) -> None:
+    first = an_exposure_fact("same")
+    inbox.add("default", "exposure", [first], received_at=NOW)
+    if not together:
+        seal_project(database, lake, "default", now=NOW)
+    inbox.add("default", "exposure", [replace(first, **change)], received_at=NOW)
+
+    report = seal_project(database, lake, "default", now=NOW)
+
+    assert rows_of(lake) == [first]
+    assert (report.duplicates["exposure"], report.conflicts["exposure"]) == (0, 1)
+    assert inbox.counters("default", "exposure")["conflicts"] == 1
+
+
+def test_one_id_may_name_an_exposure_and_a_conversion_and_something_in_another_project(
+    database: sa.Engine, inbox: Inbox, lake: Lake
+) -> None:
+    inbox.add("default", "exposure", [an_exposure_fact("same")], received_at=NOW)
+    inbox.add("default", "conversion", [a_conversion_fact("same")], received_at=NOW)
+    inbox.add("another", "exposure", [an_exposure_fact("same", variant="treatment")], received_at=NOW)
+
+    for project in ("default", "another"):
+        seal_project(database, lake, project, now=NOW)
+
+    assert len(rows_of(lake)) == len(rows_of(lake, "conversion")) == len(rows_of(lake, project="another")) == 1
+
+
+def test_a_retry_whose_clock_correction_differs_is_a_duplicate() -> None:
+    first = a_conversion_fact("same", timestamp=NOW)
+    again = replace(first, timestamp=later(seconds=90), received_at=later(seconds=95))
+    other = replace(first, value=Decimal("350.000001"))
+
+    assert sift([first, again, other], {}) == dedupe.Sifted((first,), 1, 1)
+    assert sift([again, other], {"same": first}) == dedupe.Sifted((), 1, 1)
+
+
+def test_a_project_with_an_empty_inbox_needs_no_table(database: sa.Engine, lake: Lake) -> None:
+    report = seal_project(database, lake, "default", now=NOW)
+
+    assert report.sealed == {"exposure": 0, "conversion": 0}
+    assert lake.find("default", "exposure") is None
+
+
+def test_a_large_inbox_is_sealed_in_bounded_claims(
+    database: sa.Engine, inbox: Inbox, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MOST_BATCHES", 3)
+    monkeypatch.setattr(seal, "MOST_EVENTS", 5)
+    facts = [an_exposure_fact(f"{n:02}") for n in range(30)]
+    for size, start in ((7, 0), (1, 7), (4, 8), (1, 12), (1, 13), (16, 14)):
+        inbox.add("default", "exposure", facts[start : start + size], received_at=NOW)
+
+    report = seal_project(database, lake, "default", now=NOW)
+
+    assert report.sealed["exposure"] == 30
+    assert rows_of(lake) == facts
+    # 7 (more than the bound, but a batch is never split) | 1 + 4 | 1 + 1 | 16
+    assert len({file.committed_at for file in lake.files("default", "exposure")}) == 4
+
+
+def test_files_that_the_lake_got_before_the_horizon_are_not_searched(
+    database: sa.Engine, inbox: Inbox, lake: Lake
+) -> None:
+    inbox.add("default", "exposure", [an_exposure_fact("same", timestamp=later(days=-300))], received_at=NOW)
+    seal_project(database, lake, "default", now=NOW)
+    (file,) = lake.files("default", "exposure")
+    assert file.committed_at is not None
+
+    inside = find_sealed("exposure", [file], ["same"], now=file.committed_at + DEDUPE_HORIZON)
+    outside = find_sealed("exposure", [file], ["same"], now=file.committed_at + DEDUPE_HORIZON + timedelta(seconds=1))
+
+    assert (list(inside), list(outside)) == (["same"], [])
+
+
+def test_statistics_spare_files_and_never_decide(
+    database: sa.Engine, inbox: Inbox, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "x" * 40
+    ids = [f"{long}-b", f"{long}-d", f"{long}-\U0010ffff"]
+    inbox.add("default", "exposure", [an_exposure_fact(id_) for id_ in ids], received_at=NOW)
+    seal_project(database, lake, "default", now=NOW)
+    files = lake.files("default", "exposure")
+
+    assert sorted(find_sealed("exposure", files, [*ids, f"{long}-c"], now=NOW)) == sorted(ids)
+
+    monkeypatch.setattr(dedupe, "open_duckdb", _refuse)
+    assert find_sealed("exposure", files, ["a", f"{long}-a", f"{long}-\U0010ffff\U0010ffff"], now=NOW) == {}
+    with pytest.raises(AssertionError):
+        find_sealed("exposure", files, [f"{long}-c"], now=NOW)
+
+
+def _refuse() -> None:
+    raise AssertionError("a file was read")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_way_of_delivery_does_not_matter(tmp_path: Path, sqlite_url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    facts = [
+        an_exposure_fact(f"{rng.randrange(16**8):08x}", unit=f"u{n % 9}", timestamp=later(hours=-rng.randrange(90)))
+        for n in range(60)
+    ]
+    database, inbox = _open(sqlite_url)
+    lake = Lake((tmp_path / "lake").as_uri(), sqlite_url)
+    for batch in _deliveries(rng, facts):
+        inbox.add("default", "exposure", batch, received_at=NOW)
+        if rng.random() < 0.2:
+            seal_project(database, lake, "default", now=NOW)
+    seal_project(database, lake, "default", now=NOW)
+
+    assert rows_of(lake) == sorted(facts, key=lambda fact: fact.event_id)
+    lake.close()
+    database.dispose()
+
+
+def _deliveries(rng: random.Random, facts: Sequence[Fact]) -> list[list[Fact]]:
+    parcels = [*facts, *facts, *rng.choices(facts, k=len(facts))]
+    rng.shuffle(parcels)
+    batches = []
+    while parcels:
+        size = rng.choice([1, 1, 2, 5, 40])
+        batches.append(parcels[:size])
+        parcels = parcels[size:]
+    return batches
+
+
+def test_another_sealer_is_waited_for_and_then_replaced(sqlite_url: str, tmp_path: Path) -> None:
+    database, inbox = _open(sqlite_url)
+    lake = Lake((tmp_path / "lake").as_uri(), sqlite_url)
+    inbox.add("default", "exposure", [an_exposure_fact("1")], received_at=NOW)
+    with transaction(database) as connection:
+        row = {
+            "name": "seal:default:exposure",
+            "holder": "dead",
+            "expires_at": datetime.now(UTC) + timedelta(seconds=0.5),
+        }
+        connection.execute(lease.insert(), row)
+
+    assert seal_project(database, lake, "default", now=NOW, patience=0).sealed["exposure"] == 0
+    assert seal_project(database, lake, "default", now=NOW).sealed["exposure"] == 1
+    with database.connect() as connection:
+        assert connection.execute(sa.select(lease)).all() == []
+    lake.close()
+    database.dispose()
+
+
+def test_batches_that_arrive_meanwhile_do_not_hold_the_caller(
+    database: sa.Engine, inbox: Inbox, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MOST_BATCHES", 1)
+    find = dedupe.find_sealed
+
+    def one_more_arrives(*args: object, **named: object) -> dict[str, Fact]:
+        with database.connect() as connection:
+            number = connection.execute(sa.select(sa.func.max(inbox_batch.c.id))).scalar_one()
+        inbox.add("default", "exposure", [an_exposure_fact(f"late-{number}")], received_at=NOW)
+        return find(*args, **named)
+
+    monkeypatch.setattr(seal, "find_sealed", one_more_arrives)
+    for name in ("a", "b"):
+        inbox.add("default", "exposure", [an_exposure_fact(name)], received_at=NOW)
+
+    assert seal_project(database, lake, "default", now=NOW).sealed["exposure"] == 2
+    assert inbox.pending("default") == 2
+
+
+def _open(url: str) -> tuple[sa.Engine, Inbox]:
+    database = open_database(url)
+    return database, Inbox(database)
