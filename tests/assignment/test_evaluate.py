@@ -114,7 +114,9 @@ def test_an_unusable_unit_id_is_no_unit(unit_id: Any, status: str) -> None:
     assert evaluate(snapshot, "rate-display", unit_id) == an_evaluation(Reason.NO_UNIT)
 
 
-@pytest.mark.parametrize("attributes", ["CN", 5, [("country", "CN")], object()], ids=repr)
+@pytest.mark.parametrize(
+    "attributes", ["CN", 5, [("country", "CN")], object()], ids=["string", "number", "pairs", "object"]
+)
 def test_attributes_that_are_no_mapping_are_an_error(attributes: Any) -> None:
     assert evaluate(SNAPSHOT, "rate-display", "u-1", attributes) == an_evaluation(Reason.ERROR)
 
