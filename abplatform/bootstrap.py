@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from abplatform.database import open_database
+from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
@@ -22,12 +25,10 @@ from abplatform.services.aggregate import aggregate
 from abplatform.services.seal import SealReport, seal_project
 from abplatform.settings import Settings
 from abplatform.storage import migrate
-from abplatform.storage.session import UnitOfWork
+from abplatform.storage.session import UnitOfWork, Work
 from abplatform.warehouse.engines import DuckDBEngine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
-
-DEFAULT_PROJECT = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ def prepare_database(settings: Settings) -> None:
 
     Raises:
         SchemaOutdated: if the schema of a shared database is another one.
+        StartRefused: if the pseudonym key is not the one that the database began with.
     """
     if settings.embedded:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -122,10 +124,22 @@ def prepare_database(settings: Settings) -> None:
             raise SchemaOutdated(
                 "the schema of the database is not the one of this version; run: abplatform db upgrade"
             )
+        key = read_pseudonym_key(settings)
         with UnitOfWork(database).begin() as work:
             work.projects.ensure(DEFAULT_PROJECT, now=datetime.now(UTC))
+            _check_pseudonym_key(work, key)
     finally:
         database.dispose()
+
+
+def _check_pseudonym_key(work: Work, key: bytes) -> None:
+    """Refuse another key than the one that this database began with: new events would not join old ones."""
+    trace = hmac.digest(key, b"abplatform: which pseudonym key is this?", hashlib.sha256).hex()
+    if work.installation.settle("pseudonym_key_check", trace) != trace:
+        raise StartRefused(
+            "the pseudonym key is not the one that this database began with, so new events would not join old ones; "
+            "restore the file pseudonym.key or the variable ABPLATFORM_PSEUDONYM_KEY"
+        )
 
 
 def read_pseudonym_key(settings: Settings) -> bytes:
@@ -163,3 +177,8 @@ def _make_key_file(path: Path) -> None:
         pass
     finally:
         draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name, too, has to survive a power cut
+    finally:
+        os.close(folder)

@@ -58,10 +58,21 @@ def open_database(url: str) -> sa.Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24, pool_timeout=10)
+        # Whatever the server's default is: an acknowledged event has to be on its disk.
+        durable = {"options": "-c synchronous_commit=on"}
+        return sa.create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=24,
+            pool_timeout=10,
+            hide_parameters=True,  # errors reach logs, and parameters hold hashes of keys and payloads
+            connect_args=durable,
+        )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": LOCK_WAIT_SECONDS, "check_same_thread": False})
+    waiting = {"timeout": LOCK_WAIT_SECONDS, "check_same_thread": False}
+    engine = sa.create_engine(parsed, hide_parameters=True, connect_args=waiting)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -103,7 +103,8 @@ def _parse(name: str, text: str, parser: Callable[[str], object]) -> object:
     try:
         return parser(text)
     except ValueError as error:
-        raise BadSetting(f"{name}={text!r}: {error}" if "KEY" not in name else f"{name}: {error}") from None
+        secret = name.endswith(("_KEY", "_URL"))  # an address may hold a password
+        raise BadSetting(f"{name}: {error}" if secret else f"{name}={text!r}: {error}") from None
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
@@ -125,13 +126,35 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _address(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if urlsplit(text.strip()).scheme not in schemes:
-            raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
-        return text.strip()
+def _home(text: str) -> Path:
+    if any(character in text for character in "?#\0"):
+        raise ValueError("must not have ? or # in its path")
+    return Path(text).expanduser()
 
-    return parse
+
+def _database_address(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"postgresql", "postgres", "sqlite"}:
+        raise ValueError("must begin with postgresql:// or sqlite:///")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("must have a number as its port") from None
+    return text.strip()
+
+
+def _lake_address(text: str) -> str:
+    parts = urlsplit(text.strip())
+    local = parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/")
+    if not local or parts.query or parts.fragment:
+        raise ValueError("must be file:// with an absolute path without ? and #, such as file:///srv/lake")
+    return text.strip()
+
+
+def _engine_address(text: str) -> str:
+    if text.strip() != "duckdb://":
+        raise ValueError("must be duckdb://, the only engine so far")
+    return text.strip()
 
 
 def _secret(text: str) -> str:
@@ -148,10 +171,10 @@ def _memory(text: str) -> str:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
-    "home": lambda text: Path(text).expanduser(),
-    "database_url": _address("postgresql", "postgres", "sqlite"),
-    "lake_url": _address("file"),
-    "engine_url": _address("duckdb"),
+    "home": _home,
+    "database_url": _database_address,
+    "lake_url": _lake_address,
+    "engine_url": _engine_address,
     "host": str.strip,
     "port": _whole_number(0, 65535),
     "workers": _whole_number(1, 64),

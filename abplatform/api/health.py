@@ -53,5 +53,4 @@ class Numbers(MethodView):
         parts = platform()
         with parts.uow.reading() as work:
             projects = [project.key for project in work.projects.all()]
-        pending = {key: parts.inbox.pending(key) for key in projects}
-        return Response(telemetry().render(pending), content_type=CONTENT_TYPE_LATEST)
+        return Response(telemetry().render(parts.inbox, projects), content_type=CONTENT_TYPE_LATEST)

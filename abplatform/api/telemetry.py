@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 
 from flask import Flask, Response, current_app, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from abplatform.domain.events import EventKind
+from abplatform.warehouse.inbox import Inbox
+
+KINDS: tuple[EventKind, ...] = ("exposure", "conversion")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT"})
 
 
@@ -26,6 +31,12 @@ class Telemetry:
         self._pending = Gauge(
             "abplatform_inbox_pending", "Accepted events that wait to be sealed", ("project",), registry=self._registry
         )
+        self._dropped = Gauge(
+            "abplatform_events_not_counted",
+            "Events that do not count, by why, of all processes",
+            ("project", "kind", "reason"),
+            registry=self._registry,
+        )
 
     def count_request(self, status: int) -> None:
         """Count the present request; unknown paths share one label, so that nobody can make labels."""
@@ -39,10 +50,13 @@ class Telemetry:
         self._events.labels(kind, "accepted").inc(accepted)
         self._events.labels(kind, "rejected").inc(rejected)
 
-    def render(self, pending: dict[str, int]) -> bytes:
-        """All numbers, with the present size of each project's inbox."""
-        for project, events in pending.items():
-            self._pending.labels(project).set(events)
+    def render(self, inbox: Inbox, projects: Sequence[str]) -> bytes:
+        """All numbers, with what the inbox says of each project."""
+        for project in projects:
+            self._pending.labels(project).set(inbox.pending(project))
+            for kind in KINDS:
+                for reason, events in inbox.counters(project, kind).items():
+                    self._dropped.labels(project, kind, reason).set(events)
         return generate_latest(self._registry)
 
 

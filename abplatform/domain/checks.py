@@ -11,6 +11,8 @@ from abplatform.errors import InvalidInput
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 KEY_RULE = "must be 1 to 64 characters of a-z, 0-9, _ and -, beginning with a letter or digit"
 MAX_TEXT = 4000
+MOST_INTEGER = 10**300
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Faults:
@@ -60,7 +62,7 @@ class Faults:
 
 def storable(text: str) -> bool:
     """Whether every database and file format can hold the text: no NUL, no lone surrogate."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSTORABLE.search(text) is None
 
 
 def printable(text: str) -> bool:
@@ -70,4 +72,6 @@ def printable(text: str) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether the value is a finite number; a bool is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < MOST_INTEGER if isinstance(value, int) else math.isfinite(value)

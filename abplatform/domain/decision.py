@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult
 
+UNSOUND = "The data are not sound."
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -39,7 +41,7 @@ def decide(
         finished: whether no further units will come (stopped, or ``planned_units`` reached).
     """
     if not health.ok:
-        return Decision(recommendation="invalid", variant=None, reasons=("The data are not sound.", *health.warnings))
+        return Decision(recommendation="invalid", variant=None, reasons=(UNSOUND, *health.warnings))
     cases = [_case(variant, metrics) for variant in definition.treatments]
     shipping = [case for case in cases if case.ships]
     if shipping:

@@ -10,7 +10,7 @@ from abplatform.assignment import check_condition
 from abplatform.domain.checks import Faults, is_number, printable, storable
 from abplatform.domain.experiment import ROLES, Amount, ExperimentDefinition, MetricUse, prior_scale
 from abplatform.domain.metric import Metric
-from abplatform.domain.plan import check_plan
+from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, check_plan
 
 MOST_VARIANTS = 20
 MOST_METRICS = 100
@@ -88,6 +88,12 @@ def _check_enrolment(definition: ExperimentDefinition, default_unit_type: str, f
         supported = f"other unit types are not supported yet; must be {default_unit_type}"
         faults.check(definition.unit_type == default_unit_type, "unit_type", supported)
         faults.check(not definition.clustered, "analysis_unit", "clusters are not supported yet; must be null")
+    elif definition.clustered:
+        faults.check(definition.unit_type != default_unit_type, "unit_type", "must not be the type of the units inside")
+        sequential = definition.plan.method == "sequential"
+        faults.check(not sequential, "plan.method", "sequential plans for clusters are not supported yet; use fixed")
+    for path, name in (("unit_type", definition.unit_type), ("analysis_unit", definition.analysis_unit)):
+        faults.check(name is None or (0 < len(name) <= 64 and printable(name)), path, "must be 1 to 64 characters")
     for path, messages in check_condition(definition.targeting).items():
         for message in messages:
             faults.add(f"targeting.{path}" if path else "targeting", message)
@@ -102,10 +108,17 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         faults.check(use.metric in metrics, f"{path}.metric", f"there is no metric {use.metric!r}; create it first")
         faults.check(seen[use.metric] == 1, f"{path}.metric", f"{use.metric!r} stands here more than once")
         faults.check(use.role in ROLES, f"{path}.role", f"must be one of {', '.join(ROLES)}")
+        if definition.clustered:
+            faults.check(use.role != "guardrail", f"{path}.role", "guardrails of clusters are not supported yet")
         _check_amount(use.mde, f"{path}.mde", faults)
         _check_margin(use, f"{path}.non_inferiority_margin", faults)
-    if definition.plan.method == "bayesian" and prior_scale(definition) is None:
-        faults.add("plan.prior", "a bayesian plan names a prior, or its first primary metric a relative mde for it")
+    if definition.plan.method == "bayesian" and definition.plan.prior is None:
+        scale = prior_scale(definition)
+        faults.check(
+            scale is not None and is_number(scale) and LEAST_SCALE <= scale <= MOST_SCALE,
+            "plan.prior",
+            f"must be named, unless the first primary metric has a relative mde from {LEAST_SCALE} to {MOST_SCALE}",
+        )
 
 
 def _check_margin(use: MetricUse, path: str, faults: Faults) -> None:
@@ -121,7 +134,7 @@ def _check_amount(amount: Amount | None, path: str, faults: Faults) -> None:
         return
     given = [value for value in (amount.relative, amount.absolute) if value is not None]
     if faults.check(len(given) == 1, path, "must have either relative or absolute"):
-        faults.check(is_number(given[0]) and 0 < given[0] <= 1e12, path, "must be a positive number")
+        faults.check(is_number(given[0]) and 1e-9 <= given[0] <= 1e12, path, "must be from 0.000000001 to 10^12")
 
 
 def _check_names(definition: ExperimentDefinition, faults: Faults) -> None:

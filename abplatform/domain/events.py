@@ -157,9 +157,12 @@ def read_value(value: Decimal | float | str | None) -> Decimal | None:
         amount = Decimal(str(value)) if not isinstance(value, Decimal) else value
     except InvalidOperation:
         raise BadEvent("BAD_VALUE", "value", "must be a decimal number") from None
-    if not amount.is_finite() or abs(amount) >= Decimal(10**14):
+    # The exponent first: arithmetic on an enormous number would overflow.
+    if not amount.is_finite() or (amount and amount.adjusted() >= 14):
         raise BadEvent("BAD_VALUE", "value", "must be finite, with at most 14 digits before the point")
-    settled = amount.quantize(Decimal("0.000001")) if amount.adjusted() > -30 else Decimal(0)
+    if amount and amount.adjusted() < -6:
+        raise BadEvent("BAD_VALUE", "value", "must have at most 6 digits behind the point")
+    settled = amount.quantize(Decimal("0.000001"))
     if settled != amount:
         raise BadEvent("BAD_VALUE", "value", "must have at most 6 digits behind the point")
     return settled

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from abplatform.domain.aggregates import Aggregation, ArmCell
-from abplatform.domain.arms import mean_stats
+from abplatform.domain.arms import cluster_stats, mean_stats
 from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.scorecard import CovariateBalance, Health, SampleRatio
 from abplatform.stats.balance import check_balance
-from abplatform.stats.srm import check_sample_ratio
+from abplatform.stats.srm import check_sample_ratio, equal_shares_p_value
 
 LEVEL = 0.001
 """Below this p-value a check says that something is broken: it must not cry wolf on sound experiments."""
@@ -34,26 +34,28 @@ def check_health(
         previous: health at the last look of this phase: sequential evidence once seen stays.
     """
     ratio = _sample_ratio(definition, aggregation, previous)
-    multi = aggregation.multi_variant_clusters if definition.clustered else aggregation.multi_variant
-    exposed = aggregation.exposed_clusters if definition.clustered else aggregation.exposed
-    multi_p = _share_p_value(definition, multi, exposed)
+    multi_p = _multi_variant_p_value(definition, aggregation)
     balance = tuple(_balance(name, definition, aggregation.covariates) for name in definition.covariates)
-    multi_ok = multi_p is None or multi_p >= LEVEL
     return Health(
-        ok=ratio.ok and multi_ok,
+        ok=ratio.ok,
         units={variant.key: aggregation.analysed.get(variant.key, 0) for variant in definition.variants},
         sample_ratio=ratio,
-        multi_variant_units=sum(aggregation.multi_variant.values()),
+        multi_variant_units=_left_out(aggregation),
         multi_variant_p_value=multi_p,
         mismatched_exposures=aggregation.mismatched_exposures,
         covariates=balance,
         warnings=(
             *_ratio_warnings(ratio),
-            *_multi_variant_warnings(aggregation, multi_ok),
+            *_multi_variant_warnings(definition, aggregation, multi_p),
             *_exposure_warnings(aggregation),
             *_balance_warnings(balance),
         ),
     )
+
+
+def _left_out(aggregation: Aggregation) -> int:
+    """Units that are not analysed: those seen in two variants, and all of a cluster that met several."""
+    return sum(aggregation.exposed.values()) - sum(aggregation.analysed.values())
 
 
 def _sample_ratio(definition: ExperimentDefinition, aggregation: Aggregation, previous: Health | None) -> SampleRatio:
@@ -85,20 +87,21 @@ def _check_ratio(
     )
 
 
-def _share_p_value(
-    definition: ExperimentDefinition, multi: Mapping[str, int], exposed: Mapping[str, int]
-) -> float | None:
-    """Whether the units in two variants fall on the arms like all units do."""
-    arms = [variant.key for variant in definition.variants if exposed.get(variant.key, 0)]
-    if len(arms) < 2 or not sum(multi.values()):
-        return None
-    return check_sample_ratio([multi.get(arm, 0) for arm in arms], [exposed[arm] for arm in arms]).p_value
+def _multi_variant_p_value(definition: ExperimentDefinition, aggregation: Aggregation) -> float | None:
+    """Whether the arms have the same share of units (clusters) seen in two variants, by the one met first."""
+    clustered = definition.clustered
+    multi = aggregation.multi_variant_clusters if clustered else aggregation.multi_variant
+    exposed = aggregation.exposed_clusters if clustered else aggregation.exposed
+    arms = [variant.key for variant in definition.variants]
+    p_value = float(equal_shares_p_value([multi.get(arm, 0) for arm in arms], [exposed.get(arm, 0) for arm in arms]))
+    return p_value if math.isfinite(p_value) else None
 
 
 def _balance(name: str, definition: ExperimentDefinition, cells: Sequence[ArmCell]) -> CovariateBalance:
     by_variant = {cell.variant: cell for cell in cells if cell.name == name and cell.slice is None}
     arms = [by_variant[variant.key] for variant in definition.variants]
-    p_value = float(check_balance([mean_stats([[cell]]) for cell in arms]).p_value.item())
+    reduce = cluster_stats if definition.clustered else mean_stats
+    p_value = float(check_balance([reduce([[cell]]) for cell in arms]).p_value.item())
     return CovariateBalance(
         covariate=name,
         means={cell.variant: cell.mean if cell.units else None for cell in arms},
@@ -112,13 +115,18 @@ def _ratio_warnings(ratio: SampleRatio) -> list[str]:
     return [RATIO_WARNING]
 
 
-def _multi_variant_warnings(aggregation: Aggregation, ok: bool) -> list[str]:
-    count = sum(aggregation.multi_variant.values())
-    if not count:
+def _multi_variant_warnings(
+    definition: ExperimentDefinition, aggregation: Aggregation, p_value: float | None
+) -> list[str]:
+    units = _left_out(aggregation)
+    if not units:
         return []
-    sentences = [f"{count} units were seen in two variants; they are left out."]
-    if not ok:
-        sentences.append("Their share differs between the arms, so leaving them out biases the results.")
+    sentences = [f"{units} units were seen in two variants; they are left out."]
+    if definition.clustered:
+        clusters = sum(aggregation.multi_variant_clusters.values())
+        sentences = [f"{clusters} clusters have units in several variants; all their {units} units are left out."]
+    if p_value is not None and p_value < LEVEL:
+        sentences.append("Their share differs between the arms, so that leaving them out can bias the results.")
     return sentences
 
 

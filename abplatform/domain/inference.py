@@ -26,14 +26,17 @@ class GuardrailCell:
 
     Attributes:
         non_inferior: harm beyond the margin is excluded; ``p_value`` of that test.
-        harmful: the treatment is worse than the control, by however little.
+        harmful: the treatment is worse than the control, by however little. Rates are watched by counts alone, from
+            the first event on; sums by an asymptotic sequence, which has to wait for its guard.
         block: why an asymptotic sequence may not speak yet, or None.
+        worse_than_margin: posterior probability of harm beyond the margin; of Bayesian results only.
     """
 
     non_inferior: bool
     harmful: bool
     p_value: float | None
     block: str | None
+    worse_than_margin: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,8 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method) 
     plain = _compare(definition, grid, method, definition.plan.alpha)
     together = _compare(definition, grid, method, definition.plan.alpha / family)
     blocks = sequential.efficacy_guard(grid.counts, grid.rarer)
-    guardrails = {row.metric.key: _guard(definition, row) for row in grid.rows if row.use.role == "guardrail"}
+    guarded = (row for row in grid.rows if row.use.role == "guardrail")
+    guardrails = {row.metric.key: _guard(definition, row, method) for row in guarded}
     for index, row in enumerate(grid.rows):
         for treatment in range(len(row.treatments)):
             block = blocks[index, treatment] if method == "sequential" else None
@@ -96,7 +100,9 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method) 
             )
 
 
-def _compare(definition: ExperimentDefinition, grid: Grid, method: Method, alpha: float) -> Comparison:
+def _compare(
+    definition: ExperimentDefinition, grid: Grid, method: Method, alpha: float, *, margin: Margin | None = None
+) -> Comparison:
     if method == "fixed":
         return fixed.compare(grid.treatment, grid.control, alpha=alpha)
     if method == "sequential":
@@ -107,7 +113,12 @@ def _compare(definition: ExperimentDefinition, grid: Grid, method: Method, alpha
     magnitude = np.abs(grid.control.estimate)
     absolute_scale = scale * np.where(np.isfinite(magnitude) & (magnitude > 0), magnitude, 1.0)
     return normal.compare(
-        grid.treatment, grid.control, prior_scale=absolute_scale, alpha=alpha, direction=grid.direction
+        grid.treatment,
+        grid.control,
+        prior_scale=absolute_scale,
+        alpha=alpha,
+        direction=grid.direction,
+        margin=margin,
     )
 
 
@@ -127,22 +138,50 @@ def as_margin(amount: Amount) -> Margin:
     return Margin(amount.absolute)
 
 
-def _guard(definition: ExperimentDefinition, row: Comparand) -> tuple[GuardrailCell, ...]:
+def _guard(definition: ExperimentDefinition, row: Comparand, method: Method) -> tuple[GuardrailCell, ...]:
     if row.use.non_inferiority_margin is None:
         raise ValueError("a guardrail must have a margin")
-    grid = next(grids([row]))
-    safe = _one_sided(definition, grid, grid.treatment, grid.control, as_margin(row.use.non_inferiority_margin))
-    harm = _one_sided(definition, grid, grid.control, grid.treatment, Margin(0.0))
+    grid, margin = next(grids([row])), as_margin(row.use.non_inferiority_margin)
+    safe = _one_sided(definition, grid, grid.treatment, grid.control, margin)
     blocks = sequential.efficacy_guard(grid.counts, grid.rarer)[0]
+    harm = _harm_p_values(definition, row, grid, waits=blocks != None)  # noqa: E711 - element by element
+    worse: list[float | None] = [None] * len(row.treatments)
+    if method == "bayesian":
+        posterior = _compare(definition, grid, method, definition.plan.alpha, margin=margin)
+        worse = [posterior.cell(0, index).probability_worse_than_margin for index in range(len(row.treatments))]
     return tuple(
         GuardrailCell(
             non_inferior=bool(safe.non_inferior[0, index]) and block is None,
-            harmful=bool(harm.non_inferior[0, index]) and block is None,
+            harmful=bool(harm[index] < definition.plan.alpha),
             p_value=float(safe.p_value[0, index]) if np.isfinite(safe.p_value[0, index]) else None,
             block=None if block is None else str(block),
+            worse_than_margin=worse[index],
         )
         for index, block in enumerate(blocks)
     )
+
+
+def _harm_p_values(
+    definition: ExperimentDefinition, row: Comparand, grid: Grid, *, waits: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Always-valid one-sided p-values of "worse than the control"; NaN where none can be given yet."""
+    if row.metric.kind == "conversion":
+        good = [[cell.nonzero for cell in row.treatments], [row.control.nonzero] * len(row.treatments)]
+        hits, rest = np.array(good)
+        share = planned_shares(definition)
+        if row.metric.direction == "decrease":
+            return sequential.harm_p_value(hits, rest, share=share)
+        # Fewer of a good thing: the control is the arm with too many.
+        return sequential.harm_p_value(rest, hits, share=1 - share)
+    harm = _one_sided(definition, grid, grid.control, grid.treatment, Margin(0.0))
+    return np.where(waits, np.nan, harm.p_value[0])
+
+
+def planned_shares(definition: ExperimentDefinition) -> NDArray[np.float64]:
+    """Planned share of each treatment among the units of it and the control."""
+    weights = {variant.key: float(variant.weight) for variant in definition.variants}
+    control = weights[definition.control]
+    return np.array([weights[variant] / (weights[variant] + control) for variant in definition.treatments])
 
 
 def _one_sided(
@@ -160,9 +199,12 @@ def _one_sided(
 
 def _adjust(lines: Sequence[Line]) -> tuple[Line, ...]:
     """Primaries by Bonferroni (Holm beside it), secondaries by Benjamini-Hochberg; guardrails stand alone."""
-    bonferroni_p = _family(lines, "primary", bonferroni)
-    holm_p = _family(lines, "primary", holm)
-    secondary_p = _family(lines, "secondary", benjamini_hochberg)
+    # Bonferroni from the comparisons at the family's level, so that it and the simultaneous intervals are one test
+    # (a confidence sequence is tuned to its level).
+    bonferroni_p = _family(lines, "primary", [line.simultaneous.p_value for line in lines], bonferroni)
+    plain = [line.cell.p_value for line in lines]
+    holm_p = _family(lines, "primary", plain, holm)
+    secondary_p = _family(lines, "secondary", plain, benjamini_hochberg)
     guardrail_p = {
         index: line.guardrail.p_value
         for index, line in enumerate(lines)
@@ -176,12 +218,15 @@ def _adjust(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 
 def _family(
-    lines: Sequence[Line], role: Role, adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    lines: Sequence[Line],
+    role: Role,
+    p_values: Sequence[float | None],
+    adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> dict[int, float]:
     members = [index for index, line in enumerate(lines) if line.row.use.role == role]
     if not members:
         return {}
     # A cell without a p-value still counts as a member: the family was fixed before the data.
-    p_values = [lines[index].cell.p_value for index in members]
-    adjusted = adjust(np.array([math.nan if p_value is None else p_value for p_value in p_values]))
+    found = [p_values[index] for index in members]
+    adjusted = adjust(np.array([math.nan if p_value is None else p_value for p_value in found]))
     return {index: float(p) for index, p in zip(members, adjusted, strict=True) if math.isfinite(p)}

@@ -11,6 +11,8 @@ Method = Literal["sequential", "fixed", "bayesian"]
 METHODS = ("sequential", "fixed", "bayesian")
 LATER_METHODS = ("group_sequential",)
 MOST_UNITS = 10**12
+LEAST_SCALE = 0.0001
+MOST_SCALE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def check_plan(plan: AnalysisPlan, faults: Faults) -> None:
         faults.add("plan.method", f"{plan.method} is not supported yet; use {', '.join(METHODS)}")
     else:
         faults.check(plan.method in METHODS, "plan.method", f"must be one of {', '.join(METHODS)}")
-    faults.check(_between(plan.alpha, 1e-6, 0.5), "plan.alpha", "must be from 0.000001 to 0.5")
+    faults.check(_between(plan.alpha, 1e-6, 0.49), "plan.alpha", "must be from 0.000001 to 0.49")
     faults.check(_between(plan.power, 0.01, 0.9999), "plan.power", "must be from 0.01 to 0.9999")
     faults.check(2 <= plan.planned_units <= MOST_UNITS, "plan.planned_units", f"must be from 2 to {MOST_UNITS}")
     faults.check(not plan.cuped, "plan.cuped", "is not supported yet; must be false")
@@ -71,7 +73,8 @@ def _check_bayesian_fields(plan: AnalysisPlan, faults: Faults) -> None:
     for name in ("loss_threshold", "minimum_units"):
         faults.check(named[name] is not None, f"plan.{name}", "a bayesian plan must name it")
     if plan.prior is not None:
-        faults.check(_between(plan.prior.scale, 1e-6, 100), "plan.prior.scale", "must be from 0.000001 to 100")
+        good = _between(plan.prior.scale, LEAST_SCALE, MOST_SCALE)
+        faults.check(good, "plan.prior.scale", f"must be from {LEAST_SCALE} to {MOST_SCALE}")
     if plan.loss_threshold is not None:
         faults.check(_between(plan.loss_threshold, 1e-9, 1), "plan.loss_threshold", "must be from 0.000000001 to 1")
     if plan.minimum_units is not None:

@@ -7,7 +7,7 @@ import hmac
 
 
 def pseudonymise(key: bytes, unit_type: str, unit_id: str) -> str:
-    """HMAC-SHA256 of a unit under the project's secret, as 64 hexadecimal digits.
+    """HMAC-SHA256 of a unit under the installation's secret, as 64 hexadecimal digits.
 
     The length of the type stands before it, so that no two (type, id) pairs share an encoding.
 

@@ -138,8 +138,8 @@ class Health:
 
     Attributes:
         units: analysed units by variant.
-        multi_variant_units: units seen in two variants; they are left out.
-        multi_variant_p_value: whether their share differs between the arms, which would bias.
+        multi_variant_units: units seen in two variants (or in a cluster that was); they are left out.
+        multi_variant_p_value: of equal shares of them in all arms, at this look; leaving them out else biases.
         mismatched_exposures: exposures whose variant is not what this platform draws.
         warnings: sentences for people.
     """

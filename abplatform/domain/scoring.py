@@ -95,7 +95,7 @@ def _comparison(definition: ExperimentDefinition, line: Line, method: Method) ->
         chance_to_win=cell.chance_to_win,
         expected_loss=cell.expected_loss,
         margin=None if use.non_inferiority_margin is None else _margin(use.non_inferiority_margin, line.row.control),
-        probability_worse_than_margin=cell.probability_worse_than_margin,
+        probability_worse_than_margin=None if line.guardrail is None else line.guardrail.worse_than_margin,
         information_fraction=_information(line, definition.plan),
         exploratory=method != definition.plan.method,
         verdict=_verdict(line, definition.plan, method),
@@ -123,15 +123,32 @@ def _information(line: Line, plan: AnalysisPlan) -> float:
 
 
 def _verdict(line: Line, plan: AnalysisPlan, method: Method) -> Verdict:
+    if line.guardrail is not None and line.guardrail.harmful and not line.guardrail.non_inferior:
+        return "worse"
     if line.cell.not_computable is not None:
         return "not_computable"
     if line.guardrail is not None:
-        if line.guardrail.non_inferior:
-            return "non_inferior"
-        return "worse" if line.guardrail.harmful else "inconclusive"
-    if _wait(line, plan, method) is not None or not _significant(line, plan, method):
+        return "non_inferior" if line.guardrail.non_inferior else "inconclusive"
+    if _wait(line, plan, method) is not None:
+        return "inconclusive"
+    return _bayesian_verdict(line, plan) if method == "bayesian" else _tested_verdict(line, plan)
+
+
+def _tested_verdict(line: Line, plan: AnalysisPlan) -> Verdict:
+    if line.adjusted_p_value is None or line.adjusted_p_value >= plan.alpha:
         return "inconclusive"
     return "better" if _good(line) > 0 else "worse"
+
+
+def _bayesian_verdict(line: Line, plan: AnalysisPlan) -> Verdict:
+    """Better when choosing it is expected to lose less than the threshold; worse when it hardly can win."""
+    cell, base = line.cell, abs(line.row.control.mean)
+    if cell.expected_loss is None or cell.chance_to_win is None or not base:
+        return "inconclusive"
+    if cell.chance_to_win < plan.alpha:
+        return "worse"
+    small = plan.loss_threshold is not None and cell.expected_loss / base < plan.loss_threshold
+    return "better" if small and cell.chance_to_win > 1 / 2 else "inconclusive"
 
 
 def _good(line: Line) -> float:
@@ -147,22 +164,6 @@ def _wait(line: Line, plan: AnalysisPlan, method: Method) -> str | None:
     if method == "fixed":
         return "PLANNED_UNITS_NOT_REACHED" if _units(line) < plan.planned_units else None
     return "MINIMUM_UNITS_NOT_REACHED" if _units(line) < (plan.minimum_units or plan.planned_units) else None
-
-
-def _significant(line: Line, plan: AnalysisPlan, method: Method) -> bool:
-    if method == "bayesian":
-        return _loss_is_small(line, plan)
-    return line.adjusted_p_value is not None and line.adjusted_p_value < plan.alpha
-
-
-def _loss_is_small(line: Line, plan: AnalysisPlan) -> bool:
-    """Whether choosing the arm that looks better is expected to lose less than the plan's threshold."""
-    loss, base = line.cell.expected_loss, abs(line.row.control.mean)
-    if loss is None or plan.loss_threshold is None or not base:
-        return False
-    # E[max(X, 0)] - E[max(-X, 0)] = E[X]: what keeping the control is expected to lose.
-    chosen = loss if _good(line) > 0 else loss + _good(line)
-    return max(chosen, 0.0) / base < plan.loss_threshold
 
 
 def _warnings(line: Line, plan: AnalysisPlan, method: Method) -> tuple[str, ...]:

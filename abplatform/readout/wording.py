@@ -31,6 +31,7 @@ ROLE_TITLES = {
 WARNINGS = {
     "FEW_CLUSTERS": "fewer than 40 clusters in an arm: intervals tend to be too short",
     "FEW_EVENTS": "fewer than 5 conversions (or non-conversions) in an arm: the approximation is poor",
+    "LOOKED_AGAIN_AFTER_PLAN": "the fixed-horizon plan was decided at an earlier look; later ones do not decide",
     "MINIMUM_UNITS_NOT_REACHED": "no verdict before the plan's minimum of units",
     "NOT_ALWAYS_VALID": "the metric has no window, so that this is not valid at every look",
     "PLANNED_UNITS_NOT_REACHED": "a fixed-horizon plan gives no verdict before its planned units",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -11,15 +11,17 @@ from decimal import Decimal
 import msgspec
 
 from abplatform.domain.aggregates import Aggregation
-from abplatform.domain.decision import decide
+from abplatform.domain.decision import UNSOUND, decide
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.health import check_health
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import METHODS, Method
-from abplatform.domain.scorecard import Scorecard
+from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, VariantResult
 from abplatform.domain.scoring import score_metrics
-from abplatform.errors import InvalidInput, NotAnalysable
+from abplatform.errors import AlreadyExists, InvalidInput, NotAnalysable
 from abplatform.storage.session import UnitOfWork
+
+LOOKED_AGAIN = "LOOKED_AGAIN_AFTER_PLAN"
 
 Aggregate = Callable[[Experiment, Sequence[Metric]], Aggregation]
 
@@ -60,6 +62,16 @@ def read_results(
         NotAnalysable: before the experiment has started.
         InvalidInput: naming a part of the question that does not fit the experiment.
     """
+    while True:
+        scorecard = _look(uow, aggregate, project, key, question=question, now=now)
+        if scorecard is not None:
+            return _only(scorecard, question.metric)
+
+
+def _look(
+    uow: UnitOfWork, aggregate: Aggregate, project: str, key: str, *, question: Question, now: datetime
+) -> Scorecard | None:
+    """One try; None if another look was written meanwhile: this one must build on it, with data that are no older."""
     with uow.reading() as work:
         experiment = work.experiments.get(project, key)
         metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
@@ -68,13 +80,20 @@ def read_results(
         raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
     method = _check_question(question, experiment, metrics)
     aggregation = aggregate(experiment, metrics)
-    previous = latest[0] if latest else None
+    previous, known = latest if latest is not None else (None, None)
     look = _score(experiment, metrics, aggregation, previous=previous, now=now)
     if method != experiment.definition.plan.method:
         explored = score_metrics(experiment.definition, metrics, aggregation, method=method)
-        return _only(replace(look, look=0, method=method, metrics=explored), question.metric)
+        return replace(look, look=0, method=method, metrics=explored)
     fingerprint = _fingerprint(experiment, metrics, aggregation)
-    return _only(_record(uow, project, experiment, look, fingerprint), question.metric)
+    if previous is not None and known == fingerprint:
+        return previous
+    try:
+        with uow.begin() as work:
+            work.looks.append(project, key, experiment.phase, look, fingerprint)
+    except AlreadyExists:
+        return None
+    return look
 
 
 def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
@@ -102,10 +121,10 @@ def _score(
     definition = experiment.definition
     health = check_health(definition, aggregation, previous=previous.health if previous else None)
     results = score_metrics(definition, metrics, aggregation, method=definition.plan.method)
-    finished = (
-        experiment.status in {"stopped", "archived"}
-        or sum(aggregation.analysed.values()) >= definition.plan.planned_units
-    )
+    decision = decide(definition, health, results, finished=_finished(experiment, results))
+    if previous is not None and _is_final(previous):
+        results = tuple(_looked_again(result) for result in results)
+        decision = _stand_by(previous, health)
     return Scorecard(
         experiment=experiment.key,
         name=definition.name,
@@ -114,30 +133,68 @@ def _score(
         method=definition.plan.method,
         alpha=definition.plan.alpha,
         planned_units=definition.plan.planned_units,
-        look=0,
+        look=1 if previous is None else previous.look + 1,
         computed_at=now,
         data_through=aggregation.data_through,
         preregistered=experiment.preregistered,
         health=health,
         metrics=results,
-        decision=decide(definition, health, results, finished=finished),
+        decision=decision,
     )
 
 
-def _record(uow: UnitOfWork, project: str, experiment: Experiment, look: Scorecard, fingerprint: str) -> Scorecard:
-    """Store the look, unless the latest one says the same; of two readers at once, one writes."""
-    with uow.reading() as work:
-        latest = work.looks.latest(project, experiment.key, experiment.phase)
-    if latest is not None and latest[1] == fingerprint:
-        return latest[0]
-    with uow.begin() as work:
-        work.looks.append(project, experiment.key, experiment.phase, look, fingerprint)
-        latest = work.looks.latest(project, experiment.key, experiment.phase)
-    return look if latest is None else latest[0]
+def _finished(experiment: Experiment, results: Sequence[MetricResult]) -> bool:
+    """Whether no further data can come that the plan would wait for."""
+    if _closed_units(results) >= experiment.definition.plan.planned_units:
+        return True
+    # A served experiment that has stopped counts nothing that comes later; elsewhere open windows run on.
+    still_open = any(variant.open_units for variant in _arms(results))
+    ended = experiment.status in {"stopped", "archived"}
+    return ended and (experiment.definition.assignment == "served" or not still_open)
+
+
+def _closed_units(results: Sequence[MetricResult]) -> int:
+    """Analysed units of all arms whose windows have closed, for the primary metric that has the fewest."""
+    return min(
+        (sum(variant.units for variant in result.variants) for result in results if result.role == "primary"),
+        default=0,
+    )
+
+
+def _arms(results: Sequence[MetricResult]) -> Iterator[VariantResult]:
+    return (variant for result in results if result.role == "primary" for variant in result.variants)
+
+
+def _is_final(look: Scorecard) -> bool:
+    """Whether a fixed-horizon plan was spent at that look: a second one at more data would be a second chance."""
+    sound = look.decision.recommendation != "invalid"
+    return look.method == "fixed" and sound and _closed_units(look.metrics) >= look.planned_units
+
+
+def _looked_again(result: MetricResult) -> MetricResult:
+    comparisons = tuple(
+        replace(
+            comparison,
+            exploratory=True,
+            warnings=(*(code for code in comparison.warnings if code != LOOKED_AGAIN), LOOKED_AGAIN),
+        )
+        for comparison in result.comparisons
+    )
+    return replace(result, comparisons=comparisons)
+
+
+def _stand_by(previous: Scorecard, health: Health) -> Decision:
+    if not health.ok:
+        return Decision(recommendation="invalid", variant=None, reasons=(UNSOUND, *health.warnings))
+    sentence = f"Decided at look {previous.look}, at the planned units; a fixed-horizon plan is not decided again."
+    reasons = previous.decision.reasons
+    if any(reason.startswith("Decided at look ") for reason in reasons):
+        return previous.decision
+    return replace(previous.decision, reasons=(*reasons, sentence))
 
 
 def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
-    """Names what a look rests on: definition, state and data.
+    """Names what a look rests on: definition (but for its texts), state and data.
 
     An engine adds doubles in whatever order its threads finish, so moments are compared to nine digits; counts and
     sums are exact.
@@ -147,7 +204,8 @@ def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation:
     for cell in cells:
         cell.update({name: f"{value:.9g}" for name, value in cell.items() if isinstance(value, float)})
     counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
-    content = (experiment.definition, experiment.status, tuple(metrics), counts, cells)
+    definition = replace(experiment.definition, name="", hypothesis="")
+    content = (definition, experiment.status, tuple(metrics), counts, cells)
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 

@@ -47,12 +47,22 @@ class _Identified(msgspec.Struct):
     event_id: str | None = None
 
 
+class _Valued(msgspec.Struct):
+    """The value of a conversion as it was written."""
+
+    value: msgspec.Raw
+
+
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _EXPOSURE = msgspec.json.Decoder(Exposure)
 _CONVERSION = msgspec.json.Decoder(Conversion)
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
+_VALUED = msgspec.json.Decoder(_Valued)
+_DECIMAL = re.compile(
+    rb'(?:-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,9})?)|(?:"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,9})?")'
+)
 
 _EVENT_FIELD = re.compile(r" - at `\$\.(\w+)")
 _NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
@@ -114,9 +124,13 @@ def read_conversion(raw: RawEvent) -> Conversion:
         BadEvent: ``BAD_FIELD``, ``BAD_VALUE``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
     """
     try:
-        return _CONVERSION.decode(raw)
+        event = _CONVERSION.decode(raw)
     except msgspec.DecodeError as error:
         raise _explain(str(error)) from None
+    if event.value is not None and _DECIMAL.fullmatch(bytes(_VALUED.decode(raw).value)) is None:
+        # Python's decimals also read "1_000", " 12 " and digits of other scripts.
+        raise BadEvent("BAD_VALUE", "value", "must be a decimal number, such as 350.00")
+    return event
 
 
 def sort_out(envelope: Envelope, build: Callable[[RawEvent], Fact]) -> tuple[list[Fact], list[Rejection]]:

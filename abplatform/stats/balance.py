@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from abplatform.stats.results import NotComputable, Objects, named_reasons, reason_code
-from abplatform.stats.sufficient import MeanStats
+from abplatform.stats.sufficient import ArmStats
 from abplatform.stats.validation import FloatArray, same_grid
 
 
@@ -22,18 +22,20 @@ class Balance:
 
 
 @np.errstate(all="ignore")
-def check_balance(arms: Sequence[MeanStats]) -> Balance:
+def check_balance(arms: Sequence[ArmStats]) -> Balance:
     """Test that a covariate measured before the exposure has the same mean in every arm.
 
     Welch's (1951) F test for k means with unequal variances; with two arms it is Welch's t test. A small
     p-value says that assignment, logging or the population differ between arms, which no outcome survives.
 
     Args:
-        arms: statistics of the covariate per arm, at least two, broadcast against each other.
+        arms: statistics of the covariate per arm (of clusters, where those were randomised), at least two,
+            broadcast against each other.
 
     Raises:
         ValueError: naming ``arms`` when there are fewer than two or their shapes do not fit.
 
+    >>> from abplatform.stats import MeanStats
     >>> arms = [MeanStats(100, 5.0, 400.0), MeanStats(100, 5.2, 400.0), MeanStats(100, 5.1, 400.0)]
     >>> round(float(check_balance(arms).p_value), 4)
     0.7816
@@ -42,7 +44,7 @@ def check_balance(arms: Sequence[MeanStats]) -> Balance:
         raise ValueError("arms must hold at least two arms")
     shape = same_grid(**{f"arms[{i}]": arm.estimate for i, arm in enumerate(arms)})
     n, mean, variance = (
-        np.stack([np.broadcast_to(getattr(arm, name), shape) for arm in arms]) for name in ("n", "mean", "variance")
+        np.stack([np.broadcast_to(getattr(arm, name), shape) for arm in arms]) for name in ("n", "estimate", "variance")
     )
     codes = np.select(
         [(n == 0).any(axis=0), (n == 1).any(axis=0), (variance == 0).any(axis=0)],

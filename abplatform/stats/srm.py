@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abplatform.stats.validation import FloatArray, IntArray, positive, whole_counts
+from abplatform.stats.validation import FloatArray, IntArray, positive, same_grid, whole_counts
 
 CONCENTRATION = 10_000.0
 """Prior units behind the planned split. The alternative is then a split within about half a percentage point
@@ -74,6 +74,24 @@ def chi_square_p_value(counts: ArrayLike, weights: ArrayLike) -> FloatArray:
     units, shares = _planned(counts, weights)
     expected = units.sum(axis=-1, keepdims=True) * shares
     statistic = (np.square(units - expected) / np.where(expected > 0, expected, 1.0)).sum(axis=-1)
+    return np.asarray(special.chdtrc(units.shape[-1] - 1, statistic))
+
+
+@np.errstate(all="ignore")
+def equal_shares_p_value(part: ArrayLike, total: ArrayLike) -> FloatArray:
+    """Return Pearson's chi-square p-value of equal shares ``part / total`` in all arms, arms along the last axis.
+
+    NaN where an arm has no units, or where nobody, or everybody, belongs to the part.
+
+    >>> round(float(equal_shares_p_value([500, 580], [1000, 1000])), 5)
+    0.00033
+    """
+    inside, units = whole_counts("part", part), whole_counts("total", total)
+    same_grid(part=inside, total=units)
+    if inside.ndim == 0 or (inside > units).any():
+        raise ValueError("part must hold one count per arm, none above total")
+    share = inside.sum(axis=-1, keepdims=True) / units.sum(axis=-1, keepdims=True)
+    statistic = (np.square(inside - units * share) / (units * share * (1 - share))).sum(axis=-1)
     return np.asarray(special.chdtrc(units.shape[-1] - 1, statistic))
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import sqlalchemy as sa
 
 from abplatform.domain.scorecard import Scorecard
-from abplatform.errors import NotFound
+from abplatform.errors import AlreadyExists, NotFound
 from abplatform.storage.documents import from_text, to_text
 from abplatform.storage.schema import experiment, look
 
@@ -18,23 +16,25 @@ class Looks:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def append(self, project: str, experiment_key: str, phase: int, scorecard: Scorecard, fingerprint: str) -> int:
-        """Write the next look of a phase; its number is set in the scorecard and given back.
-
-        A fingerprint that equals the latest look's writes nothing and gives that look's number: two readers that
-        find the same new data at once make one look.
+    def append(self, project: str, experiment_key: str, phase: int, scorecard: Scorecard, fingerprint: str) -> None:
+        """Write the next look of a phase.
 
         Args:
+            project: key of the project.
+            experiment_key: key of the experiment.
+            phase: whose look it is.
+            scorecard: what was found; its ``look`` is the number that it takes.
             fingerprint: names the data and the plan that the scorecard came from.
 
         Raises:
             NotFound: there is no such experiment.
+            AlreadyExists: another look has taken that number; this one does not build on it.
         """
         self._lock(project, experiment_key)
         latest = self._connection.execute(_newest(project, experiment_key, phase)).one_or_none()
-        if latest is not None and latest.fingerprint == fingerprint:
-            return int(latest.number)
         number = 1 if latest is None else latest.number + 1
+        if scorecard.look != number:
+            raise AlreadyExists(f"{experiment_key} has a look {scorecard.look} of phase {phase} already")
         values = {
             "project": project,
             "experiment": experiment_key,
@@ -42,10 +42,9 @@ class Looks:
             "number": number,
             "computed_at": scorecard.computed_at,
             "fingerprint": fingerprint,
-            "scorecard": to_text(replace(scorecard, look=number)),
+            "scorecard": to_text(scorecard),
         }
         self._connection.execute(sa.insert(look).values(values))
-        return number
 
     def latest(self, project: str, key: str, phase: int) -> tuple[Scorecard, str] | None:
         """The newest look of a phase and its fingerprint; None before the first."""

@@ -29,10 +29,6 @@ class Projects:
         """
         return _found(self._read(sa.select(table).where(table.c.key == key)), key)
 
-    def find(self, key: str) -> Project | None:
-        """One project, or None."""
-        return self._read(sa.select(table).where(table.c.key == key))
-
     def lock(self, key: str) -> Project:
         """One project, kept from all others who want to lock it until the transaction ends.
 

@@ -36,6 +36,14 @@ project = sa.Table(
     comment="one environment of one product",
 )
 
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.String(200), nullable=False),
+    comment="facts about the whole installation, written once",
+)
+
 api_key = sa.Table(
     "api_key",
     metadata,

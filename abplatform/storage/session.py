@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from abplatform.database import reading, transaction
 from abplatform.storage.experiments import Experiments
+from abplatform.storage.installation import Installation
 from abplatform.storage.keys import Keys
 from abplatform.storage.looks import Looks
 from abplatform.storage.metrics import Metrics
@@ -21,6 +22,7 @@ class Work:
     """The repositories of one open transaction; they take and return domain objects."""
 
     def __init__(self, connection: sa.Connection) -> None:
+        self.installation = Installation(connection)
         self.projects = Projects(connection)
         self.keys = Keys(connection)
         self.metrics = Metrics(connection)

@@ -168,10 +168,6 @@ class Lake:
         table = self.find(project, kind)
         return () if table is None else table.files()
 
-    def data_through(self, project: str) -> datetime | None:
-        """Latest receipt of any event in the project's tables; None without any."""
-        return latest_receipt((*self.files(project, "exposure"), *self.files(project, "conversion")))
-
     def delete_experiment(self, project: str, key: str) -> None:
         """Remove an experiment's exposures; nothing happens if there are none.
 

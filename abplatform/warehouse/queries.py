@@ -44,6 +44,7 @@ COLUMNS_OF_CONVERSIONS = {
     "properties": "map<string, string>",
 }
 _MONEY = "decimal(38, 6)"
+_LARGEST = 1e100  # Squares of larger numbers overflow, and one absurd value must not take a result away.
 
 
 def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -248,7 +249,7 @@ def _value_names(request: AggregationRequest) -> list[str]:
 def _number(text: ir.StringValue) -> ir.FloatingValue:
     # JSON text of a string has quotes, so that only numbers can be cast.
     number = text.try_cast("float64")
-    return ibis.ifelse(number.isinf(), ibis.null("float64"), number)
+    return ibis.ifelse(number.abs() < _LARGEST, number, ibis.null("float64"))
 
 
 def _moment(time: datetime) -> Any:

@@ -57,7 +57,7 @@ event_counter = sa.Table(
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
-    comment="how many events were accepted, rejected, sealed, or dropped as duplicate or conflict",
+    comment="how many events were rejected, or dropped at sealing as duplicates or conflicts",
 )
 
 lease = sa.Table(

@@ -23,6 +23,7 @@ TABLES = (
     "experiment",
     "api_key",
     "project",
+    "installation",
 )
 
 
@@ -41,6 +42,13 @@ def downgrade() -> None:
 
 
 def _create_access() -> None:
+    op.create_table(
+        "installation",
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("value", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_installation"),
+        comment="facts about the whole installation, written once",
+    )
     op.create_table(
         "project",
         sa.Column("key", sa.String(64), nullable=False),
@@ -188,7 +196,7 @@ def _create_event_books() -> None:
         sa.Column("name", sa.String(32), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("project", "kind", "name", name="pk_event_counter"),
-        comment="how many events were accepted, rejected, sealed, or dropped as duplicate or conflict",
+        comment="how many events were rejected, or dropped at sealing as duplicates or conflicts",
     )
     op.create_table(
         "lease",

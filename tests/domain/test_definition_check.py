@@ -43,10 +43,12 @@ def variants(*keys: str, **changes: Any) -> tuple[Variant, ...]:
                 a_metric_use("complaint", role="guardrail", mde=None, non_inferiority_margin=MARGIN),
             )
         ),
-        an_experiment(plan=a_plan(method="fixed", alpha=0.5, power=0.01, planned_units=2)),
+        an_experiment(plan=a_plan(method="fixed", alpha=0.49, power=0.01, planned_units=2)),
         an_experiment(plan=a_plan(method="bayesian", loss_threshold=0.001, minimum_units=100)),
         an_experiment(plan=a_plan(method="bayesian", loss_threshold=1, minimum_units=2, prior=Prior(scale=0.05))),
-        an_external_experiment(unit_type="village", analysis_unit="household", covariates=("history",)),
+        an_external_experiment(
+            unit_type="village", analysis_unit="household", covariates=("history",), plan=a_plan(method="fixed")
+        ),
     ],
 )
 def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:

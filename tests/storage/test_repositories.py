@@ -159,25 +159,27 @@ def test_snapshot_versions_follow_each_other(uow: UnitOfWork) -> None:
 
 
 def test_looks_are_numbered_and_kept_as_they_were(uow: UnitOfWork) -> None:
+    expected = (a_scorecard(look=1), a_scorecard(look=2, computed_at=later(days=1)))
     with uow.begin() as work:
         work.experiments.add("default", a_draft())
         assert work.looks.latest("default", "rate-display", 1) is None
-        assert work.looks.append("default", "rate-display", 1, a_scorecard(look=5), "first") == 1
-        assert work.looks.append("default", "rate-display", 1, a_scorecard(computed_at=later(days=1)), "second") == 2
-        assert work.looks.append("default", "rate-display", 2, a_scorecard(phase=2), "first") == 1
-    expected = (a_scorecard(look=1), a_scorecard(look=2, computed_at=later(days=1)))
+        work.looks.append("default", "rate-display", 1, expected[0], "first")
+        work.looks.append("default", "rate-display", 1, expected[1], "second")
+        work.looks.append("default", "rate-display", 2, a_scorecard(look=1, phase=2), "first")
     with uow.reading() as work:
         assert work.looks.history("default", "rate-display", 1) == expected
         assert work.looks.latest("default", "rate-display", 1) == (expected[1], "second")
         assert work.looks.history("default", "rate-display", 3) == ()
 
 
-def test_the_same_findings_make_one_look(uow: UnitOfWork) -> None:
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_look_that_does_not_build_on_the_latest_one_is_refused(uow: UnitOfWork, number: int) -> None:
     with uow.begin() as work:
         work.experiments.add("default", a_draft())
-        assert work.looks.append("default", "rate-display", 1, a_scorecard(), "same") == 1
-        assert work.looks.append("default", "rate-display", 1, a_scorecard(name="Other"), "same") == 1
-        assert work.looks.history("default", "rate-display", 1) == (a_scorecard(),)
+        work.looks.append("default", "rate-display", 1, a_scorecard(look=1), "first")
+        with pytest.raises(AlreadyExists):
+            work.looks.append("default", "rate-display", 1, a_scorecard(look=number), "other")
+        assert len(work.looks.history("default", "rate-display", 1)) == 1
 
 
 def test_looks_belong_to_an_experiment(uow: UnitOfWork) -> None:

@@ -16,7 +16,7 @@ from pyiceberg.exceptions import CommitFailedException
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.catalog import table_root
-from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.lake import Lake, latest_receipt
 from abplatform.warehouse.layout import TABLE_PROPERTIES, arrow_schema, arrow_to_facts, facts_to_arrow
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact, later
 from tests.warehouse.processes import append_one, several_processes
@@ -41,13 +41,13 @@ def test_facts_come_back_from_the_lake_equal(lake: Lake) -> None:
 
     assert rows_of(lake) == exposures
     assert rows_of(lake, "conversion") == conversions
-    assert lake.data_through("default") == NOW
+    assert latest_receipt((*lake.files("default", "exposure"), *lake.files("default", "conversion"))) == NOW
 
 
 def test_a_project_without_events_has_no_files(lake: Lake) -> None:
     assert lake.files("default", "exposure") == ()
     assert lake.find("default", "exposure") is None
-    assert lake.data_through("default") is None
+    assert latest_receipt(lake.files("default", "exposure")) is None
     lake.delete_experiment("default", "rate-display")
     assert lake.open("default", "exposure").files() == ()
 

@@ -11,6 +11,7 @@ from abplatform.stats.sequential.asymptotic import (
     running_intersection,
     tune_rho2,
 )
+from abplatform.stats.sequential.counts import harm_p_value, log_harm_e_value
 from abplatform.stats.sequential.guard import EfficacyBlock, efficacy_guard
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "compare",
     "critical_value",
     "efficacy_guard",
+    "harm_p_value",
     "log_e_value",
+    "log_harm_e_value",
     "non_inferiority",
     "one_sided_critical_value",
     "one_sided_p_value",

@@ -1,0 +1,24 @@
+"""Facts about the whole installation, in the database."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import sqlalchemy as sa
+
+from abplatform.errors import AlreadyExists
+from abplatform.storage.rows import insert_new
+from abplatform.storage.schema import installation as table
+
+
+class Installation:
+    """What holds for all projects, seen through one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def settle(self, name: str, value: str) -> str:
+        """Write a fact unless it is written; gives the one that stands, whoever wrote it."""
+        with suppress(AlreadyExists):
+            insert_new(self._connection, table, {"name": name, "value": value}, name=f"fact {name}")
+        return str(self._connection.execute(sa.select(table.c.value).where(table.c.name == name)).scalar_one())
