@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.experiment import Experiment, ExperimentDefinition, Step
+from abplatform.domain.metric import Metric
+from abplatform.domain.scorecard import Scorecard
+from abplatform.errors import InvalidInput, NotAnalysable, NotFound
+from abplatform.services import analyse, define, publish
+from abplatform.storage.session import UnitOfWork
+from tests.builders import NOW, a_plan, an_experiment, an_external_experiment, later
+from tests.domain.aggregations import a_rate, an_aggregation
+
+FIXED = a_plan(method="fixed", planned_units=4_000)
+Data = Callable[[], Aggregation]
+
+
+def rates(units: int, control: int, treatment: int, **changes: Any) -> Aggregation:
+    return an_aggregation(
+        a_rate("control", units, control, **changes), a_rate("treatment", units, treatment, **changes)
+    )
+
+
+def start(uow: UnitOfWork, definition: ExperimentDefinition, *steps: Step) -> None:
+    with uow.begin() as work:
+        define.create_experiment(work, "default", definition, now=NOW)
+        for step in steps or ("start",):
+            publish.take_step(work, "default", definition.key, step, now=NOW)
+
+
+def look(uow: UnitOfWork, data: Aggregation | Data, *, key: str = "rate-display", **question: Any) -> Scorecard:
+    def aggregate(_experiment: Experiment, _metrics: Sequence[Metric]) -> Aggregation:
+        return data() if callable(data) else data
+
+    asked = analyse.Question(**question)
+    return analyse.read_results(uow, aggregate, "default", key, question=asked, now=later(days=40))
+
+
+def test_the_same_data_give_the_same_look_again(uow: UnitOfWork) -> None:
+    start(uow, an_experiment())
+    first = look(uow, rates(1000, 100, 130))
+    assert look(uow, rates(1000, 100, 130)) == first
+    assert (first.look, look(uow, rates(1001, 100, 130)).look) == (1, 2)
+
+
+def test_another_name_of_the_experiment_makes_no_new_look(uow: UnitOfWork) -> None:
+    start(uow, an_experiment())
+    look(uow, rates(1000, 100, 130))
+    with uow.begin() as work:
+        revision = work.experiments.get("default", "rate-display").revision
+        changes = {"hypothesis": "A better sentence"}
+        define.edit_experiment(work, "default", "rate-display", changes, revision=revision)
+    assert look(uow, rates(1000, 100, 130)).look == 1
+
+
+def test_moments_that_differ_in_the_last_digits_make_no_new_look(uow: UnitOfWork) -> None:
+    start(uow, an_experiment())
+    data = rates(1000, 100, 130)
+    look(uow, data)
+    shaken = replace(data, cells=tuple(replace(cell, m2=cell.m2 * (1 + 1e-14)) for cell in data.cells))
+    assert look(uow, shaken).look == 1
+
+
+def test_a_look_from_older_data_is_made_again_when_another_came_first(uow: UnitOfWork) -> None:
+    start(uow, an_experiment())
+    fresh = rates(10_000, 1_000, 1_000)
+    broken = an_aggregation(a_rate("control", 10_000, 1_000), a_rate("treatment", 9_000, 900))
+    tries = iter([rates(400, 40, 40), fresh])
+
+    def slow() -> Aggregation:
+        data = next(tries)
+        if data is not fresh:  # meanwhile somebody else reads, and sees a sample ratio mismatch
+            assert look(uow, broken).decision.recommendation == "invalid"
+        return data
+
+    found = look(uow, slow)
+    assert found.look == 2
+    assert found.metrics[0].variants[0].units == 10_000
+    assert not found.health.ok, "evidence of a mismatch once seen stays"
+
+
+def test_a_fixed_plan_is_decided_once(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=FIXED))
+    assert look(uow, rates(1_000, 100, 160)).decision.recommendation == "continue"
+    assert look(uow, rates(2_000, 200, 210)).decision.recommendation == "inconclusive"
+    again = look(uow, rates(20_000, 2_000, 2_600))
+    assert again.decision.recommendation == "inconclusive"
+    assert any("Decided at look 2" in reason for reason in again.decision.reasons)
+    comparison = again.metrics[0].comparisons[0]
+    assert comparison.exploratory
+    assert "LOOKED_AGAIN_AFTER_PLAN" in comparison.warnings
+    assert look(uow, rates(30_000, 3_000, 3_900)).decision == again.decision
+
+
+def test_a_fixed_plan_that_was_decided_is_still_invalid_when_the_data_break(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=FIXED))
+    look(uow, rates(2_000, 200, 300))
+    broken = an_aggregation(a_rate("control", 9_000, 900), a_rate("treatment", 7_000, 900))
+    assert look(uow, broken).decision.recommendation == "invalid"
+
+
+def test_units_whose_windows_are_open_are_no_planned_data(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=FIXED))
+    waiting = look(uow, rates(0, 0, 0, open_units=5_000))
+    assert waiting.decision.recommendation == "continue"
+
+
+def test_a_stopped_experiment_waits_for_open_windows_only_where_others_serve_it(uow: UnitOfWork) -> None:
+    start(uow, an_experiment("served"), "start", "stop")
+    start(uow, an_external_experiment("external", plan=a_plan()), "start", "stop")
+    data = rates(600, 150, 150, open_units=50)
+    assert look(uow, data, key="served").decision.recommendation == "inconclusive"
+    assert look(uow, data, key="external").decision.recommendation == "continue"
+    assert look(uow, rates(650, 150, 150), key="external").decision.recommendation == "inconclusive"
+
+
+def test_other_methods_are_looked_at_but_neither_recorded_nor_decide(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=FIXED))
+    data = rates(2_000, 200, 300)
+    for method in ("sequential", "bayesian"):
+        explored = look(uow, data, method=method)
+        assert (explored.look, explored.method) == (0, method)
+        assert explored.metrics[0].comparisons[0].exploratory
+        assert explored.decision.recommendation == "ship", "the decision of the plan's own method"
+    assert look(uow, data).look == 1
+
+
+def test_one_metric_can_be_asked_for(uow: UnitOfWork) -> None:
+    start(uow, an_experiment())
+    found = look(uow, rates(1000, 100, 130), metric="purchase")
+    assert [result.metric for result in found.metrics] == ["purchase"]
+
+
+@pytest.mark.parametrize(
+    "question", [{"metric": "unknown"}, {"method": "magic"}, {"phase": 2}], ids=["metric", "method", "phase"]
+)
+def test_questions_that_do_not_fit_name_the_parameter(uow: UnitOfWork, question: dict[str, Any]) -> None:
+    start(uow, an_experiment())
+    with pytest.raises(InvalidInput) as refusal:
+        look(uow, rates(1000, 100, 130), **question)
+    assert list(refusal.value.errors) == list(question)
+
+
+def test_a_draft_has_nothing_to_analyse(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        define.create_experiment(work, "default", an_experiment(), now=NOW)
+    with pytest.raises(NotAnalysable):
+        look(uow, rates(0, 0, 0))
+    with pytest.raises(NotFound):
+        look(uow, rates(0, 0, 0), key="unknown")
