@@ -160,6 +160,8 @@ def test_no_amount_is_no_amount() -> None:
         "1.2345678",
         "1e999999",
         "-1e999999",
+        "1e1000000",
+        "-1E+999999999",
         "NaN",
         "sNaN",
         "Infinity",

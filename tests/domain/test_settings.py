@@ -75,8 +75,14 @@ def test_postgresql_uses_psycopg(scheme: str) -> None:
         ("ABPLATFORM_SEAL_INTERVAL", "inf"),
         ("ABPLATFORM_MAX_EVENT_AGE_DAYS", "1.5"),
         ("ABPLATFORM_DATABASE_URL", "mysql://db/ab"),
+        ("ABPLATFORM_DATABASE_URL", "postgresql://u:p@h:abc/db"),
         ("ABPLATFORM_LAKE_URL", "s3://bucket"),
+        ("ABPLATFORM_LAKE_URL", "file://srv/lake"),
+        ("ABPLATFORM_LAKE_URL", "file:rel"),
+        ("ABPLATFORM_LAKE_URL", "file:///srv/lake#1"),
+        ("ABPLATFORM_HOME", "/srv/what?"),
         ("ABPLATFORM_ENGINE_URL", "spark://local[2]"),
+        ("ABPLATFORM_ENGINE_URL", "duckdb:///x.db"),
         ("ABPLATFORM_ENGINE_MEMORY", "2TB"),
         ("ABPLATFORM_ENGINE_MEMORY", "0GB"),
         ("ABPLATFORM_PSEUDONYM_KEY", "short"),
@@ -93,6 +99,9 @@ def test_a_secret_is_not_repeated_in_the_refusal() -> None:
     with pytest.raises(BadSetting) as refusal:
         read_settings({"ABPLATFORM_PSEUDONYM_KEY": "not-long-enough"})
     assert "not-long-enough" not in refusal.value.detail
+    with pytest.raises(BadSetting) as refusal:
+        read_settings({"ABPLATFORM_DATABASE_URL": "postgresql+psycopg://user:hunter2@host/db"})
+    assert "hunter2" not in refusal.value.detail
 
 
 def test_a_shared_database_needs_a_shared_key() -> None:

@@ -249,14 +249,14 @@ def test_names_of_slices_are_never_equal() -> None:
 
 
 def test_a_covariate_is_a_number_or_missing(reduce: Any) -> None:
-    texts = ["30", "1e400", '"30"', "true", None, "-0.5"]
+    texts = ["30", "1e400", "1e160", '"30"', "true", None, "-0.5"]
     facts = [
         an_exposure_fact(str(n), unit=str(n), attributes={} if text is None else {"age": text})
         for n, text in enumerate(texts)
     ]
     (found, _) = reduce(*facts, covariates=("age",)).covariates
 
-    assert (found.units, found.open_units, found.total, found.mean) == (2, 4, Decimal("29.5"), 14.75)
+    assert (found.units, found.open_units, found.total, found.mean) == (2, 5, Decimal("29.5"), 14.75)
     # 30 and -0.5 are 15.25 from their mean
     assert found.m2 == pytest.approx(2 * 15.25**2, rel=1e-12)
 
