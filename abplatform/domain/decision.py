@@ -92,7 +92,7 @@ def _good_lift(metric: MetricResult, variant: str) -> float:
 def _speak_for(case: _Case) -> list[str]:
     if case.better:
         return [f"{case.variant}: better on {_list(case.better)}."]
-    return [] if case.worse else [f"{case.variant}: no primary metric is better yet."]
+    return [] if case.worse else [f"{case.variant}: no primary metric is better."]
 
 
 def _speak_against(case: _Case) -> list[str]:

@@ -64,8 +64,8 @@ def headline(scorecard: Scorecard) -> str:
     return {
         "ship": f"Ship {who}",
         "roll_back": f"Roll back to {who}" if decision.variant is not None else "Roll back",
-        "continue": "Continue: no verdict yet",
-        "inconclusive": "Inconclusive: no verdict at the planned size",
+        "continue": "Continue: no decision yet",
+        "inconclusive": "Inconclusive: no decision at the planned size",
         "invalid": "Invalid: do not decide on these data",
     }[decision.recommendation]
 

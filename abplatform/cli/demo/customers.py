@@ -14,7 +14,7 @@ from decimal import Decimal
 CUSTOMERS = 20_000
 BASE_RATE = 0.20
 EFFECT = 0.22
-COMPLAINT_RATE = 0.004
+COMPLAINT_RATE = 0.02
 CHANNELS = ("app", "branch", "douyin")
 
 
