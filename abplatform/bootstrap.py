@@ -116,7 +116,7 @@ def prepare_database(settings: Settings) -> None:
         StartRefused: if the pseudonym key is not the one that the database began with.
     """
     if settings.embedded:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        _make_home(settings.home)
         migrate.upgrade(settings.metadata_url)
     database = open_database(settings.metadata_url)
     try:
@@ -130,6 +130,13 @@ def prepare_database(settings: Settings) -> None:
             _check_pseudonym_key(work, key)
     finally:
         database.dispose()
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(f"{home.absolute()} cannot be made ({error.strerror}); set ABPLATFORM_HOME") from None
 
 
 def _check_pseudonym_key(work: Work, key: bytes) -> None:

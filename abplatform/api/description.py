@@ -7,7 +7,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, redirect, request
 from flask_smorest import Api
 
 from abplatform import __version__
@@ -81,6 +81,7 @@ def describe(app: Flask) -> None:
     for resource in RESOURCES:
         api.register_blueprint(resource)
     app.register_blueprint(_docs)
+    app.add_url_rule("/", "home", lambda: redirect("/api/docs"))
 
 
 @_docs.get("")

@@ -102,7 +102,10 @@ def _refuse(error: AbplatformError) -> Response:
 def _refuse_as_framework(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     code = _FRAMEWORK_CODES.get(status, status.name)
-    response = problem(status, code, error.description or status.phrase)
+    detail = (
+        "there is no such address here; /api/docs lists all" if status == HTTPStatus.NOT_FOUND else error.description
+    )
+    response = problem(status, code, detail or status.phrase)
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value

@@ -9,6 +9,7 @@ from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult
 
 UNSOUND = "The data are not sound."
+WAITING = frozenset({"TOO_FEW_UNITS", "TOO_FEW_NONZERO"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class _Case:
     better: tuple[str, ...]
     worse: tuple[str, ...]
     guardrails_open: tuple[str, ...]
+    guardrails_waiting: tuple[str, ...]
     lift: float
 
     @property
@@ -76,6 +78,11 @@ def _case(variant: str, metrics: Sequence[MetricResult]) -> _Case:
         better=named("primary", "better"),
         worse=named("primary", "worse") + named("guardrail", "worse"),
         guardrails_open=named("guardrail", "inconclusive", "not_computable"),
+        guardrails_waiting=tuple(
+            metric.metric
+            for metric in metrics
+            if metric.role == "guardrail" and WAITING.intersection(_comparison(metric, variant).warnings)
+        ),
         lift=_good_lift(primaries[0], variant) if primaries else 0.0,
     )
 
@@ -98,7 +105,9 @@ def _speak_for(case: _Case) -> list[str]:
 def _speak_against(case: _Case) -> list[str]:
     sentences = [f"{case.variant}: worse on {_list(case.worse)}."] if case.worse else []
     if case.guardrails_open:
-        sentences.append(f"{case.variant}: {_list(case.guardrails_open)} not yet shown to stay within the margin.")
+        sentences.append(f"{case.variant}: {_list(case.guardrails_open)} not shown to stay within the margin.")
+    if case.guardrails_waiting:
+        sentences.append(f"{case.variant}: {_list(case.guardrails_waiting)} has too few events for a verdict.")
     return sentences
 
 

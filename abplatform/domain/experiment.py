@@ -158,7 +158,10 @@ class Experiment:
             hint = f"; possible now: {', '.join(possible)}" if possible else ""
             raise IllegalTransition(f"{self.key} is {self.status}, so it cannot {step}{hint}")
         if step == "start" and self.definition.risk_class == "regulated":
-            raise ReviewRequired(f"{self.key} is regulated: a reviewer has to approve it before it starts")
+            raise ReviewRequired(
+                f"{self.key} has the risk_class regulated: a reviewer has to approve it before it starts, and reviews "
+                "are not supported yet"
+            )
         stamps: dict[Step, dict[str, datetime]] = {
             "start": {"started_at": now},
             "stop": {"stopped_at": now},

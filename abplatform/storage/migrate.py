@@ -13,7 +13,6 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-import abplatform
 from abplatform.database import open_database, reading, transaction
 from abplatform.errors import SchemaOutdated
 
@@ -94,7 +93,7 @@ def configured(url: str) -> Iterator[Config]:
 
 def _config(connection: sa.Connection | None = None) -> Config:
     config = Config()
-    folder = Path(abplatform.__file__).parent / "migrations"
+    folder = Path(__file__).resolve().parents[1] / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config

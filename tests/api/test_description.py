@@ -44,12 +44,17 @@ def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
     assert all(name in description["components"][kind] for kind, name in references)
 
 
+def test_the_address_of_the_server_alone_leads_to_the_docs_page(shared_service: Service) -> None:
+    answer = shared_service.nobody().get("root:/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/api/docs")
+
+
 def test_every_route_is_described_and_says_what_it_does(shared_service: Service, description: dict[str, Any]) -> None:
     routes = {
         (re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule), method.lower())
         for rule in shared_service.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if not rule.rule.startswith(("/api/docs", "/api/v1/openapi.json"))
+        if rule.rule != "/" and not rule.rule.startswith(("/api/docs", "/api/v1/openapi.json"))
     }
     described = {
         (path, method) for path, methods in description["paths"].items() for method in methods if method != "parameters"

@@ -33,7 +33,6 @@ def test_every_error_of_the_platform_has_a_status() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "root:/", 404, "NOT_FOUND"),
         ("GET", "root:/api", 404, "NOT_FOUND"),
         ("GET", "/nothing", 404, "NOT_FOUND"),
         ("GET", "/experiments/", 404, "NOT_FOUND"),
