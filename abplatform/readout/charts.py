@@ -13,7 +13,7 @@ import altair as alt
 
 from abplatform.domain.scorecard import ComparisonResult, Interval, MetricResult, Scorecard, VariantResult
 from abplatform.readout import numbers
-from abplatform.readout.rows import TONES, write_value
+from abplatform.readout.rows import choose_tone, write_value
 from abplatform.readout.wording import ROLE_TITLES, VERDICTS, interval_name
 
 TONE_COLOURS = {"good": "#2a9d6f", "bad": "#d9484b", "flat": "#7d8aa0"}
@@ -21,6 +21,8 @@ ARM_COLOURS = {True: "#9aa5b8", False: "#4f6bed"}
 MARGIN_COLOUR = "#e08a00"
 # A signed percentage, and a plain zero.
 _PERCENT = "datum.value == 0 ? '0%' : format(datum.value, '+.0%')"
+# Where the page is narrow, labels are left out rather than run into each other.
+_SPACED: dict[str, Any] = {"labelOverlap": "greedy", "labelSeparation": 6}
 _ROW_HEIGHT = 34
 
 
@@ -71,10 +73,11 @@ def _label(metric: MetricResult, effect: ComparisonResult) -> str:
 
 def _forest(scorecard: Scorecard) -> Chart:
     effects = _effects(scorecard)
-    values = [_forest_value(metric, effect) for metric, effect in effects]
-    reach = _reach([effect.relative for _, effect in effects])
-    axis = alt.Axis(labelExpr=_PERCENT, title="relative lift over the control", tickCount=7)
-    x_scale = alt.Scale(domain=_domain(values, reach), nice=False)
+    values = [_forest_value(scorecard, metric, effect) for metric, effect in effects]
+    domain = _domain(values, _reach([effect.relative for _, effect in effects]))
+    values = [value | _placed_margin(value["margin"], domain) for value in values]
+    axis = alt.Axis(labelExpr=_PERCENT, title="relative lift over the control", tickCount=7, **_SPACED)
+    x_scale = alt.Scale(domain=domain, nice=False)
     base = alt.Chart(alt.InlineData(values=values)).encode(
         y=alt.Y("row:N", sort=None, title=None, scale=alt.Scale(domain=[value["row"] for value in values]))
     )
@@ -85,14 +88,11 @@ def _forest(scorecard: Scorecard) -> Chart:
     known = alt.datum.estimate != None  # noqa: E711 - becomes a Vega expression
     bars = base.transform_filter(known).mark_rule(strokeWidth=5, strokeCap="round", opacity=0.45, clip=True)
     dots = base.transform_filter(known).mark_point(filled=True, size=110, opacity=1, clip=True)
-    margins = base.transform_filter(alt.datum.margin != None).mark_tick(  # noqa: E711
-        color=MARGIN_COLOUR, thickness=3, size=20, clip=True
-    )
     layers = [
         alt.Chart(alt.InlineData(values=[{"x": 0}])).mark_rule(strokeDash=[4, 3], opacity=0.8).encode(x="x:Q"),
         bars.encode(x=alt.X("lower:Q", axis=axis, scale=x_scale), x2="upper:Q", color=colour, tooltip=tips),
         dots.encode(x=alt.X("estimate:Q"), color=colour, tooltip=tips),
-        margins.encode(x="margin:Q", tooltip=[alt.Tooltip("margin:Q", format="+.2%", title="margin")]),
+        *_margin_layers(base),
     ]
     plot = alt.layer(*layers).properties(width="container", height=_ROW_HEIGHT * len(values))
     return Chart(
@@ -105,15 +105,45 @@ def _forest(scorecard: Scorecard) -> Chart:
     )
 
 
+def _margin_layers(base: alt.Chart) -> list[alt.Chart]:
+    """A tick at each margin; one outside the picture stands at its edge, with its value."""
+    tips = [alt.Tooltip("margin_text:N", title="margin")]
+    ticks = base.transform_filter(alt.datum.margin != None).mark_tick(  # noqa: E711 - becomes a Vega expression
+        color=MARGIN_COLOUR, thickness=3, size=20
+    )
+    beyond = {
+        "left": base.mark_text(align="left", dx=6, dy=-11, fontSize=11),
+        "right": base.mark_text(align="right", dx=-6, dy=-11, fontSize=11),
+    }
+    texts = [
+        chart.transform_filter(alt.datum.margin_beyond == side).encode(x="margin_at:Q", text="margin_text:N")
+        for side, chart in beyond.items()
+    ]
+    return [ticks.encode(x="margin_at:Q", tooltip=tips), *texts]
+
+
+def _placed_margin(margin: float | None, domain: Sequence[float]) -> dict[str, Any]:
+    if margin is None:
+        return {"margin_at": None, "margin_beyond": None, "margin_text": None}
+    low, high = domain
+    beyond = "left" if margin < low else "right" if margin > high else None
+    arrow = {"left": "← ", "right": "→ ", None: ""}[beyond]
+    return {
+        "margin_at": min(max(margin, low), high),
+        "margin_beyond": beyond,
+        "margin_text": f"{arrow}margin {numbers.lift(margin)}",
+    }
+
+
 def _forest_caption(scorecard: Scorecard, effects: Sequence[tuple[MetricResult, ComparisonResult]]) -> str:
     name = interval_name(effects[0][1], scorecard.alpha)
     caption = f"A dot is the relative lift over the control, a bar its {name}; the dashed line is no effect."
     if any(effect.margin is not None for _, effect in effects):
-        caption += " An orange tick is how much worse a guardrail may be at most."
+        caption += " An orange tick is how much worse a guardrail may be at most; one with its value lies farther out."
     return caption
 
 
-def _forest_value(metric: MetricResult, effect: ComparisonResult) -> dict[str, Any]:
+def _forest_value(scorecard: Scorecard, metric: MetricResult, effect: ComparisonResult) -> dict[str, Any]:
     relative = effect.relative
     reach = _reach([relative])
     computed = relative.estimate is not None and effect.not_computable is None
@@ -124,7 +154,7 @@ def _forest_value(metric: MetricResult, effect: ComparisonResult) -> dict[str, A
         "lower": _or(relative.lower, -10 * reach),
         "upper": _or(relative.upper, 10 * reach),
         "margin": _signed_margin(metric, effect),
-        "tone": TONES[effect.verdict],
+        "tone": choose_tone(scorecard, effect),
         "lift": numbers.lift(relative.estimate),
         "interval": numbers.bounds(relative, kind="lift") if computed else numbers.NOTHING,
         "verdict": VERDICTS[effect.verdict],
@@ -158,8 +188,10 @@ def _domain(values: Sequence[dict[str, Any]], reach: float) -> list[float]:
     for value in values:
         if value["estimate"] is not None:
             ends += [max(value["lower"], -reach), min(value["upper"], reach)]
-        if value["margin"] is not None:
-            ends.append(value["margin"])
+    span = max(ends) - min(ends) or 2 * reach
+    # A margin may widen the picture by half on its side; one farther out would squeeze the intervals.
+    near = [min(ends) - span / 2, max(ends) + span / 2]
+    ends += [each["margin"] for each in values if each["margin"] is not None and near[0] <= each["margin"] <= near[1]]
     room = 0.04 * (max(ends) - min(ends) or 1.0)
     return [min(ends) - room, max(ends) + room]
 
@@ -233,7 +265,10 @@ def _history_value(look: Scorecard, metric: MetricResult, relative: Interval) ->
 
 def _history(number: int, title: str, caption: str, values: Sequence[dict[str, Any]]) -> Chart:
     units = alt.X(
-        "units:Q", title="analysed units", axis=alt.Axis(format="~s", tickCount=6), scale=alt.Scale(zero=False)
+        "units:Q",
+        title="analysed units",
+        axis=alt.Axis(format="~s", tickCount=6, **_SPACED),
+        scale=alt.Scale(zero=False),
     )
     tips = [alt.Tooltip(f"{name}:N", title=name) for name in ("look", "units", "lift", "interval")]
     axis = alt.Axis(labelExpr=_PERCENT, title="relative lift", tickCount=5)

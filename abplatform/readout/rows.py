@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from abplatform.domain.scorecard import ComparisonResult, Interval, MetricResult, Scorecard, VariantResult
+from abplatform.domain.scorecard import ComparisonResult, Interval, Margin, MetricResult, Scorecard, VariantResult
 from abplatform.readout import numbers
 from abplatform.readout.wording import ROLE_TITLES, VERDICTS, explain, interval_name
 
@@ -15,10 +15,12 @@ class Row:
     """One metric in one arm.
 
     Attributes:
-        units: with the units (or clusters) that are behind the numbers.
+        units: analysed units; ``units_note`` tells clusters and units that are not in yet.
+        margin: how much worse a guardrail may be, signed towards harm.
         relative, absolute: estimate and interval; empty for the control.
         evidence: p-value or chance to win.
         verdict: a word for people; ``tone`` is ``good``, ``bad``, ``flat`` or ``none``.
+        exploratory: the verdict never decides.
         notes: warnings about this row.
     """
 
@@ -26,7 +28,9 @@ class Row:
     arm: str
     control: bool
     units: str
+    units_note: str
     value: str
+    margin: str = ""
     relative: str = ""
     relative_bounds: str = ""
     absolute: str = ""
@@ -34,6 +38,7 @@ class Row:
     evidence: str = ""
     verdict: str = ""
     tone: str = "none"
+    exploratory: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -48,7 +53,12 @@ class Table:
     rows: tuple[Row, ...]
 
 
-TONES = {"better": "good", "non_inferior": "good", "worse": "bad", "inconclusive": "flat", "not_computable": "flat"}
+_TONES = {"better": "good", "non_inferior": "good", "worse": "bad", "inconclusive": "flat", "not_computable": "flat"}
+
+
+def choose_tone(scorecard: Scorecard, comparison: ComparisonResult) -> str:
+    """What a verdict looks like: neutral where the data cannot be trusted."""
+    return _TONES[comparison.verdict] if scorecard.health.ok else "flat"
 
 
 def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
@@ -64,7 +74,7 @@ def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
                     title=title,
                     interval=interval_name(comparisons[0], scorecard.alpha) if comparisons else "interval",
                     evidence=_evidence_name(role, comparisons),
-                    rows=tuple(row for metric in metrics for row in _metric_rows(metric)),
+                    rows=tuple(row for metric in metrics for row in _metric_rows(scorecard, metric)),
                 )
             )
     return tuple(tables)
@@ -72,44 +82,53 @@ def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
 
 def _evidence_name(role: str, comparisons: Sequence[ComparisonResult]) -> str:
     if role == "guardrail":
-        return "p of harm beyond margin"
+        return "p (margin kept)"
     return "Chance to win" if any(each.chance_to_win is not None for each in comparisons) else "p"
 
 
-def _metric_rows(metric: MetricResult) -> Iterator[Row]:
+def _metric_rows(scorecard: Scorecard, metric: MetricResult) -> Iterator[Row]:
     compared = {each.variant: each for each in metric.comparisons}
+    margin = next((write_margin(metric, each.margin) for each in metric.comparisons if each.margin is not None), "")
     for result in metric.variants:
         comparison = compared.get(result.variant)
-        if comparison is None:
-            yield Row(
-                metric=numbers.visible(metric.metric),
-                arm=numbers.visible(result.variant),
-                control=True,
-                units=_units(result),
-                value=write_value(metric, result),
-            )
-        else:
-            yield _treatment_row(metric, result, comparison)
+        row = Row(
+            metric=numbers.visible(metric.metric),
+            arm=numbers.visible(result.variant),
+            control=comparison is None,
+            units=numbers.count(result.units),
+            units_note=_units_note(result),
+            value=write_value(metric, result),
+            margin=margin,
+        )
+        yield row if comparison is None else _compared(row, scorecard, metric, comparison)
 
 
-def _treatment_row(metric: MetricResult, result: VariantResult, comparison: ComparisonResult) -> Row:
+def _compared(row: Row, scorecard: Scorecard, metric: MetricResult, comparison: ComparisonResult) -> Row:
     share = metric.kind == "conversion"
     absolute = comparison.absolute.estimate
-    return Row(
-        metric=numbers.visible(metric.metric),
-        arm=numbers.visible(result.variant),
-        control=False,
-        units=_units(result),
-        value=write_value(metric, result),
+    return replace(
+        row,
         relative=numbers.lift(comparison.relative.estimate),
         relative_bounds=_bounds(comparison.relative, comparison, kind="lift"),
         absolute=numbers.points(absolute) if share else numbers.amount(absolute, signed=True),
         absolute_bounds=_bounds(comparison.absolute, comparison, kind="points" if share else "amount"),
         evidence=_evidence(comparison),
-        verdict=VERDICTS[comparison.verdict] + (" (exploratory)" if comparison.exploratory else ""),
-        tone=TONES[comparison.verdict],
+        verdict=VERDICTS[comparison.verdict],
+        tone=choose_tone(scorecard, comparison),
+        exploratory=comparison.exploratory,
         notes=_notes(comparison),
     )
+
+
+def write_margin(metric: MetricResult, margin: Margin) -> str:
+    """A margin as the plan states it, relative or absolute, signed in the direction of harm."""
+    sign = 1 if metric.direction == "decrease" else -1
+    if margin.relative is not None:
+        return numbers.lift(sign * abs(margin.relative))
+    if margin.absolute is None:
+        return numbers.NOTHING
+    harm = sign * abs(margin.absolute)
+    return numbers.points(harm) if metric.kind == "conversion" else numbers.amount(harm, signed=True)
 
 
 def write_value(metric: MetricResult, result: VariantResult) -> str:
@@ -118,13 +137,13 @@ def write_value(metric: MetricResult, result: VariantResult) -> str:
     return numbers.rate(value) if metric.kind == "conversion" else numbers.amount(value)
 
 
-def _units(result: VariantResult) -> str:
-    text = numbers.count(result.units)
+def _units_note(result: VariantResult) -> str:
+    notes = []
     if result.clusters is not None:
-        text += f" in {numbers.count(result.clusters)} clusters"
+        notes.append(f"in {numbers.count(result.clusters)} clusters")
     if result.open_units:
-        text += f" (+{numbers.count(result.open_units)} open)"
-    return text
+        notes.append(f"(+{numbers.count(result.open_units)} open)")
+    return " ".join(notes)
 
 
 def _bounds(interval: Interval, comparison: ComparisonResult, *, kind: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from abplatform.domain.scorecard import Scorecard
 from abplatform.readout import wording
+from abplatform.readout.grids import Column, print_grid
 from abplatform.readout.numbers import count, lift, visible
 from abplatform.readout.rows import Row, Table, build_tables
 
@@ -52,7 +52,7 @@ def _print_head(console: Console, scorecard: Scorecard) -> None:
     console.print()
     style = _BANNER_STYLES.get(scorecard.decision.recommendation, "bold yellow")
     console.print(Text(wording.headline(scorecard), style=style))
-    _print_points(console, scorecard.decision.reasons)
+    _print_points(console, wording.reasons(scorecard))
     console.print()
     health = scorecard.health
     word = Text("Health: ok" if health.ok else "Health: NOT OK", style="green" if health.ok else "bold red")
@@ -80,63 +80,62 @@ def _print_points(console: Console, sentences: Sequence[str]) -> None:
 
 
 def _print_table(console: Console, table: Table) -> None:
-    grid = Grid(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=Text(table.title, style="bold"),
-        title_justify="left",
-        show_edge=False,
-    )
-    for name in ("Metric", "Arm"):
-        grid.add_column(name, overflow="fold")
-    for name in ("Units", "Mean or rate", "Relative", table.interval, "Absolute", table.interval, table.evidence):
-        grid.add_column(name, justify="right", overflow="fold")
-    grid.add_column("Verdict", overflow="fold")
-    previous = ""
-    for row in table.rows:
-        if previous and row.metric != previous:
-            grid.add_section()
-        grid.add_row(*_cells(row, repeated=row.metric == previous))
-        previous = row.metric
-    console.print()
-    console.print(grid)
+    print_grid(console, table.title, _columns(table))
     notes = [f"{row.metric}, {row.arm}: {note}" for row in table.rows for note in row.notes]
     if notes:
         console.print(Padding(Text("Notes", style="bold"), (1, 0, 0, 0)))
         _print_points(console, notes)
 
 
-def _cells(row: Row, *, repeated: bool) -> list[Text]:
-    verdict = Text("control", style="dim") if row.control else Text(row.verdict, style=_TONES[row.tone])
-    texts = [
-        "" if repeated else row.metric,
-        row.arm,
-        row.units,
-        row.value,
-        row.relative,
-        row.relative_bounds,
-        row.absolute,
-        row.absolute_bounds,
-        row.evidence,
+def _columns(table: Table) -> list[Column]:
+    def numbers(title: str, read: Callable[[Row], str], *, second: bool = False) -> Column:
+        cells = tuple(Text(read(row)) for row in table.rows)
+        return Column(title=title, cells=cells, right=True, second=second)
+
+    return [
+        Column(title="Metric", cells=tuple(Text(row.metric) for row in table.rows), key=True),
+        Column(title="Arm", cells=tuple(Text(row.arm) for row in table.rows), key=True),
+        numbers("Units", _units, second=True),
+        numbers("Mean or rate", lambda row: row.value, second=True),
+        numbers("Relative", lambda row: row.relative),
+        numbers(table.interval, lambda row: row.relative_bounds),
+        numbers("Absolute", lambda row: row.absolute, second=True),
+        numbers(table.interval, lambda row: row.absolute_bounds, second=True),
+        numbers("Margin", lambda row: "" if row.control else row.margin),
+        numbers(table.evidence, lambda row: row.evidence),
+        Column(title="Verdict", cells=tuple(_verdict(row) for row in table.rows)),
     ]
-    return [*(Text(text) for text in texts), verdict]
+
+
+def _units(row: Row) -> str:
+    # What is behind the number follows it: clusters, and units that are not in yet.
+    return f"{row.units} {row.units_note}".rstrip()
+
+
+def _verdict(row: Row) -> Text:
+    if row.control:
+        return Text("control", style="dim")
+    return Text(row.verdict + (" (exploratory)" if row.exploratory else ""), style=_TONES[row.tone])
 
 
 def _print_looks(console: Console, looks: Sequence[Scorecard]) -> None:
-    grid = Grid(
-        box=box.SIMPLE_HEAD, pad_edge=False, title=Text("Looks", style="bold"), title_justify="left", show_edge=False
+    def column(title: str, read: Callable[[Scorecard], str], *, second: bool = False, wraps: bool = False) -> Column:
+        return Column(title=title, cells=tuple(Text(read(look)) for look in looks), second=second, wraps=wraps)
+
+    print_grid(
+        console,
+        "Looks",
+        [
+            Column(title="Look", cells=tuple(Text(str(look.look)) for look in looks), key=True),
+            column("Computed", lambda look: f"{look.computed_at:%Y-%m-%d %H:%M:%S}", second=True),
+            column("Units", lambda look: count(wording.planned_progress(look).closed)),
+            column("Relative lift of the first primary", _first_lifts),
+            column("Recommendation", wording.headline, second=True, wraps=True),
+        ],
     )
-    for name in ("Look", "Computed", "Units", "Relative lift of the first primary", "Recommendation"):
-        grid.add_column(name)
-    for look in looks:
-        first = next((metric for metric in look.metrics if metric.role == "primary"), None)
-        effects = [] if first is None else first.comparisons
-        grid.add_row(
-            Text(str(look.look)),
-            Text(f"{look.computed_at:%Y-%m-%d %H:%M:%S}"),
-            Text("" if first is None else count(sum(result.units for result in first.variants))),
-            Text(", ".join(f"{visible(each.variant)} {lift(each.relative.estimate)}" for each in effects)),
-            Text(wording.headline(look)),
-        )
-    console.print()
-    console.print(grid)
+
+
+def _first_lifts(look: Scorecard) -> str:
+    first = next((metric for metric in look.metrics if metric.role == "primary"), None)
+    effects = [] if first is None else first.comparisons
+    return "\n".join(f"{visible(each.variant)} {lift(each.relative.estimate)}" for each in effects)

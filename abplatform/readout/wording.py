@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from abplatform.domain.scorecard import ComparisonResult, Health, Scorecard
 from abplatform.readout.numbers import count, p_value, visible
 
@@ -48,7 +50,7 @@ NOT_COMPUTABLE = {
     "OVERFLOW": "the values are too large to compute with",
     "ZERO_CONTROL": "the control's mean is 0",
     "ZERO_DENOMINATOR": "the denominator is 0",
-    "ZERO_VARIANCE": "all units of both arms have the same value",
+    "ZERO_VARIANCE": "within each arm all units have the same value",
 }
 
 
@@ -58,27 +60,76 @@ def explain(code: str) -> str:
 
 
 def headline(scorecard: Scorecard) -> str:
-    """The recommendation in a few words."""
+    """The recommendation in a few words; beside another method's numbers it says that it is the plan's."""
     decision = scorecard.decision
     who = visible(decision.variant) if decision.variant is not None else "the treatment"
-    return {
+    words = {
         "ship": f"Ship {who}",
         "roll_back": f"Roll back to {who}" if decision.variant is not None else "Roll back",
         "continue": "Continue: no decision yet",
         "inconclusive": "Inconclusive: no decision at the planned size",
         "invalid": "Invalid: do not decide on these data",
     }[decision.recommendation]
+    # Unsound data are so by any method.
+    return (
+        words if _is_look(scorecard) or decision.recommendation == "invalid" else f"By the plan's own method: {words}"
+    )
+
+
+def reasons(scorecard: Scorecard) -> tuple[str, ...]:
+    """Why the plan recommends it, without what the health notes say anyway, and whose numbers follow."""
+    said = scorecard.health.warnings
+    sentences = [visible(reason) for reason in scorecard.decision.reasons if reason not in said]
+    if not _is_look(scorecard):
+        method = METHODS.get(scorecard.method, scorecard.method)
+        sentences.append(f"Exploratory: the numbers below are by another method ({method}); they never decide.")
+        if any(_lacks_threshold(each) for metric in scorecard.metrics for each in metric.comparisons):
+            sentences.append(
+                "Bayesian verdicts need the plan's loss threshold; it has none, so that nothing is called better."
+            )
+    return tuple(sentences)
+
+
+def _is_look(scorecard: Scorecard) -> bool:
+    return scorecard.look > 0
+
+
+def _lacks_threshold(comparison: ComparisonResult) -> bool:
+    """Only a Bayesian plan has a loss threshold. A guardrail's verdict does not rest on it."""
+    bayesian = comparison.exploratory and comparison.interval_kind == "credible"
+    return bayesian and comparison.margin is None and comparison.verdict == "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Units of all arms: those whose window has closed count towards the plan."""
+
+    closed: int
+    open: int
+
+
+def planned_progress(scorecard: Scorecard) -> Progress:
+    """Units that count towards the plan, of the primary metric that has the fewest.
+
+    Where no primary is shown, analysed units stand in.
+    """
+    primaries = [metric.variants for metric in scorecard.metrics if metric.role == "primary"]
+    if not primaries:
+        return Progress(sum(scorecard.health.units.values()), 0)
+    fewest = min(primaries, key=lambda variants: sum(each.units for each in variants))
+    return Progress(sum(each.units for each in fewest), sum(each.open_units for each in fewest))
 
 
 def facts(scorecard: Scorecard) -> tuple[tuple[str, str], ...]:
     """What was looked at, when and how: pairs of a name and a text."""
-    analysed = sum(scorecard.health.units.values())
-    look = f"{scorecard.look}" if scorecard.look else "not recorded (exploratory)"
+    progress = planned_progress(scorecard)
+    units = f"{count(progress.closed)} of {count(scorecard.planned_units)} planned"
+    look = f"{scorecard.look}" if _is_look(scorecard) else "not recorded (exploratory)"
     through = scorecard.data_through
     return (
         ("Status", f"{scorecard.status}, phase {scorecard.phase}"),
         ("Method", f"{METHODS.get(scorecard.method, scorecard.method)}, alpha {scorecard.alpha:g}"),
-        ("Units", f"{count(analysed)} of {count(scorecard.planned_units)} planned"),
+        ("Units", f"{units} (+{count(progress.open)} open)" if progress.open else units),
         ("Look", look),
         ("Computed", f"{scorecard.computed_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("Data through", f"{through:%Y-%m-%d %H:%M:%S} UTC" if through else "no data yet"),
@@ -88,15 +139,22 @@ def facts(scorecard: Scorecard) -> tuple[tuple[str, str], ...]:
 
 def health_summary(health: Health) -> str:
     """Units by variant and what the checks found, in one line."""
+    split = ", ".join(f"{visible(variant)}: {count(units)}" for variant, units in health.units.items())
+    return "; ".join(
+        (
+            f"{split} units analysed" if any(health.units.values()) else "no units yet",
+            *_ratio_summary(health),
+            f"{count(health.multi_variant_units)} in two variants",
+            f"{count(health.mismatched_exposures)} mismatched exposures",
+        )
+    )
+
+
+def _ratio_summary(health: Health) -> tuple[str, ...]:
     ratio = health.sample_ratio
-    split = ", ".join(f"{visible(variant)} {count(units)}" for variant, units in health.units.items())
-    parts = [
-        f"analysed {split}" if split else "no units",
-        f"sample ratio {'as planned' if ratio.ok else 'NOT as planned'} (p {p_value(ratio.p_value)})",
-        f"{count(health.multi_variant_units)} in two variants",
-        f"{count(health.mismatched_exposures)} mismatched exposures",
-    ]
-    return "; ".join(parts)
+    if ratio.ok and not any(health.units.values()):
+        return ()  # nothing has been divided yet
+    return (f"sample ratio {'as planned' if ratio.ok else 'NOT as planned'} (p {p_value(ratio.p_value)})",)
 
 
 def health_notes(health: Health) -> tuple[str, ...]:

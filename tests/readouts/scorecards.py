@@ -193,6 +193,41 @@ def sequential_looks() -> tuple[Scorecard, ...]:
     return tuple(sequential_scorecard(look) for look in (1, 2, 3))
 
 
+def exploratory_scorecard() -> Scorecard:
+    """The mails by another method than the plan's, which has no loss threshold; a guardrail with a relative margin."""
+    fixed = fixed_scorecard()
+    spend = fixed.metrics[1]
+    opened = replace(
+        spend,
+        role="guardrail",
+        metric="seconds_until_the_first_page_is_complete",
+        direction="decrease",
+        comparisons=(
+            replace(
+                spend.comparisons[0],
+                margin=Margin(relative=0.01, absolute=0.006527894),
+                adjusted_p_value=0.9999,
+                verdict="worse",
+            ),
+        ),
+    )
+    return replace(
+        fixed,
+        method="bayesian",
+        look=0,
+        metrics=tuple(_as_bayesian(metric) for metric in (*fixed.metrics, opened)),
+    )
+
+
+def _as_bayesian(metric: MetricResult) -> MetricResult:
+    comparison = replace(
+        metric.comparisons[0], interval_kind="credible", p_value=None, chance_to_win=0.99999, exploratory=True
+    )
+    if comparison.margin is None:
+        comparison = replace(comparison, adjusted_p_value=None, verdict="inconclusive")
+    return replace(metric, comparisons=(comparison,))
+
+
 def hostile_scorecard() -> Scorecard:
     """A Bayesian result that cannot be trusted, with names that attack whoever shows them unescaped."""
     effect = ComparisonResult(
@@ -237,7 +272,11 @@ def hostile_scorecard() -> Scorecard:
             warnings=(f"the split is not as planned {HOSTILE}",),
         ),
         metrics=(metric,),
-        decision=Decision(recommendation="invalid", variant=None, reasons=(f"sample ratio mismatch {HOSTILE}",)),
+        decision=Decision(
+            recommendation="invalid",
+            variant=None,
+            reasons=("The data are not sound.", f"the split is not as planned {HOSTILE}"),
+        ),
     )
 
 
@@ -245,7 +284,7 @@ def empty_scorecard() -> Scorecard:
     """An experiment that nobody has met yet."""
     return replace(
         sequential_scorecard(1),
-        look=0,
+        look=1,
         data_through=None,
         health=Health(
             ok=True,
@@ -263,6 +302,7 @@ def empty_scorecard() -> Scorecard:
 ALL = {
     "fixed": fixed_scorecard,
     "sequential": sequential_scorecard,
+    "exploratory": exploratory_scorecard,
     "hostile": hostile_scorecard,
     "empty": empty_scorecard,
 }

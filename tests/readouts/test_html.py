@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -14,6 +15,7 @@ import jsonschema
 import pytest
 from altair.vegalite.v6.schema import load_schema
 
+from abplatform.domain.scorecard import Margin
 from abplatform.readout.charts import build_charts
 from abplatform.readout.html import as_html
 from tests.readouts.scorecards import (
@@ -130,6 +132,26 @@ def test_forest_plot_shows_each_estimate_with_its_interval_and_the_margin_of_a_g
     # 0.001 more complaints on a control rate of 0.0025: 40% worse, and worse is up.
     assert complaint["margin"] == pytest.approx(0.4)
     assert complaint["lower"] < -2, "an unbounded side leaves the picture"
+
+
+def test_a_margin_far_outside_stands_at_the_edge_and_leaves_the_picture_to_the_intervals() -> None:
+    scorecard = sequential_scorecard()
+    guardrail, primary = scorecard.metrics
+    # 0.1 more on a control rate of 0.0025: 4,000% worse; the bounds of both metrics reach 45% at most.
+    effect = replace(guardrail.comparisons[0], margin=Margin(relative=None, absolute=0.1))
+    far = replace(scorecard, metrics=(replace(guardrail, comparisons=(effect,)), primary))
+    specification = build_charts(far)[0].specification
+    complaint = next(row for row in _values(specification) if row.get("row") == "complaint: treatment")
+    low, high = specification["layer"][1]["encoding"]["x"]["scale"]["domain"]
+    assert (low > -1, high < 1) == (True, True)
+    assert (complaint["margin_at"], complaint["margin_text"]) == (high, "→ margin +4,000%")
+
+
+def test_bars_are_grey_where_the_data_are_unsound() -> None:
+    scorecard = sequential_scorecard()
+    unsound = replace(scorecard, health=replace(scorecard.health, ok=False))
+    assert {row["tone"] for row in _values(build_charts(unsound)[0].specification) if "tone" in row} == {"flat"}
+    assert 'class="tag good"' not in as_html(unsound)
 
 
 def _values(specification: dict[str, Any]) -> list[dict[str, Any]]:

@@ -55,16 +55,32 @@ def test_page_draws_every_chart_without_a_message_or_a_request(
     assert said == []
     assert asked == [file.as_uri()]
     assert set(states) <= {"drawn"}
-    assert len(states) == {"fixed": 3, "sequential": 4, "hostile": 2, "empty": 0}[name]
+    assert len(states) == {"fixed": 3, "sequential": 4, "exploratory": 4, "hostile": 2, "empty": 0}[name]
     assert all(count > 0 for count in marks)
 
 
-def test_a_narrow_screen_needs_no_sideways_scrolling(browser: object, tmp_path: Path) -> None:
+# Of elements: whether all stand inside the page's width (and their scrolling ancestor's), each on one line.
+_WHOLE = """elements => elements.every(each => {
+    const box = each.getBoundingClientRect(), room = each.closest('.wide').getBoundingClientRect();
+    return each.getClientRects().length === 1 && box.width > 0 && box.left >= room.left && box.right <= room.right + 0.5
+        && box.height < 30;
+})"""
+# Of cells: whether the text of none reaches into a neighbour.
+_INSIDE = "cells => cells.every(each => each.scrollWidth <= each.clientWidth)"
+
+
+@pytest.mark.parametrize("width", [390, 420, 800, 1200])
+@pytest.mark.parametrize("name", ["sequential", "exploratory"])
+def test_verdicts_and_names_are_visible_without_scrolling_sideways(
+    browser: object, tmp_path: Path, name: str, width: int
+) -> None:
     file = tmp_path / "readout.html"
-    file.write_text(as_html(ALL["sequential"](), sequential_looks()), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 390, "height": 800})  # type: ignore[attr-defined]
+    file.write_text(as_html(ALL[name](), sequential_looks()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 800})  # type: ignore[attr-defined]
     page.goto(file.as_uri())
     page.wait_for_function("!document.querySelector('figure[data-state=waiting]')", timeout=20_000)
-    width = page.evaluate("document.documentElement.scrollWidth")
+    whole = page.eval_on_selector_all(".results td.verdict .tag", _WHOLE)
+    inside = page.eval_on_selector_all(".results tbody th, .results tbody td", _INSIDE)
+    scrolled = page.evaluate("document.documentElement.scrollWidth")
     page.close()
-    assert width <= 390
+    assert (whole, inside, scrolled <= width) == (True, True, True)

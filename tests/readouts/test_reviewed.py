@@ -40,8 +40,3 @@ def test_names_cannot_send_codes_to_the_terminal_or_turn_the_reading_direction()
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "[red]" in text, "markup in a name is text"
-
-
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    assert all(len(line) <= width for line in as_text(fixed_scorecard(), width=width).splitlines())

@@ -2,7 +2,7 @@
 (function () {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
-  function colours() {
+  function colours(width) {
     const style = getComputedStyle(document.documentElement);
     const read = (name) => style.getPropertyValue(name).trim();
     const text = read("--ink"), quiet = read("--quiet"), line = read("--line");
@@ -15,7 +15,8 @@
       header: { labelColor: text, labelFontSize: 12, labelFontWeight: 600 },
       axis: {
         labelColor: text, titleColor: quiet, gridColor: line, domainColor: line, tickColor: line,
-        labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 260, titlePadding: 10
+        labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 10,
+        labelLimit: Math.min(260, 0.38 * width)
       },
       axisY: { grid: false, ticks: false, domain: false, labelPadding: 8 }
     };
@@ -26,7 +27,7 @@
     const place = figure.querySelector(".plot");
     return vegaEmbed(place, specification, {
       mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true,
-      config: colours(), tooltip: { disableDefaultStyle: true }
+      config: colours(place.clientWidth), tooltip: { disableDefaultStyle: true }
     }).then(
       function () { figure.dataset.state = "drawn"; },
       function (error) {

@@ -1,0 +1,101 @@
+"""Sentences of a readout: what a reader must not misunderstand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from abplatform.domain.scorecard import Margin, Scorecard
+from abplatform.readout import wording
+from abplatform.readout.rows import build_tables, write_margin
+from abplatform.readout.text import as_text
+from tests.readouts.scorecards import (
+    empty_scorecard,
+    exploratory_scorecard,
+    fixed_scorecard,
+    hostile_scorecard,
+    sequential_scorecard,
+)
+
+
+def _invalid() -> Scorecard:
+    """The mails, all better, but with a broken split."""
+    fixed = fixed_scorecard()
+    return replace(fixed, health=replace(fixed.health, ok=False))
+
+
+def test_units_of_the_plan_are_the_closed_ones_of_the_primary_that_has_the_fewest() -> None:
+    scorecard = sequential_scorecard()
+    guardrail, primary = scorecard.metrics
+    slower = replace(
+        primary,
+        metric="repayment",
+        variants=tuple(replace(each, units=5000, open_units=1120) for each in primary.variants),
+    )
+    facts = dict(wording.facts(replace(scorecard, metrics=(guardrail, primary, slower))))
+    assert facts["Units"] == "10,000 of 20,000 planned (+2,240 open)"
+    assert dict(wording.facts(replace(scorecard, metrics=(guardrail,))))["Units"] == "12,000 of 20,000 planned"
+
+
+def test_headline_beside_another_methods_numbers_is_the_plans() -> None:
+    assert wording.headline(exploratory_scorecard()) == "By the plan's own method: Ship Mens E-Mail"
+    assert wording.headline(fixed_scorecard()) == "Ship Mens E-Mail"
+    assert wording.headline(hostile_scorecard()) == "Invalid: do not decide on these data"
+
+
+def test_only_exploratory_bayesian_numbers_speak_of_the_missing_loss_threshold() -> None:
+    exploratory = exploratory_scorecard()
+    assert "loss threshold" in wording.reasons(exploratory)[-1]
+    guardrails = tuple(metric for metric in exploratory.metrics if metric.role == "guardrail")
+    assert "loss threshold" not in " ".join(wording.reasons(replace(exploratory, metrics=guardrails)))
+    assert wording.reasons(replace(fixed_scorecard(), look=0))[-1].startswith("Exploratory: ")
+    assert wording.reasons(fixed_scorecard()) == fixed_scorecard().decision.reasons
+
+
+def test_what_makes_the_data_unsound_is_said_once() -> None:
+    text = as_text(hostile_scorecard())
+    assert text.count("the split is not as planned") == 1
+    assert "The data are not sound." in text
+
+
+def test_verdicts_on_unsound_data_are_grey() -> None:
+    def tones(scorecard: Scorecard) -> set[str]:
+        return {row.tone for table in build_tables(scorecard) for row in table.rows if not row.control}
+
+    assert tones(_invalid()) == {"flat"}
+    assert tones(fixed_scorecard()) == {"good"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "margin", "text"),
+    [
+        ("conversion", "decrease", Margin(relative=None, absolute=0.01), "+1.00 pp"),
+        ("conversion", "increase", Margin(relative=None, absolute=0.01), "−1.00 pp"),
+        ("conversion", "increase", Margin(relative=0.01, absolute=0.002), "−1.00%"),
+        ("sum", "decrease", Margin(relative=None, absolute=0.5), "+0.5000"),
+    ],
+)
+def test_margin_is_as_defined_and_points_towards_harm(kind: str, direction: str, margin: Margin, text: str) -> None:
+    metric = replace(sequential_scorecard().metrics[0], kind=kind, direction=direction)
+    assert write_margin(metric, margin) == text
+
+
+def test_evidence_of_a_guardrail_is_not_named_a_probability_of_harm() -> None:
+    tables = {table.role: table for table in build_tables(sequential_scorecard())}
+    assert tables["guardrail"].evidence == "p (margin kept)"
+    assert [row.margin for row in tables["guardrail"].rows] == ["+0.100 pp", "+0.100 pp"]
+    assert [row.margin for row in tables["primary"].rows] == ["", ""]
+
+
+def test_health_names_each_variant_before_its_units() -> None:
+    health = replace(fixed_scorecard().health, units={"0": 727, "1": 683})
+    assert wording.health_summary(health).startswith("0: 727, 1: 683 units analysed; sample ratio as planned")
+
+
+@pytest.mark.parametrize("units", [{}, {"control": 0, "treatment": 0}])
+def test_without_units_nothing_is_said_about_their_ratio(units: dict[str, int]) -> None:
+    health = replace(empty_scorecard().health, units=units)
+    assert wording.health_summary(health) == "no units yet; 0 in two variants; 0 mismatched exposures"
+    broken = replace(health, sample_ratio=replace(health.sample_ratio, ok=False))
+    assert "NOT as planned" in wording.health_summary(broken)
