@@ -55,7 +55,7 @@ vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff
 wheel-check: $(VENV)/dev.stamp ## build both wheels from a clean copy, install them alone, use them
 	$(BIN)/python dev/wheel_check.py
 
-lock: ## renew constraints.txt from the ranges in setup.cfg
+lock: ## renew constraints.txt from the ranges in setup.cfg (with the oldest Python that shall use it)
 	$(PYTHON) dev/lock.py
 
 clean: ## remove the virtual environment and everything built
