@@ -17,18 +17,20 @@ $(BIN)/python:
 	@$(PYTHON) dev/make_venv.py $(VENV)
 
 $(VENV)/demo.stamp: setup.cfg pyproject.toml constraints.txt sdk/setup.cfg | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[demo]'
+	@echo "installing into $(VENV), about half a minute"
+	@$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[demo]'
 	@touch $@
 
 $(VENV)/dev.stamp: setup.cfg pyproject.toml constraints.txt sdk/setup.cfg | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[dev,docs]'
+	@echo "installing what the suite needs into $(VENV), about a minute"
+	@$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[dev,docs]'
 	@touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp ## install, import a real experiment, run a live one, show the readouts
-	$(BIN)/abplatform demo
+	@exec $(BIN)/abplatform demo
 
 serve: $(VENV)/demo.stamp ## start the server on the embedded default (PORT=8080)
-	ABPLATFORM_PORT=$(PORT) $(BIN)/abplatform serve
+	@exec env ABPLATFORM_PORT=$(PORT) $(BIN)/abplatform serve
 
 test: $(VENV)/dev.stamp ## install what the suite needs, then run all of it
 	$(BIN)/python dev/system_packages.py

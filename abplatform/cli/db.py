@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from abplatform.settings import read_settings
+from abplatform.cli.invocation import program
+from abplatform.cli.session import usable_settings
 
 
 @click.group("db")
@@ -18,9 +19,7 @@ def upgrade() -> None:
     from abplatform.database import open_database
     from abplatform.storage import migrate
 
-    settings = read_settings()
-    if settings.embedded:
-        settings.home.mkdir(parents=True, exist_ok=True)
+    settings = usable_settings()
     migrate.upgrade(settings.metadata_url)
     database = open_database(settings.metadata_url)
     try:
@@ -35,9 +34,9 @@ def current() -> None:
     from abplatform.database import open_database
     from abplatform.storage import migrate
 
-    settings = read_settings()
+    settings = usable_settings()
     if settings.embedded and not (settings.home / "platform.db").exists():
-        raise click.ClickException("there is no database yet; run: abplatform db upgrade")
+        raise click.ClickException(f"there is no database yet; run: {program()} db upgrade")
     database = open_database(settings.metadata_url)
     try:
         revision, head = migrate.current_revision(database), migrate.head_revision()
@@ -45,6 +44,6 @@ def current() -> None:
         database.dispose()
     if revision != head:
         raise click.ClickException(
-            f"the schema is at {revision}, this program needs {head}; run: abplatform db upgrade"
+            f"the schema is at {revision}, this program needs {head}; run: {program()} db upgrade"
         )
     click.echo(revision)

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from abplatform.cli.import_report import FaultList, print_report
 from abplatform.cli.readout import print_text
 from abplatform.cli.session import open_platform
 from abplatform.domain.access import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
-    from abplatform.services.adopt import ImportReport, ImportRequest, Outcome, RowFault
+    from abplatform.services.adopt import ImportReport, ImportRequest, Outcome
     from abplatform.services.adopt.source import Progress
 
-MOST_FAULTS_SHOWN = 100
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _OUTCOMES = {"conversions": "conversion", "sums": "sum"}
 
@@ -58,20 +58,24 @@ def _columns(*names: str, dest: str, note: str) -> Callable[[Decorated], Decorat
 def command(ctx: click.Context, /, file: Path, **options: object) -> None:
     """Import FILE (CSV, gzipped or not, or Parquet; one row per unit) as a stopped experiment, and show its readout.
 
-    A row that is wrong in any column is left out and named by its number on stderr; the first row of data is 1.
+    A row that is wrong in any column is left out and counted; the first twenty are named by their numbers on
+    stderr. The first row of data is 1.
     """
     request = _request(file, options, order=ctx.meta["abplatform.order"])
-    faults = FaultPrinter()
+    faults = FaultList()
     with open_platform() as platform:
-        with _progress(file) as progress:
-            report = adopt(platform, request, on_fault=faults, progress=progress)
-        _print_report(report, request, faults)
+        try:
+            with _progress(file) as progress:
+                report = adopt(platform, request, on_fault=faults, progress=progress)
+        finally:
+            faults.print()
+        print_report(report, file)
         scorecard = platform.results(DEFAULT_PROJECT, request.key)
     click.echo()
     print_text(scorecard)
 
 
-def adopt(platform: Platform, request: ImportRequest, *, on_fault: FaultPrinter, progress: Progress) -> ImportReport:
+def adopt(platform: Platform, request: ImportRequest, *, on_fault: FaultList, progress: Progress) -> ImportReport:
     """Import a table into the default project of a platform."""
     from abplatform.services.adopt import Target, adopt_table
 
@@ -134,34 +138,6 @@ def key_of_file(file: Path) -> str:
     if not key:
         raise click.UsageError(f"{file.name} gives no key; name one with --key")
     return key
-
-
-class FaultPrinter:
-    """Prints the rows that are left out: the first hundred, then how many more."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, fault: RowFault) -> None:
-        self.count += 1
-        if self.count <= MOST_FAULTS_SHOWN:
-            where = "" if fault.column is None else f"{fault.column} "
-            click.echo(f"row {fault.row}: {where}{fault.detail}", err=True)
-        elif self.count == MOST_FAULTS_SHOWN + 1:
-            click.echo("further bad rows are counted only", err=True)
-
-
-def _print_report(report: ImportReport, request: ImportRequest, faults: FaultPrinter) -> None:
-    rows = sum(report.units.values())
-    split = ", ".join(f"{variant} {units:,}" for variant, units in report.units.items())
-    click.echo(f"imported {rows:,} rows of {request.path.name} as {request.key}: {split}")
-    if faults.count:
-        click.echo(f"left out {faults.count:,} bad {'row' if faults.count == 1 else 'rows'}")
-    for each in report.metrics:
-        if each.metric.key != each.wanted:
-            click.echo(
-                f"{each.column} became the metric {each.metric.key}: {each.wanted} counts something else already"
-            )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import cast
 
 import click
 
-from abplatform.cli.session import open_platform
+from abplatform.cli.session import open_platform, place
 from abplatform.domain.access import DEFAULT_PROJECT, KEY_ROLES, KeyRole
 
 
@@ -24,5 +24,8 @@ def create(role: str, name: str) -> None:
 
     with open_platform() as platform, platform.uow.begin() as work:
         _, secret = create_key(work, DEFAULT_PROJECT, cast("KeyRole", role), name=name, now=platform.now())
+        where = place(platform.settings)
     click.echo(secret)
-    click.echo(f"made a key with the role {role}; it is stored as a hash only and cannot be shown again", err=True)
+    click.echo(
+        f"made a key with the role {role} in {where}; only its hash is stored, it cannot be shown again", err=True
+    )

@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from abplatform import __version__
+from abplatform.cli.invocation import program
 from abplatform.errors import AbplatformError, BadSetting, InvalidInput
 
 # Name, module, one line for the list: no command's module is loaded to show it.
@@ -65,25 +66,34 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        status = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        given = None if arguments is None else list(arguments)
+        status = cli.main(args=given, prog_name=program(), standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", 130)
     except click.ClickException as error:
-        return _complain(_with_hint(error), error.exit_code)
+        return _refuse_call(error)
     except AbplatformError as error:
         return _complain(error.detail, 2 if isinstance(error, (InvalidInput, BadSetting)) else 1)
     except BrokenPipeError:
         # Whoever read our output has gone (a pipe into head): nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A folder that may not be written, a full disk: the place says more than a traceback.
+        return _complain(f"{error.filename}: {error.strerror}", 1)
     return status if isinstance(status, int) else 0
 
 
-def _with_hint(error: click.ClickException) -> str:
+def _refuse_call(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    hint = ""
     if isinstance(error, click.UsageError):
-        call = error.ctx.command_path if error.ctx else "abplatform"
-        return f"{error.format_message()} (see: {call} --help)"
-    return error.format_message()
+        hint = f" (see: {error.ctx.command_path if error.ctx else program()} --help)"
+    return _complain(error.format_message() + hint, error.exit_code)
 
 
 def _complain(message: str, status: int) -> int:

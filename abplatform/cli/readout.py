@@ -9,39 +9,65 @@ from typing import TYPE_CHECKING
 
 import click
 
-from abplatform.cli.session import open_platform
+from abplatform.cli.invocation import program
+from abplatform.cli.session import open_existing_platform, place
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.plan import METHODS
+from abplatform.errors import NotFound
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
     from abplatform.domain.scorecard import Scorecard
 
+_FORMATS = {".txt": "text", ".json": "json", ".html": "html", ".htm": "html"}
+
 
 @click.command("readout")
 @click.argument("key", required=False)
 @click.option("--list", "list_keys", is_flag=True, help="Print the keys of all experiments, one per line, and stop.")
-@click.option("--format", "format_", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "html"]),
+    help="By default what the name of --output ends in (.txt, .json, .html), else text.",
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, not to stdout.")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than the plan's; labelled exploratory.")
-def command(key: str | None, *, list_keys: bool, format_: str, output: Path | None, method: str | None) -> None:
+def command(key: str | None, *, list_keys: bool, format_: str | None, output: Path | None, method: str | None) -> None:
     """Show the results of the experiment KEY, with everything received so far.
 
     By the plan's own method this is a look: it is numbered and kept.
     """
     if list_keys == (key is not None):
         raise click.UsageError("name the KEY of an experiment, or --list")
-    with open_platform() as platform:
+    chosen = _format(format_, output)
+    with open_existing_platform() as platform:
         if key is None:
             _print_keys(platform)
             return
+        _check_exists(platform, key)
         scorecard = platform.results(DEFAULT_PROJECT, key, method=method)
         looks = platform.looks(DEFAULT_PROJECT, key) if method is None else ()
     if output is None:
-        click.echo(_render(scorecard, looks, format_, to_terminal=sys.stdout.isatty()), nl=False)
+        click.echo(_render(scorecard, looks, chosen, to_terminal=sys.stdout.isatty()), nl=False)
     else:
-        write_readout(output, _render(scorecard, looks, format_, to_terminal=False))
+        write_readout(output, _render(scorecard, looks, chosen, to_terminal=False))
         click.echo(f"wrote {output}", err=True)
+
+
+def _format(asked: str | None, output: Path | None) -> str:
+    implied = None if output is None else _FORMATS.get(output.suffix.lower())
+    if asked is not None and implied is not None and asked != implied:
+        raise click.UsageError(f"--format {asked} does not go with {output}")
+    return asked or implied or "text"
+
+
+def _check_exists(platform: Platform, key: str) -> None:
+    with platform.uow.reading() as work:
+        if work.experiments.find(DEFAULT_PROJECT, key) is None:
+            raise NotFound(
+                f"there is no experiment {key!r} in {place(platform.settings)}; see: {program()} readout --list"
+            )
 
 
 def _print_keys(platform: Platform) -> None:

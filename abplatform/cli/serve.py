@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from abplatform.cli.session import log_to_stderr, open_platform
+from abplatform.cli.invocation import program
+from abplatform.cli.session import log_to_stderr, open_platform, usable_settings
 from abplatform.domain.access import DEFAULT_PROJECT
-from abplatform.settings import Settings, read_settings
+from abplatform.settings import Settings
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
 
 _APPLICATION = "abplatform.wsgi:app"
 _STOP_SECONDS = 5
+NEW_ADMIN_KEY = "{program} keys create --role admin --name me"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names an address, binds none
 
 
@@ -38,7 +40,7 @@ def command() -> None:
     first start, and runs the worker inside. Beside PostgreSQL run `abplatform worker` in a process of its own.
     """
     log_to_stderr()
-    settings = read_settings()
+    settings = usable_settings()
     settings = replace(settings, port=_free_port(settings.host, settings.port))
     with open_platform(settings) as platform:
         _print_first_key(platform)
@@ -51,7 +53,9 @@ def _print_first_key(platform: Platform) -> None:
 
     with platform.uow.begin() as work:
         secret = ensure_admin_key(work, DEFAULT_PROJECT, now=platform.now())
-    if secret is not None:
+    if secret is None:
+        click.echo(f"an admin key was made before; lost it? {NEW_ADMIN_KEY.format(program=program())}")
+    else:
         click.echo(f"admin key (shown this once): {secret}")
 
 

@@ -5,12 +5,35 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from abplatform.errors import StartRefused
 from abplatform.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
+
+
+def usable_settings() -> Settings:
+    """The settings of the environment.
+
+    Raises:
+        BadSetting: one is unknown or cannot be used.
+        StartRefused: they ask for PostgreSQL, and its driver is not installed.
+    """
+    settings = read_settings()
+    if settings.metadata_url.startswith("postgresql") and find_spec("psycopg") is None:
+        raise StartRefused(
+            "PostgreSQL needs psycopg; run: pip install 'abplatform[postgres]' "
+            "(in a checkout: .venv/bin/pip install -e '.[postgres]')"
+        )
+    return settings
+
+
+def place(settings: Settings) -> str:
+    """Where the data are, for people."""
+    return str(settings.home.absolute()) if settings.embedded else "the database of ABPLATFORM_DATABASE_URL"
 
 
 @contextmanager
@@ -22,9 +45,26 @@ def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
     """
     from abplatform.bootstrap import build_platform, prepare_database
 
-    chosen = settings or read_settings()
+    chosen = settings or usable_settings()
     prepare_database(chosen)
     with build_platform(chosen) as platform:
+        yield platform
+
+
+@contextmanager
+def open_existing_platform() -> Iterator[Platform]:
+    """The same for commands that only read: where there is no embedded database, none is made.
+
+    Raises:
+        StartRefused: there is none.
+    """
+    settings = usable_settings()
+    if settings.embedded and not (settings.home / "platform.db").is_file():
+        raise StartRefused(
+            f"there is no data in {place(settings)}; set ABPLATFORM_HOME, or run this in the folder "
+            "where the demo, the import or the server ran"
+        )
+    with open_platform(settings) as platform:
         yield platform
 
 

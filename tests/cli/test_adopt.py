@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,10 @@ def _assert_nothing_is_left(platform: Platform) -> None:
         (b"arm,bought\n,1\nx\n", "has no rows to import: all 2 rows are bad"),
         (b"arm,bought\na,1\na,0\n", "has the one value 'a'"),
         (b"arm,bought,arm\na,1,b\n", "has 2 columns 'arm'"),
+        (b"arm;bought\na;1\nb;0\n", "is it separated by ';'\\? only commas are read"),
+        (b"arm\tbought\na\t1\nb\t0\n", "is it separated by tabs\\?"),
+        ("arm,bought\na,1\nb,0\n".encode("utf-16"), "only CSV \\(UTF-8, with commas\\) and Parquet are read"),
+        (b"PAR1\x15\x04", "is not CSV by its content"),
         (b"arm,bought\n" + b"".join(b"v%d,1\n" % number for number in range(30)), "has more than 20 values"),
     ],
 )
@@ -296,6 +301,23 @@ def test_a_table_without_an_experiment_in_it_is_refused(
     with pytest.raises(InvalidInput, match=message):
         import_table(platform, a_request(table))
     _assert_nothing_is_left(platform)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_spreadsheet_is_refused_with_what_is_read(platform: Platform, tmp_path: Path, compression: int) -> None:
+    """An .xlsx file is a zip archive."""
+    table = tmp_path / "t.xlsx"
+    with zipfile.ZipFile(table, "w", compression) as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    with pytest.raises(InvalidInput, match=r"only CSV .* and Parquet are read"):
+        import_table(platform, a_request(table))
+
+
+def test_a_file_of_another_kind_that_lacks_the_column_is_told_what_is_read(platform: Platform, tmp_path: Path) -> None:
+    table = tmp_path / "t.json"
+    table.write_text('[{"arm": "a"}]\n[{"arm": "b"}]\n')
+    with pytest.raises(InvalidInput, match=r"has no column 'arm'.*; only CSV .* and Parquet are read"):
+        import_table(platform, a_request(table))
 
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.parquet"])

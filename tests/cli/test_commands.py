@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from abplatform import __version__
+from abplatform.cli.invocation import program
 from abplatform.cli.main import run as run_here
 from tests.cli.commands import run
 from tests.cli.tables import a_platform, a_request, import_table, write_csv
@@ -61,7 +62,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["fly"], {}, 2, "No such command 'fly'"),
         (["readout"], {}, 2, "name the KEY of an experiment, or --list"),
         (["readout", "x", "--list"], {}, 2, "name the KEY of an experiment, or --list"),
-        (["readout", "nothing"], {}, 1, "there is no experiment 'nothing'"),
+        (["readout", "nothing"], {}, 1, "there is no data in "),
+        (["readout", "--list"], {}, 1, "; set ABPLATFORM_HOME, or run this in the folder where"),
+        (["readout", "x", "--format", "json", "--output", "x.html"], {}, 2, "--format json does not go with x.html"),
         (["readout", "x", "--format", "pdf"], {}, 2, "'pdf' is not one of"),
         (["keys", "create", "--role", "king", "--name", "n"], {}, 2, "'king' is not one of"),
         (["readout", "--list"], {"ABPLATFORM_PORT": "many"}, 2, "ABPLATFORM_PORT='many'"),
@@ -86,6 +89,66 @@ def test_a_refusal_is_one_line_and_a_status(
     assert line.startswith("Error: ")
     assert message in line
     assert said.out == ""
+    assert not home.exists(), "a refusal makes nothing"
+
+
+@pytest.mark.parametrize("arguments", [[], ["db"], ["keys"]])
+def test_a_group_without_a_command_shows_its_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(arguments) == 2
+    said = capsys.readouterr()
+    assert re.search(r"^Usage: abplatform .*\n(.*\n)+Commands:\n", said.err)
+    assert said.out == ""
+
+
+def test_an_unknown_experiment_is_refused_with_the_place_that_was_looked_at(
+    trial: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(["readout", "nothing"]) == 1
+    expected = f"Error: there is no experiment 'nothing' in {trial}; see: abplatform readout --list\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("arguments", [["db", "upgrade"], ["keys", "create", "--role", "sdk", "--name", "x"]])
+def test_a_home_that_cannot_be_made_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ABPLATFORM_HOME", str(tmp_path / "file" / "home"))
+    assert run_here(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: ")
+    assert str(tmp_path / "file" / "home") in line
+    assert "Not a directory" in line
+
+
+@pytest.mark.parametrize("arguments", [["db", "upgrade"], ["readout", "x"], ["serve"]])
+def test_postgresql_without_its_driver_is_one_line_that_says_what_to_install(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setenv("ABPLATFORM_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("ABPLATFORM_PSEUDONYM_KEY", "k" * 32)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert run_here(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'abplatform[postgres]'" in line
+
+
+def test_printed_commands_name_the_program_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "its venv" / "bin" / "abplatform"
+    script.parent.mkdir(parents=True)
+    script.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert program() == "'its venv/bin/abplatform'"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert program() == f"'{script}'"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program() == "abplatform"
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/abplatform/cli/__main__.py"])
+    assert program() == "abplatform"
 
 
 def test_upgrade_creates_the_schema_and_may_be_repeated(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +181,14 @@ def test_readout_writes_to_stdout_or_to_a_file(
     assert run_here(["readout", "trial", "--format", format_, "--output", str(file)]) == 0
     assert file.read_text(encoding="utf-8").startswith(begin)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("name", "begin"), [("x.txt", "trial\n"), ("x.json", "{\n"), ("x.HTML", "<!doc")])
+def test_the_name_of_the_output_says_its_format(
+    trial: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, begin: str
+) -> None:
+    assert run_here(["readout", "trial", "--output", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(begin)
 
 
 def test_a_file_that_cannot_be_written_is_one_line(

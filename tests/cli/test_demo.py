@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from abplatform.cli.demo.customers import BASE_RATE, EFFECT, purchase_rate
 from abplatform.domain.metric import Metric, Window
 from abplatform.services.define import create_experiment, create_metric
 from tests.builders import NOW, an_experiment
-from tests.cli.commands import run
+from tests.cli.commands import COMMAND, environment, run
 from tests.cli.tables import a_platform
 
 
@@ -49,6 +52,10 @@ def test_the_demo_runs_again_where_its_names_are_taken(tmp_path: Path) -> None:
     done = run(home, "demo")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "rice-insurance is there already: reading it again" in done.stdout
+    looks = [int(number) for number in re.findall(r"^look (\d+): +[1-9]", done.stdout, flags=re.MULTILINE)]
+    assert looks == list(range(looks[0], looks[0] + len(looks)))
+    assert len(looks) >= 2
+    assert "look 1:      0" not in done.stdout
     assert "defined and started rate-display-2 over HTTP" in done.stdout
     assert "20,000 customers came through 4 processes" in done.stdout
     assert re.search(r"The interval \[\S+, \S+\] covers the effect that was planted, \+22\.0%\.", done.stdout)
@@ -66,6 +73,37 @@ def test_the_demo_runs_again_where_its_names_are_taken(tmp_path: Path) -> None:
     assert scorecard.health.mismatched_exposures == 0, "the server draws what the SDK drew"
     assert len(demo_keys) == 3
     assert all("revoked_at=None" not in str(key) for key in demo_keys)
+
+
+def test_a_server_that_is_gone_is_one_line_with_its_log(tmp_path: Path) -> None:
+    """Its log is where the demo says, and the demo does not wait for the customers."""
+    home = tmp_path / "home"
+    demo = subprocess.Popen(
+        [*COMMAND, "demo"],
+        env=environment(home) | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert demo.stdout is not None
+        assert any(line.startswith("look ") for line in demo.stdout), "customers are coming"
+        os.kill(_server_of(demo.pid), signal.SIGKILL)
+        _, said = demo.communicate(timeout=30)
+    finally:
+        demo.kill()
+        demo.wait(20)
+    assert demo.returncode == 1
+    error = said.splitlines()[-1]
+    assert error == f"Error: the demo's server does not answer any more; see its log: {home / 'demo-server.log'}"
+    assert (home / "demo-server.log").is_file()
+    assert "Traceback" not in said
+
+
+def _server_of(demo: int) -> int:
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(demo)], capture_output=True, text=True, check=True)
+    (line,) = [line for line in listed.stdout.splitlines() if line.endswith("abplatform.cli serve")]
+    return int(line.split()[0])
 
 
 def _take_names(platform: Platform) -> None:

@@ -29,8 +29,8 @@ def test_one_command_gives_a_readout_and_names_the_bad_rows(table: Path, capsys:
     assert run_here(arguments) == 0
     said = capsys.readouterr()
     assert said.err.splitlines() == ["row 3: arm is missing", "row 4: spend 'x' is not a number"]
-    assert "imported 4 rows of My Trial.csv as my-trial: a 2, b 2" in said.out
-    assert "left out 2 bad rows" in said.out
+    assert "imported 4 rows of My Trial.csv as my-trial (a: 2, b: 2)" in said.out
+    assert "2 of 6 rows (33.3%) left out (a: 1, b: 0, arm not known: 1)\nWarning: more than 1% of" in said.out
     assert "Primary metrics" in said.out
 
 
@@ -75,6 +75,8 @@ def test_a_refusal_is_one_line_and_a_status(
     assert last.startswith("Error: ")
     assert message in last
     assert "Traceback" not in said.err
+    assert run_here(["db", "upgrade"]) == 0
+    capsys.readouterr()
     assert run_here(["readout", "--list"]) == 0
     assert capsys.readouterr().out == "", "nothing is left behind"
 
@@ -96,16 +98,53 @@ def test_a_key_that_is_taken_is_refused_with_status_1(table: Path, capsys: pytes
     assert capsys.readouterr().err.splitlines()[-1] == "Error: there is an experiment 't' already; choose another key"
 
 
-def test_after_a_hundred_bad_rows_the_others_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [("a", 1), ("b", 0)] + [("a", "?")] * 250
-    table = write_csv(tmp_path / "bad.csv", ("arm", "bought"), *rows)
-    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought"]) == 0
+def test_the_first_twenty_bad_rows_are_named_in_the_order_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A unit that comes again is found last of all, and stands among the others all the same."""
+    rows = [("u1", "a", 1), ("u2", "b", 0), ("u3", "a", "?"), ("u1", "a", 1)]
+    rows += [(f"v{number}", "a", "?") for number in range(1250)]
+    table = write_csv(tmp_path / "bad.csv", ("id", "arm", "bought"), *rows)
+    columns = ["--variant", "arm", "--control", "a", "--unit", "id", "--conversion", "bought"]
+    assert run_here(["import", str(table), *columns]) == 0
     said = capsys.readouterr()
     lines = said.err.splitlines()
     assert lines[0] == "row 3: bought '?' is not 0, 1, true or false"
-    assert len(lines) == 101
-    assert lines[-1] == "further bad rows are counted only"
-    assert "left out 250 bad rows" in said.out
+    assert lines[1] == "row 4: id is the unit of an earlier row"
+    assert [int(line.split()[1].rstrip(":")) for line in lines[:20]] == list(range(3, 23))
+    assert lines[20:] == ["... and 1,232 more"]
+    assert "1,252 of 1,254 rows (99.8%) left out (a: 1,252, b: 0)" in said.out
+
+
+def test_arms_that_lost_alike_are_not_listed_and_a_small_loss_is_no_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("ab"[number % 2], "?" if number < 2 else number % 3 == 0) for number in range(2200)]
+    table = write_csv(tmp_path / "t.csv", ("arm", "bought"), *rows)
+    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought"]) == 0
+    said = capsys.readouterr().out
+    assert "\n2 of 2,200 rows (less than 0.1%) left out\n" in said
+    assert "Warning" not in said
+
+
+@pytest.mark.parametrize(
+    ("cells", "hinted"),
+    [(("0", "12.5", "1", "3"), True), (("0", "many", "1", "3"), False), (("0", "many", "1", "few"), False)],
+)
+def test_a_conversion_whose_bad_values_are_numbers_may_be_a_sum(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cells: tuple[str, ...], hinted: bool
+) -> None:
+    table = write_csv(tmp_path / "t.csv", ("arm", "spend"), *zip("aabb", cells, strict=True))
+    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "spend"]) == 0
+    assert ("the values of spend that were refused are numbers: is it a --sum?" in capsys.readouterr().out) is hinted
+
+
+def test_an_amount_alone_given_as_a_conversion_is_refused_with_the_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_csv(tmp_path / "t.csv", ("arm", "spend"), ("a", "12.5"), ("b", "3"))
+    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "spend"]) == 2
+    assert capsys.readouterr().err.endswith("all 2 rows are bad; 'spend' holds numbers: is it a --sum?\n")
 
 
 def test_clusters_are_counted_as_clusters(tmp_path: Path) -> None:

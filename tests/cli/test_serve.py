@@ -79,6 +79,7 @@ def test_serve_needs_no_other_command_and_prints_the_admin_key_once(tmp_path: Pa
         assert process.wait(15) == 0
     with serving(home) as (_, port, printed):
         assert ADMIN_KEY.search(printed) is None
+        assert "an admin key was made before; lost it? abplatform keys create --role admin --name me\n" in printed
         assert get(port, "/api/v1/experiments", Authorization=f"Bearer {found.group(1)}")[0] == 200
 
 

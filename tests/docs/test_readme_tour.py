@@ -11,16 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from abplatform.cli.demo import insurance
+from abplatform.cli.demo.definition import COMPLAINT, DEPOSIT, PURCHASE, RATE_DISPLAY
 from tests.e2e.server import environment, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 TOUR = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Five minutes with a live one")[2]
+DEMO_METRICS = (PURCHASE, COMPLAINT, DEPOSIT)
 SNIPPETS = re.findall(r"```(bash|python)\n(.*?)```", TOUR, flags=re.DOTALL)
 
 
 def test_the_tour_of_the_readme_runs_and_finds_what_it_plants(tmp_path: Path) -> None:
     assert [language for language, _ in SNIPPETS] == ["bash", "python", "bash"]
     with serving(tmp_path / "home") as server:
+        for document in DEMO_METRICS:
+            server.call("POST", "/metrics", document)  # the tour works beside the demo's data
         variables = environment(tmp_path / "home", ABP_KEY=server.key("admin"))
         printed = []
         functions = re.search(r"^api\(\) .*$", SNIPPETS[0][1], flags=re.MULTILINE)
@@ -51,6 +56,19 @@ def test_the_tour_of_the_readme_runs_and_finds_what_it_plants(tmp_path: Path) ->
     assert comparison["verdict"] == "better"
     assert results["decision"]["recommendation"] == "ship"
     assert "rate-copy" in printed[-1]
+
+
+def test_the_tour_uses_no_name_of_the_demo() -> None:
+    """Who has run the demo in the same home would meet its definitions."""
+    keys = set(re.findall(r'"key": "([^"]+)", "name"', TOUR))
+    events = set(re.findall(r'"event": "([^"]+)"', TOUR)) | set(re.findall(r'client\.track\("([^"]+)"', TOUR))
+    assert keys == {"first-purchase", "rate-copy"}
+    assert events == {"first-purchase"}
+    adopted = insurance.import_requests(Path("table.csv"))
+    theirs = {RATE_DISPLAY, *(metric["key"] for metric in DEMO_METRICS)}
+    theirs |= {request.key for request in adopted}
+    theirs |= {outcome.column for request in adopted for outcome in request.outcomes}
+    assert not (keys | events) & (theirs | {metric["event"] for metric in DEMO_METRICS})
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
 from abplatform.cli.demo import insurance, rate_display
+from abplatform.cli.invocation import program
 from abplatform.cli.readout import write_readout
-from abplatform.cli.session import open_platform
+from abplatform.cli.serve import NEW_ADMIN_KEY
+from abplatform.cli.session import open_platform, usable_settings
 from abplatform.domain.access import DEFAULT_PROJECT
-from abplatform.settings import Settings, read_settings
+from abplatform.settings import Settings
 
 
 @click.command("demo")
@@ -22,7 +23,7 @@ def command() -> None:
     Asks nothing, takes under two minutes, may be run again, and leaves its data behind for `abplatform serve`.
     """
     _check_extra()
-    settings = read_settings()
+    settings = usable_settings()
     _title("1. A real experiment that already ran: rice insurance in villages of Jiangxi, China")
     with open_platform(settings) as platform:
         insurance.show(platform)
@@ -62,13 +63,17 @@ def _write_page(settings: Settings, key: str) -> None:
 
 def _say_how_to_go_on(settings: Settings, outcome: rate_display.Outcome) -> None:
     _title("How to go on")
+    name = program()
+    lines = [
+        (f"{name} serve", f"the server on these data ({settings.home.absolute()})"),
+        (f"{name} readout --list", "all experiments"),
+        (f"{name} readout {shlex.quote(outcome.key)}", "this one again"),
+        (f"{name} import FILE ...", "an experiment of your own; see docs/import.md"),
+    ]
     if outcome.admin_key:
         click.echo(f"admin key (shown this once): {outcome.admin_key}")
-    click.echo(f"make serve                                  the server on these data ({_shown(settings.home)})")
-    click.echo("abplatform readout --list                   all experiments")
-    click.echo(f"abplatform readout {shlex.quote(outcome.key):<24} this one again")
-    click.echo("abplatform import FILE ...                  an experiment of your own; see docs/import.md")
-
-
-def _shown(path: Path) -> str:
-    return str(path.absolute())
+    else:
+        lines.append((NEW_ADMIN_KEY.format(program=name), "another admin key"))
+    width = max(len(line) for line, _ in lines)
+    for line, note in lines:
+        click.echo(f"{line:<{width}}  {note}")

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 
+import click
+
 CUSTOMERS = 20_000
 BASE_RATE = 0.20
 EFFECT = 0.22
@@ -56,7 +58,7 @@ def send_crowd(crowd: Crowd) -> Visit:
 
     client = Client(crowd.url, crowd.api_key, cache_dir=None, max_queue=100_000, poll_interval=1.0)
     if not client.wait_ready(timeout=20):
-        raise TimeoutError(f"no snapshot from {crowd.url}")
+        raise click.ClickException(f"the SDK got no snapshot from {crowd.url}")
     begun = time.monotonic()
     people = crowd.last - crowd.first
     for position in range(people):

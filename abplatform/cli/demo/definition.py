@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 # Real windows are days; the demo has a minute.
-_WINDOW = {"start": "PT0S", "end": "PT5S"}
+WINDOW_SECONDS = 5
+_WINDOW = {"start": "PT0S", "end": f"PT{WINDOW_SECONDS}S"}
 
+RATE_DISPLAY = "rate-display"
 PURCHASE: dict[str, Any] = {
     "key": "purchase",
     "name": "Purchase",

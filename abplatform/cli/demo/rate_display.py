@@ -5,16 +5,23 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.pool import AsyncResult
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from abplatform.cli.demo.customers import CUSTOMERS, EFFECT, Crowd, Visit, send_crowd
-from abplatform.cli.demo.definition import COMPLAINT, DEPOSIT, PURCHASE, experiment_document
+from abplatform.cli.demo.definition import (
+    COMPLAINT,
+    DEPOSIT,
+    PURCHASE,
+    RATE_DISPLAY,
+    WINDOW_SECONDS,
+    experiment_document,
+)
 from abplatform.cli.demo.server import Server, running_server
 from abplatform.cli.readout import print_text
 from abplatform.cli.session import open_platform
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
 _PROCESSES = 4
 _VISIT_SECONDS = 12.0
 _LOOK_SECONDS = 3.0
+# The SDK has to start and the first windows to close before there is anything to see.
+_FIRST_LOOK_SECONDS = WINDOW_SECONDS + _LOOK_SECONDS
 _LONGEST_WAIT = 60.0
 
 
@@ -52,10 +61,12 @@ def run(settings: Settings) -> Outcome:
         click.echo(f"the server answers on {server.url}")
         key = _define(server, keys["experimenter"])
         click.echo(f"defined and started {key} over HTTP; the planted effect is {lift(EFFECT)} on purchase")
+        click.echo(f"a purchase counts within {WINDOW_SECONDS} seconds of the first exposure; a real window is days")
+        look = _Looks(server, keys["analyst"], key)
         with _crowds(server, keys["sdk"], key) as visits:
-            _watch(server, keys["analyst"], key, visits)
-            _report_visits([visit.result() for visit in visits])
-        _wait_for_windows(server, keys["analyst"], key)
+            _watch(look, visits)
+            _report_visits([visit.get() for visit in visits])
+        _wait_for_windows(look)
         admin_key = server.admin_key
     with open_platform(settings) as platform:
         scorecard = platform.results(DEFAULT_PROJECT, key)
@@ -87,7 +98,7 @@ def _define(server: Server, api_key: str) -> str:
         document["key"]: _define_metric(server, api_key, document) for document in (PURCHASE, COMPLAINT, DEPOSIT)
     }
     taken = {item["key"] for item in _all(server, "/experiments", api_key)}
-    key = next(name for name in _names("rate-display") if name not in taken)
+    key = next(name for name in _names(RATE_DISPLAY) if name not in taken)
     server.call("POST", "/experiments", experiment_document(key, metrics), api_key=api_key)
     server.call("POST", f"/experiments/{key}/start", api_key=api_key)
     return key
@@ -121,47 +132,59 @@ def _all(server: Server, path: str, api_key: str) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _crowds(server: Server, api_key: str, key: str) -> Iterator[list[Future[Visit]]]:
+def _crowds(server: Server, api_key: str, key: str) -> Iterator[list[AsyncResult[Visit]]]:
     share = CUSTOMERS // _PROCESSES
     crowds = [
         Crowd(url=server.url, api_key=api_key, experiment=key, first=first, last=first + share, seconds=_VISIT_SECONDS)
         for first in range(0, CUSTOMERS, share)
     ]
-    with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as processes:
-        yield [processes.submit(send_crowd, crowd) for crowd in crowds]
+    # A pool that ends its processes at the end of the block, whatever they do: a failed demo must not linger.
+    with multiprocessing.get_context("spawn").Pool(_PROCESSES) as processes:
+        yield [processes.apply_async(send_crowd, (crowd,)) for crowd in crowds]
 
 
-def _watch(server: Server, api_key: str, key: str, visits: list[Future[Visit]]) -> None:
+class _Looks:
+    """Reads the results and prints each look once."""
+
+    def __init__(self, server: Server, api_key: str, key: str) -> None:
+        self._server, self._api_key, self.key = server, api_key, key
+        self._printed = 0
+
+    def take(self) -> dict[str, Any]:
+        """The results as of now."""
+        path = f"/experiments/{self.key}/results"
+        results = cast("dict[str, Any]", self._server.call("GET", path, api_key=self._api_key))
+        first = results["metrics"][0]
+        units = sum(arm["units"] for arm in first["variants"])
+        if units and results["look"] > self._printed:
+            self._printed = results["look"]
+            shown = lift(first["comparisons"][0]["relative"]["estimate"])
+            click.echo(f"look {results['look']}: {units:>6,} customers with a closed window, purchase {shown}")
+        return results
+
+
+def _watch(look: _Looks, visits: list[AsyncResult[Visit]]) -> None:
     """Look at the result while customers come: a sequential plan allows it."""
-    while not all(visit.done() for visit in visits):
-        time.sleep(_LOOK_SECONDS)
-        _print_look(_results(server, api_key, key))
+    deadline = time.monotonic() + _VISIT_SECONDS + _LONGEST_WAIT
+    pause = _FIRST_LOOK_SECONDS
+    while not all(visit.ready() for visit in visits):
+        if time.monotonic() > deadline:
+            raise click.ClickException("the customers did not get through in time")
+        time.sleep(pause)
+        look.take()
+        pause = _LOOK_SECONDS
 
 
-def _wait_for_windows(server: Server, api_key: str, key: str) -> None:
+def _wait_for_windows(look: _Looks) -> None:
     """Until every customer's window has closed."""
     deadline = time.monotonic() + _LONGEST_WAIT
     while True:
-        results = _results(server, api_key, key)
-        arms = [arm for metric in results["metrics"] for arm in metric["variants"]]
+        arms = [arm for metric in look.take()["metrics"] for arm in metric["variants"]]
         if all(arm["open_units"] == 0 for arm in arms):
-            _print_look(results)
             return
         if time.monotonic() > deadline:
-            raise click.ClickException(f"the windows of {key} did not close within {_LONGEST_WAIT:g} seconds")
+            raise click.ClickException(f"the windows of {look.key} did not close within {_LONGEST_WAIT:g} seconds")
         time.sleep(1)
-
-
-def _results(server: Server, api_key: str, key: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", server.call("GET", f"/experiments/{key}/results", api_key=api_key))
-
-
-def _print_look(results: dict[str, Any]) -> None:
-    first = results["metrics"][0]
-    (effect,) = first["comparisons"]
-    units = sum(arm["units"] for arm in first["variants"])
-    shown = lift(effect["relative"]["estimate"])
-    click.echo(f"look {results['look']}: {units:>6,} customers with a closed window, purchase {shown}")
 
 
 def _report_visits(visits: list[Visit]) -> None:

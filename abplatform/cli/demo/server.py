@@ -7,12 +7,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,28 +29,33 @@ class Server:
     """A running server.
 
     Attributes:
+        log: what it says.
         admin_key: the project's first one, where this start has made it.
     """
 
     url: str
+    log: Path
     admin_key: str | None
 
     def call(self, method: str, path: str, body: object = None, *, api_key: str) -> Any:
         """Call the API and give the answer's document.
 
         Raises:
-            click.ClickException: with what the server says against it.
+            click.ClickException: with what the server says against it, or that it is gone.
         """
         import urllib3
 
-        response = urllib3.request(
-            method,
-            f"{self.url}/api/v1{path}",
-            body=None if body is None else json.dumps(body),
-            headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
-            timeout=60.0,
-            retries=False,
-        )
+        try:
+            response = urllib3.request(
+                method,
+                f"{self.url}/api/v1{path}",
+                body=None if body is None else json.dumps(body),
+                headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
+                timeout=60.0,
+                retries=False,
+            )
+        except urllib3.exceptions.HTTPError:
+            raise click.ClickException(f"the demo's server does not answer any more; see its log: {self.log}") from None
         document = json.loads(response.data) if response.data else None
         if response.status >= 400:
             raise click.ClickException(f"{method} {path}: {response.status} {document}")
@@ -62,7 +67,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
     """Start ``abplatform serve`` on a free port of this machine, and stop it at the end.
 
     Raises:
-        click.ClickException: if it does not answer; with what it said.
+        click.ClickException: if it does not answer; names its log.
     """
     environment = {
         **os.environ,
@@ -70,7 +75,9 @@ def running_server(settings: Settings) -> Iterator[Server]:
         "ABPLATFORM_HOST": "127.0.0.1",
         "ABPLATFORM_PORT": "0",
     }
-    with tempfile.TemporaryFile("w+") as errors:
+    log = settings.home.absolute() / "demo-server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "abplatform.cli", "serve"],
             env=environment,
@@ -79,12 +86,12 @@ def running_server(settings: Settings) -> Iterator[Server]:
             text=True,
         )
         try:
-            yield _wait(process, errors)
+            yield _wait(process, log)
         finally:
             _stop(process)
 
 
-def _wait(process: subprocess.Popen[str], errors: IO[str]) -> Server:
+def _wait(process: subprocess.Popen[str], log: Path) -> Server:
     said: list[str] = []
     answers = threading.Event()
 
@@ -100,9 +107,8 @@ def _wait(process: subprocess.Popen[str], errors: IO[str]) -> Server:
     text = "".join(said)
     address, key = _ADDRESS.search(text), _ADMIN_KEY.search(text)
     if address is None:
-        errors.seek(0)
-        raise click.ClickException(f"the server did not start: {errors.read()[-2000:] or 'no answer'}")
-    return Server(url=address.group(1), admin_key=key.group(1) if key else None)
+        raise click.ClickException(f"the demo's server did not start; see its log: {log}")
+    return Server(url=address.group(1), log=log, admin_key=key.group(1) if key else None)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

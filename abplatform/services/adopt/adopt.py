@@ -59,12 +59,16 @@ class ImportReport:
     Attributes:
         units: imported rows by variant, the control first.
         refused: how many rows were left out.
+        refused_units: the same by variant, the control first; rows whose variant is not known are in no count.
+        likely_sums: conversion columns whose faulty values were all numbers.
         metrics: in the order of the outcomes.
     """
 
     experiment: Experiment
     units: Mapping[str, int]
     refused: int
+    refused_units: Mapping[str, int]
+    likely_sums: tuple[str, ...]
     metrics: tuple[AdoptedMetric, ...]
 
 
@@ -102,7 +106,14 @@ def adopt_table(
         except BaseException:
             _undo(target, draft, metrics)
             raise
-    return ImportReport(experiment=experiment, units=survey.units, refused=survey.refused, metrics=metrics)
+    return ImportReport(
+        experiment=experiment,
+        units=survey.units,
+        refused=survey.refused,
+        refused_units=survey.refused_units,
+        likely_sums=survey.amounts,
+        metrics=metrics,
+    )
 
 
 @contextmanager

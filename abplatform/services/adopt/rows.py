@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -56,6 +56,23 @@ class Rows:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The other rows of a batch.
+
+    Attributes:
+        faults: one for each row, in the order of their numbers.
+        variants: how many of them there are by variant; rows without one are in no count.
+        amounts: conversion columns in which a number other than 0 and 1 was found.
+        words: conversion columns in which something was found that is no number either.
+    """
+
+    faults: tuple[RowFault, ...]
+    variants: Mapping[str, int]
+    amounts: frozenset[str]
+    words: frozenset[str]
+
+
 class _Refusals:
     """Which rows of a batch are refused, each with its first fault."""
 
@@ -63,6 +80,8 @@ class _Refusals:
         self._numbers = numbers
         self.good: Mask = np.ones(len(numbers), dtype=np.bool_)
         self.faults: list[RowFault] = []
+        self.amounts: set[str] = set()
+        self.words: set[str] = set()
 
     def refuse(self, bad: Mask, column: str, detail: str | Callable[[int], str]) -> None:
         """Refuse rows; ``detail`` may depend on the position of the row in the batch."""
@@ -72,8 +91,8 @@ class _Refusals:
         self.good &= ~bad
 
 
-def read_rows(batch: Batch, request: ImportRequest) -> tuple[Rows, tuple[RowFault, ...]]:
-    """The good rows of a batch, and the faults of the others in the order of their numbers."""
+def read_rows(batch: Batch, request: ImportRequest) -> tuple[Rows, Refused]:
+    """The good rows of a batch, and what is wrong with the others."""
     refusals = _Refusals(batch.numbers)
     texts = {}
     for column, values in batch.columns.items():
@@ -91,7 +110,18 @@ def read_rows(batch: Batch, request: ImportRequest) -> tuple[Rows, tuple[RowFaul
         | {name: _covariate(texts[name], name, refusals) for name in request.covariates},
     )
     faults = sorted((*batch.faults, *refusals.faults), key=lambda fault: fault.row)
-    return rows.keep(refusals.good), tuple(faults)
+    refused = Refused(
+        faults=tuple(faults),
+        variants=count_variants(rows.variants.filter(pa.array(~refusals.good))),
+        amounts=frozenset(refusals.amounts),
+        words=frozenset(refusals.words),
+    )
+    return rows.keep(refusals.good), refused
+
+
+def count_variants(variants: pa.Array) -> dict[str, int]:
+    """How many rows there are of each variant; rows without one are not counted."""
+    return {each["values"]: each["counts"] for each in variants.drop_null().value_counts().to_pylist()}
 
 
 def _units(batch: Batch, texts: dict[str, pa.Array], request: ImportRequest, refusals: _Refusals) -> pa.Array:
@@ -131,7 +161,13 @@ def _outcome(texts: pa.Array, outcome: Outcome, refusals: _Refusals) -> pa.Array
 def _conversion(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
     plain = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
     yes, no = pc.is_in(plain, value_set=_TRUE), pc.is_in(plain, value_set=_FALSE)
-    _refuse_values(~_mask(pc.or_(yes, no)), texts, column, refusals, rule="is not 0, 1, true or false")
+    bad = ~_mask(pc.or_(yes, no))
+    numeric = _mask(pc.match_substring_regex(plain, _NUMBER))
+    if (bad & numeric).any():
+        refusals.amounts.add(column)
+    if (bad & ~numeric & ~_mask(pc.is_null(texts))).any():
+        refusals.words.add(column)
+    _refuse_values(bad, texts, column, refusals, rule="is not 0, 1, true or false")
     return yes
 
 

@@ -21,6 +21,10 @@ BLOCK_BYTES = 4 << 20
 
 Progress = Callable[[float], None]
 
+_PARQUET = {".parquet", ".pq"}
+_READ = "only CSV (UTF-8, with commas) and Parquet are read"
+_HEAD_BYTES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class RowFault:
@@ -64,7 +68,7 @@ def read_batches(path: Path, columns: Sequence[str], *, progress: Progress | Non
         InvalidInput: if the file cannot be read, or lacks a column.
     """
     with _readable(path):
-        if path.suffix.lower() in {".parquet", ".pq"}:
+        if path.suffix.lower() in _PARQUET:
             yield from _parquet_batches(path, columns, progress)
         else:
             yield from _csv_batches(path, columns, progress)
@@ -86,9 +90,20 @@ def _check_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) ->
     times = Counter(present)
     for column in wanted:
         if times[column] == 0:
-            raise InvalidInput({"column": [f"{path} has no column {column!r}; it has {', '.join(present)}"]})
+            had = f"{path} has no column {column!r}; it has {', '.join(present)}{_hint(path, present)}"
+            raise InvalidInput({"column": [had]})
         if times[column] > 1:
             raise InvalidInput({"column": [f"{path} has {times[column]} columns {column!r}"]})
+
+
+def _hint(path: Path, present: Sequence[str]) -> str:
+    """What may be the matter with a file that lacks a column."""
+    if len(present) == 1:
+        for separator, name in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
+            if separator in present[0]:
+                return f"; is it separated by {name}? only commas are read"
+    known = path.suffix.lower() in {".csv", ".gz", *_PARQUET}
+    return "" if known else f"; {_READ}"
 
 
 def _parquet_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
@@ -114,6 +129,7 @@ def _check_type(column: str, type_: pa.DataType) -> None:
 def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
     if path.stat().st_size == 0:
         raise InvalidInput({"file": [f"{path} is empty"]})
+    _check_is_text(path)
     _check_columns(path, _csv_header(path), columns)
     split_badly: list[tuple[int, int, int]] = []
 
@@ -143,6 +159,14 @@ def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) 
     faults, _ = _split_faults(split_badly, reported)
     if faults:
         yield Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, faults)
+
+
+def _check_is_text(path: Path) -> None:
+    """Refuse spreadsheets, archives and UTF-16, which have NUL near their beginning, and Parquet by its mark."""
+    with pa.OSFile(str(path)) as file, _unpacked(path, file) as stream:
+        head = bytes(stream.read(_HEAD_BYTES))
+    if b"\0" in head[:8] + head.partition(b"\n")[0] or head.startswith(b"PAR1"):
+        raise InvalidInput({"file": [f"{path} is not CSV by its content; {_READ} (Parquet by .parquet or .pq)"]})
 
 
 def _csv_header(path: Path) -> list[str]:

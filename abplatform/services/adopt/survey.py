@@ -13,7 +13,7 @@ import numpy.typing as npt
 from abplatform.domain.definition_check import MOST_VARIANTS
 from abplatform.errors import InvalidInput
 from abplatform.services.adopt.request import ImportRequest
-from abplatform.services.adopt.rows import read_rows
+from abplatform.services.adopt.rows import count_variants, read_rows
 from abplatform.services.adopt.source import Progress, RowFault, read_batches
 
 OnFault = Callable[[RowFault], None]
@@ -26,11 +26,15 @@ class Survey:
     Attributes:
         units: good rows by variant; the control first, then by name.
         refused: how many rows are left out.
+        refused_units: the same by variant, in the order of ``units``; rows whose variant is not known are in no count.
+        amounts: conversion columns whose faulty values are all numbers, so that they are sums perhaps.
         repeated: numbers of the rows whose unit stands in an earlier good row, ascending.
     """
 
     units: Mapping[str, int]
     refused: int
+    refused_units: Mapping[str, int]
+    amounts: tuple[str, ...]
     repeated: npt.NDArray[np.int64]
 
     @property
@@ -49,15 +53,20 @@ def survey_table(request: ImportRequest, *, on_fault: OnFault, progress: Progres
         InvalidInput: if the table cannot be read, holds no good row, or does not fit the request.
     """
     units: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    amounts: set[str] = set()
+    words: set[str] = set()
     refused = 0
     index = _UnitIndex()
     for batch in read_batches(request.path, request.columns, progress=progress):
-        rows, faults = read_rows(batch, request)
-        for fault in faults:
+        rows, bad = read_rows(batch, request)
+        for fault in bad.faults:
             on_fault(fault)
-        refused += len(faults)
-        counts = {each["values"]: each["counts"] for each in rows.variants.value_counts().to_pylist()}
-        units.update(counts)
+        refused += len(bad.faults)
+        lost.update(bad.variants)
+        amounts |= bad.amounts
+        words |= bad.words
+        units.update(count_variants(rows.variants))
         _check_variety(request, units)
         if request.unit is not None:
             index.add(rows.units.to_pylist(), rows.numbers, rows.variants.to_pylist())
@@ -65,11 +74,15 @@ def survey_table(request: ImportRequest, *, on_fault: OnFault, progress: Progres
     for number, variant in repeated:
         on_fault(RowFault(number, request.unit, "is the unit of an earlier row"))
         units[variant] -= 1
-    _check_contents(request, units, refused)
-    others = sorted(name for name in units if name != request.control)
+        lost[variant] += 1
+    likely_sums = tuple(sorted(amounts - words))
+    _check_contents(request, units, refused, likely_sums)
+    names = (request.control, *sorted(name for name in units if name != request.control))
     return Survey(
-        units={name: units[name] for name in (request.control, *others)},
+        units={name: units[name] for name in names},
         refused=refused + len(repeated),
+        refused_units={name: lost[name] for name in names},
+        amounts=likely_sums,
         repeated=np.array([number for number, _ in repeated], dtype=np.int64),
     )
 
@@ -110,10 +123,11 @@ def _check_variety(request: ImportRequest, units: Counter[str]) -> None:
         )
 
 
-def _check_contents(request: ImportRequest, units: Counter[str], refused: int) -> None:
+def _check_contents(request: ImportRequest, units: Counter[str], refused: int, likely_sums: tuple[str, ...]) -> None:
     if not units:
         bad = f": all {refused:,} rows are bad" if refused else ""
-        raise InvalidInput({"file": [f"{request.path} has no rows to import{bad}"]})
+        hint = "".join(f"; {column!r} holds numbers: is it a --sum?" for column in likely_sums)
+        raise InvalidInput({"file": [f"{request.path} has no rows to import{bad}{hint}"]})
     present = ", ".join(repr(name) for name in sorted(units))
     if request.control not in units:
         raise InvalidInput(
