@@ -34,7 +34,7 @@ serve: $(VENV)/demo.stamp ## start the server on the embedded default (PORT=8080
 
 test: $(VENV)/dev.stamp ## install what the suite needs, then run all of it
 	$(BIN)/python dev/system_packages.py
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -rs $(ARGS)
 
 lint: $(VENV)/dev.stamp ## ruff, on everything
 	$(BIN)/ruff check .

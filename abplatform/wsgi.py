@@ -11,6 +11,7 @@ from flask import Flask
 
 from abplatform.api.app import create_app
 from abplatform.bootstrap import build_platform, prepare_database
+from abplatform.cli.session import log_to_stderr
 from abplatform.settings import read_settings
 
 
@@ -21,6 +22,7 @@ def build_app() -> Flask:
     Raises:
         StartRefused: for settings or a database that cannot be used; the message says what to do.
     """
+    log_to_stderr()
     settings = read_settings()
     prepare_database(settings)
     return create_app(build_platform(settings))

@@ -32,9 +32,11 @@ def _postgresql() -> bool:
 
 
 PROGRAMS = (
-    Program("chromium", _on_path("chromium", "chromium-browser", "google-chrome"), "the readout page in a browser"),
+    Program("chromium", _on_path("chromium"), "the readout page in a browser"),
     Program("postgresql", _postgresql, "every test on PostgreSQL"),
     Program("default-jre-headless", _on_path("java"), "Spark"),
+    Program("curl", _on_path("curl"), "the tour of the README"),
+    Program("procps", _on_path("ps"), "what the demo leaves behind"),
     Program("nodejs", _on_path("node"), "the assignment vectors in JavaScript"),
 )
 

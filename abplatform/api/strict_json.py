@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from flask import Request
 
 from abplatform.api.bodies import LARGEST_BODY, has_body, read_body
+from abplatform.domain.checks import storable
 from abplatform.errors import Unreadable, UnsupportedMedia
 
 DEEPEST = 64
@@ -127,29 +128,40 @@ def _may_hold_bad_text(text: str) -> bool:
 
 
 def _check_tree(root: Any, *, texts_too: bool) -> None:
-    """Walk all objects and arrays with a stack of our own, so that no input exhausts the interpreter's."""
-    stack: list[tuple[Any, tuple[str, ...]]] = [(root, ())]
-    while stack:
-        node, path = stack.pop()
-        if texts_too:
-            _check_text(node, path)
-        if isinstance(node, (dict, list)):
-            if len(path) >= DEEPEST:
+    """Walk all objects and arrays depth first, by a stack of our own whose size is the depth.
+
+    No input exhausts the interpreter's stack, and a wide one needs no memory beside itself.
+    """
+    if texts_too:
+        _check_text(root, ())
+    path: list[str | int] = []
+    levels = [_children(root)] if isinstance(root, (dict, list)) else []
+    while levels:
+        for name, child in levels[-1]:
+            if texts_too:
+                _check_text(name, (*path, name))
+                _check_text(child, (*path, name))
+            if not isinstance(child, (dict, list)):
+                continue
+            if len(levels) >= DEEPEST:
                 raise _too_deep()
-            for name, child in _children(node):
-                if texts_too:
-                    _check_text(name, path)
-                if texts_too or isinstance(child, (dict, list)):
-                    stack.append((child, (*path, str(name))))
+            if child:
+                levels.append(_children(child))
+                path.append(name)
+                break
+        else:
+            levels.pop()
+            if path:
+                path.pop()
 
 
 def _children(node: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
     return iter(node.items()) if isinstance(node, dict) else enumerate(node)
 
 
-def _check_text(value: object, path: tuple[str, ...]) -> None:
-    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
-        place = _shown(".".join(path)) if path else "the top"
+def _check_text(value: object, path: Sequence[str | int]) -> None:
+    if isinstance(value, str) and not storable(value):
+        place = _shown(".".join(map(str, path))) if path else "the top"
         raise Unreadable(f"a text at {place} holds NUL or a lone surrogate")
 
 

@@ -103,6 +103,8 @@ def _serve(settings: Settings) -> None:
         log_level=LogLevels.error,
         # A stalled request must not keep the server from stopping.
         workers_kill_timeout=_STOP_SECONDS,
+        # One that dies is replaced; a lone one that dies at once would be started for ever.
+        respawn_failed_workers=settings.workers > 1,
     ).serve(target_loader=load_application)
 
 

@@ -13,7 +13,7 @@ import secrets
 from datetime import datetime
 
 from abplatform.domain.access import KEY_ROLES, ApiKey, KeyRole
-from abplatform.domain.checks import Faults
+from abplatform.domain.checks import Faults, printable
 from abplatform.errors import NotFound, Unauthenticated
 from abplatform.storage.keys import StoredKey
 from abplatform.storage.session import Work
@@ -31,7 +31,8 @@ def create_key(work: Work, project: str, role: KeyRole, *, name: str, now: datet
     """
     faults = Faults()
     faults.check(role in KEY_ROLES, "role", f"must be one of {', '.join(KEY_ROLES)}")
-    faults.text(name, "name", most=200, least=1)
+    if faults.text(name, "name", most=200, least=1):
+        faults.check(printable(name), "name", "must hold printable characters only")
     faults.raise_any()
     work.projects.get(project)
     key = ApiKey(id=secrets.token_hex(8), project=project, role=role, name=name, created_at=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -76,6 +77,8 @@ def run(
 
     A fault of one round is logged and tried again in the next.
     """
+    # A round that takes longer than the interval is no news: the next one begins after it.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     scheduler = BackgroundScheduler(timezone=UTC)
     scheduler.add_job(
         seal_waiting,

@@ -43,7 +43,7 @@ class EventBuffer:
 
     def renew(self) -> None:
         """Begin empty, with new locks and a new account: what a fork left here belongs to the parent."""
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._account = Account()

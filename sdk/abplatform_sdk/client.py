@@ -50,7 +50,7 @@ class Client:
 
     def __init__(self, base_url: str, api_key: str, **options: Unpack[Options]) -> None:
         self._config = Config(base_url=base_url, api_key=api_key, **options)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._transport: Transport | None = None
         self._closed = False
         self._evaluation_errors = 0
@@ -217,7 +217,7 @@ class Client:
 
     def after_fork_in_child(self) -> None:
         """Begin anew in a forked child; the parent keeps its threads and sends what it had."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._transport = None
         self._evaluation_errors = 0
         self._drops_reported = 0

@@ -20,7 +20,7 @@ class ExposedThisHour:
 
     def renew(self) -> None:
         """Begin empty, with a new lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._hour = -1
         self._young: set[Hashable] = set()
         self._old: set[Hashable] = set()

@@ -19,11 +19,11 @@ class Troubles:
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def renew(self) -> None:
         """Take a new lock: in a forked child the old one may be held by a thread that is not there."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def warn(self, kind: str, message: str, *args: object) -> None:
         """Log ``message`` unless the same ``kind`` was logged within the last minute."""

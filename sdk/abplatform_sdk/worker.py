@@ -37,7 +37,7 @@ class Worker:
 
     def renew(self) -> None:
         """Forget the thread and the locks: in a forked child they belong to the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 

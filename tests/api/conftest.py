@@ -105,7 +105,12 @@ class Service:
 
 def open_platform(url: str, home: Path) -> Platform:
     """A platform on that database, with a lake of its own."""
-    settings = Settings(home=home, database_url=url, pseudonym_key="a pseudonym key for tests, 32+ characters")
+    settings = Settings(
+        home=home,
+        database_url=url,
+        pseudonym_key="a pseudonym key for tests, 32+ characters",
+        max_event_age_days=36_500,
+    )
     prepare_database(settings)
     return build_platform(settings)
 
