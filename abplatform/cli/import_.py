@@ -16,6 +16,7 @@ from abplatform.cli.import_report import FaultList, print_report
 from abplatform.cli.readout import print_text
 from abplatform.cli.session import open_platform
 from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.readout.numbers import visible
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
@@ -100,7 +101,7 @@ def _request(file: Path, options: dict[str, object], *, order: list[str]) -> Imp
         variant=single["variant"] or "",
         control=single["control"] or "",
         outcomes=_outcomes(texts, order),
-        weights=dict(_weight(text) for text in texts["weights"]),
+        weights=_weights(texts["weights"]),
         unit=single["unit"],
         cluster=single["cluster"],
         covariates=texts["covariates"],
@@ -114,6 +115,15 @@ def _outcomes(texts: dict[str, tuple[str, ...]], order: list[str]) -> tuple[Outc
 
     columns = {name: iter(texts[name]) for name in _OUTCOMES}
     return tuple(Outcome(column=next(columns[name]), kind=_OUTCOMES[name]) for name in order)  # type: ignore[arg-type]
+
+
+def _weights(texts: tuple[str, ...]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for variant, weight in map(_weight, texts):
+        if variant in weights:
+            raise click.BadParameter(f"{variant!r} stands twice", param_hint="--weight")
+        weights[variant] = weight
+    return weights
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -152,5 +162,5 @@ def _progress(file: Path) -> Iterator[Progress]:
     parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True, width=min(100, shutil.get_terminal_size().columns))
     with Progress(*parts, console=console, transient=True) as bar:
-        task = bar.add_task(file.name.replace("[", "("), total=1.0)
+        task = bar.add_task(visible(file.name).replace("[", "("), total=1.0)
         yield lambda share: bar.update(task, completed=share)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from abplatform.readout.numbers import visible
+
 if TYPE_CHECKING:
     from abplatform.services.adopt import ImportReport, RowFault
 
@@ -27,7 +29,7 @@ class FaultList:
     def __call__(self, fault: RowFault) -> None:
         self._count += 1
         where = "" if fault.column is None else f"{fault.column} "
-        item = (-fault.row, f"row {fault.row}: {where}{fault.detail}")
+        item = (-fault.row, visible(f"row {fault.row}: {where}{fault.detail}"))
         if len(self._first) < MOST_FAULTS_SHOWN:
             heapq.heappush(self._first, item)
         else:
@@ -54,16 +56,15 @@ def split(units: Mapping[str, int]) -> str:
 def print_report(report: ImportReport, file: Path) -> None:
     """Print what became of a table."""
     rows = sum(report.units.values())
-    click.echo(f"imported {rows:,} rows of {file.name} as {report.experiment.key} ({split(report.units)})")
+    click.echo(f"imported {rows:,} rows of {visible(file.name)} as {report.experiment.key} ({split(report.units)})")
     if report.refused:
         _print_loss(report, rows + report.refused)
     for column in report.likely_sums:
-        click.echo(f"the values of {column} that were refused are numbers: is it a --sum?")
+        click.echo(f"the values of {visible(column)} that were refused are numbers: is it a --sum?")
     for each in report.metrics:
         if each.metric.key != each.wanted:
-            click.echo(
-                f"{each.column} became the metric {each.metric.key}: {each.wanted} counts something else already"
-            )
+            became = f"{visible(each.column)} became the metric {each.metric.key}"
+            click.echo(f"{became}: {each.wanted} counts something else already")
 
 
 def _print_loss(report: ImportReport, rows: int) -> None:

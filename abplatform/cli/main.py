@@ -79,10 +79,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.filename is None:
-            raise
-        # A folder that may not be written, a full disk: the place says more than a traceback.
-        return _complain(f"{error.filename}: {error.strerror}", 1)
+        # A folder that may not be written, a full disk: the place, where it is known, says more than a traceback.
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _complain(f"{where}{error.strerror or error}", 1)
     return status if isinstance(status, int) else 0
 
 
@@ -97,6 +96,9 @@ def _refuse_call(error: click.ClickException) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    line = " ".join(message.split())
+    from abplatform.readout.numbers import visible
+
+    # Names of files and columns come from others: no control character of theirs reaches a terminal.
+    line = visible(" ".join(message.split()))
     click.echo(f"Error: {line}", err=True)
     return status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -54,11 +55,12 @@ def test_the_first_outcome_on_the_command_line_is_primary(
 
 
 REFUSED = [
-    (["--variant", "group"], 2, "has no column 'group'; it has arm, bought, spend"),
+    (["--variant", "group"], 2, "has no column 'group'; it has 'arm', 'bought', 'spend'"),
     (["--control", "z"], 2, "no row has 'z' in 'arm'"),
     (["--conversion", "nothing"], 2, "has no column 'nothing'"),
     (["--weight", "a"], 2, "'a' is not VALUE=W with a positive number W"),
     (["--weight", "a=0"], 2, "'a=0' is not VALUE=W"),
+    (["--weight", "a=1", "--weight", "a=2", "--weight", "b=1"], 2, "'a' stands twice"),
     (["--key", "No Key"], 2, "'No Key' must be 1 to 64 characters"),
     (["--colour", "red"], 2, "No such option"),
 ]
@@ -79,6 +81,56 @@ def test_a_refusal_is_one_line_and_a_status(
     capsys.readouterr()
     assert run_here(["readout", "--list"]) == 0
     assert capsys.readouterr().out == "", "nothing is left behind"
+
+
+def test_no_control_character_of_a_table_reaches_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escape = "\x1b[31mred"
+    rows = [("a", "?", 1), ("b", 1, 1), ("a", 1, 1)]
+    table = write_csv(tmp_path / "t.csv", ("arm", escape, *[f"c{number}" for number in range(30)]), *rows)
+    start = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion"]
+    assert run_here([*start, "zzz"]) == 2
+    refused = capsys.readouterr().err
+    assert "has no column 'zzz'; it has 'arm', '\\x1b[31mred', 'c0'" in refused
+    assert refused.endswith("'c17' and 12 more\n")
+    table = write_csv(tmp_path / "t.csv", ("arm", escape, "c0"), *rows)
+    assert run_here([*start, escape]) == 0
+    done = capsys.readouterr()
+    assert "row 1: \ufffd[31mred '?' is not 0, 1, true or false" in done.err
+    assert run_here(["import", f"{escape}.csv"]) == 2
+    assert "\x1b" not in refused + done.err + done.out + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["readout", "t"], ["db", "current"], ["db", "upgrade"]])
+def test_a_damaged_database_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "platform.db").write_bytes(b"no database " * 1000)
+    assert run_here(command) == 1
+    assert capsys.readouterr().err.endswith("platform.db is damaged: file is not a database\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\n"),
+        (OSError(errno.EACCES, "Permission denied", "/data"), "Error: /data: Permission denied\n"),
+        (OSError("Error writing bytes to file"), "Error: Error writing bytes to file\n"),
+    ],
+)
+def test_a_fault_of_the_disk_is_one_line(
+    table: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    line: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("abplatform.services.adopt.adopt.append_facts", fail)
+    assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought"]) == 1
+    assert capsys.readouterr().err.endswith(line)
 
 
 def test_a_missing_file_and_an_empty_one_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,6 +196,7 @@ def _fact_tables(
     for batch in read_batches(
         request.path,
         request.columns,
+        numeric=request.numeric_columns,
         progress=lambda share: progress(_SURVEY_SHARE + (1 - _SURVEY_SHARE) * share),
     ):
         rows, _ = read_rows(batch, request)

@@ -60,6 +60,11 @@ class ImportRequest:
         return tuple(dict.fromkeys(named))
 
     @property
+    def numeric_columns(self) -> frozenset[str]:
+        """The outcomes and the covariates."""
+        return frozenset((*(outcome.column for outcome in self.outcomes), *self.covariates))
+
+    @property
     def primary_columns(self) -> tuple[str, ...]:
         """Columns of the primary metrics."""
         return self.primaries or (self.outcomes[0].column,)

@@ -178,24 +178,31 @@ def _sum(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
     others = np.flatnonzero(~_mask(plain))
     if len(others) == 0:
         return amounts
+    numeric = _mask(pc.match_substring_regex(trimmed, _NUMBER))
+    written = trimmed.take(pa.array(others)).to_pylist()
     settled, details = amounts.to_pylist(), {}
-    for position in others.tolist():
-        amount, details[position] = _unusual_amount(trimmed[position].as_py())
-        settled[position] = amount
+    for position, text in zip(others.tolist(), written, strict=True):
+        settled[position], details[position] = _unusual_amount(text, numeric=bool(numeric[position]))
     bad = np.zeros(len(texts), dtype=np.bool_)
     bad[[position for position, detail in details.items() if detail]] = True
     refusals.refuse(bad, column, lambda position: str(details[position]))
     return pa.array(settled, MONEY)
 
 
-def _unusual_amount(text: str) -> tuple[Decimal, str | None]:
-    """An amount that is not written plainly, such as ``+1.5e2``; with a fault if it is none."""
+def _unusual_amount(text: str, *, numeric: bool) -> tuple[Decimal, str | None]:
+    """An amount that is not written plainly, such as ``+1.5e2``; with a fault if it is none.
+
+    More than 6 digits behind the point are rounded half-even, as the SDK does: to refuse them would make the loss of
+    a row depend on its outcome.
+    """
     if not text:
         return Decimal(0), "is missing"
+    if not numeric:
+        return Decimal(0), f"{_quote(text)} is not a number"
+    amount = Decimal(text)
     try:
-        if not pc.match_substring_regex(pa.scalar(text), _NUMBER).as_py():
-            return Decimal(0), f"{_quote(text)} is not a number"
-        return read_value(text) or Decimal(0), None
+        # An enormous number is left to the check: it has more digits than rounding can keep.
+        return read_value(round(amount, 6) if amount.adjusted() < 14 else amount) or Decimal(0), None
     except BadEvent as error:
         return Decimal(0), f"{_quote(text)} {error.detail.partition(': ')[2]}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from abplatform.errors import InvalidInput
+from abplatform.services.adopt.quotes import MarkedStream, check_cell_lines, check_row_lines
 
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 4 << 20
@@ -24,6 +25,7 @@ Progress = Callable[[float], None]
 _PARQUET = {".parquet", ".pq"}
 _READ = "only CSV (UTF-8, with commas) and Parquet are read"
 _HEAD_BYTES = 4096
+_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,23 @@ class Batch:
     faults: tuple[RowFault, ...] = ()
 
 
-def read_batches(path: Path, columns: Sequence[str], *, progress: Progress | None = None) -> Iterator[Batch]:
+def read_batches(
+    path: Path, columns: Sequence[str], *, numeric: Collection[str] = (), progress: Progress | None = None
+) -> Iterator[Batch]:
     """Stream some columns of a table; memory does not grow with the file.
 
     Args:
         path: the file; ``.parquet`` and ``.pq`` are Parquet, everything else is CSV.
         columns: names of the columns to read.
+        numeric: those of them that must not hold dates, times or durations.
         progress: is called with the share of the file that has been read, from 0 to 1.
 
     Raises:
-        InvalidInput: if the file cannot be read, or lacks a column.
+        InvalidInput: if the file cannot be read, has an open quote, or lacks a column.
     """
     with _readable(path):
         if path.suffix.lower() in _PARQUET:
-            yield from _parquet_batches(path, columns, progress)
+            yield from _parquet_batches(path, columns, numeric, progress)
         else:
             yield from _csv_batches(path, columns, progress)
 
@@ -83,6 +88,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise InvalidInput({"file": [f"{path} cannot be read: {reason}"]}) from None
     except pa.ArrowException as error:
         reason = str(error).partition("\n")[0]
+        if "straddling object" in reason:
+            reason = f"a row is larger than {BLOCK_BYTES >> 20} MB; is a quote not closed?"
         raise InvalidInput({"file": [f"{path} cannot be read as a table: {reason}"]}) from None
 
 
@@ -90,10 +97,16 @@ def _check_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) ->
     times = Counter(present)
     for column in wanted:
         if times[column] == 0:
-            had = f"{path} has no column {column!r}; it has {', '.join(present)}{_hint(path, present)}"
+            had = f"{path} has no column {column!r}; it has {_listed(present)}{_hint(path, present)}"
             raise InvalidInput({"column": [had]})
         if times[column] > 1:
             raise InvalidInput({"column": [f"{path} has {times[column]} columns {column!r}"]})
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [repr(name if len(name) <= 40 else f"{name[:40]}...") for name in names[:_NAMES_SHOWN]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _hint(path: Path, present: Sequence[str]) -> str:
@@ -106,11 +119,13 @@ def _hint(path: Path, present: Sequence[str]) -> str:
     return "" if known else f"; {_READ}"
 
 
-def _parquet_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
+def _parquet_batches(
+    path: Path, columns: Sequence[str], numeric: Collection[str], progress: Progress | None
+) -> Iterator[Batch]:
     with parquet.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, columns)
         for column in columns:
-            _check_type(column, file.schema_arrow.field(column).type)
+            _check_type(column, file.schema_arrow.field(column).type, numeric=column in numeric)
         done, total = 0, file.metadata.num_rows
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
             numbers = np.arange(done + 1, done + 1 + batch.num_rows, dtype=np.int64)
@@ -120,42 +135,59 @@ def _parquet_batches(path: Path, columns: Sequence[str], progress: Progress | No
             yield Batch(numbers, {column: batch.column(column) for column in columns})
 
 
-def _check_type(column: str, type_: pa.DataType) -> None:
+def _check_type(column: str, type_: pa.DataType, *, numeric: bool) -> None:
     plain = type_.value_type if pa.types.is_dictionary(type_) else type_
     if pa.types.is_nested(plain):
         raise InvalidInput({"column": [f"{column!r} holds {plain}, not one text or number in each row"]})
+    if isinstance(plain, pa.BaseExtensionType):
+        raise InvalidInput({"column": [f"{column!r} holds {plain.extension_name}; write it as text or numbers"]})
+    if numeric and pa.types.is_temporal(plain):
+        raise InvalidInput({"column": [f"{column!r} holds {plain}, not numbers"]})
 
 
 def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
     if path.stat().st_size == 0:
         raise InvalidInput({"file": [f"{path} is empty"]})
     _check_is_text(path)
-    _check_columns(path, _csv_header(path), columns)
+    header = _csv_header(path)
+    _check_columns(path, header, columns)
     split_badly: list[tuple[int, int, int]] = []
-
-    def skip(row: csv.InvalidRow) -> str:
-        split_badly.append((row.number - 1, row.expected_columns, row.actual_columns))
-        return "skip"
-
     size = path.stat().st_size
     emitted, reported = 0, 0
-    with pa.OSFile(str(path)) as file, _unpacked(path, file) as stream:
+    with pa.OSFile(str(path)) as file, _unpacked(path, file) as source:
+        stream = MarkedStream(source, len(header))
+        ended = False
+        breaks: dict[int, int] = {}
+
+        def skip(row: csv.InvalidRow) -> str:
+            nonlocal ended
+            if row.text == stream.mark:
+                ended = True
+            else:
+                split_badly.append((row.number - 1, row.expected_columns, row.actual_columns))
+                breaks[row.number - 1] = max(row.text.count("\n"), row.text.count("\r"))
+            return "skip"
+
         reader = csv.open_csv(
             stream,
             # In order and by one thread: only then are rows that cannot be split numbered.
             read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
             parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-            convert_options=csv.ConvertOptions(
-                include_columns=list(columns), column_types={column: pa.binary() for column in columns}
-            ),
+            # All columns, not only the wanted ones: an open quote in any of them hides rows.
+            convert_options=csv.ConvertOptions(column_types={name: pa.binary() for name in header}),
         )
         for batch in reader:
             numbers = _row_numbers(emitted, batch.num_rows, [number for number, _, _ in split_badly])
+            check_row_lines(path, breaks)
+            check_cell_lines(path, batch, numbers.tolist())
             emitted += batch.num_rows
             faults, reported = _split_faults(split_badly, reported)
             if progress is not None:
                 progress(min(1.0, file.tell() / size))
             yield Batch(numbers, {column: batch.column(column) for column in columns}, faults)
+    check_row_lines(path, breaks)
+    if not ended:
+        raise InvalidInput({"file": [f"{path} cannot be read: a quote is not closed; what follows it is one cell"]})
     faults, _ = _split_faults(split_badly, reported)
     if faults:
         yield Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, faults)
@@ -172,8 +204,11 @@ def _check_is_text(path: Path) -> None:
 def _csv_header(path: Path) -> list[str]:
     with pa.OSFile(str(path)) as file, _unpacked(path, file) as stream:
         options = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
-        reader = csv.open_csv(stream, read_options=csv.ReadOptions(use_threads=False), parse_options=options)
-        return list(reader.schema.names)
+        read = csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
+        try:
+            return list(csv.open_csv(stream, read_options=read, parse_options=options).schema.names)
+        except UnicodeDecodeError:
+            raise InvalidInput({"file": [f"the header of {path} is not UTF-8; save the table as UTF-8"]}) from None
 
 
 def _unpacked(path: Path, file: pa.NativeFile) -> pa.NativeFile:

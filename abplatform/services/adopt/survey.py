@@ -58,7 +58,7 @@ def survey_table(request: ImportRequest, *, on_fault: OnFault, progress: Progres
     words: set[str] = set()
     refused = 0
     index = _UnitIndex()
-    for batch in read_batches(request.path, request.columns, progress=progress):
+    for batch in read_batches(request.path, request.columns, numeric=request.numeric_columns, progress=progress):
         rows, bad = read_rows(batch, request)
         for fault in bad.faults:
             on_fault(fault)

@@ -1,0 +1,73 @@
+"""Quotes that are not closed, which make a CSV reader take the lines behind them for one cell."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abplatform.errors import InvalidInput
+
+MOST_LINE_BREAKS = 20
+_MARK = "the end of the table"
+
+
+class MarkedStream(io.RawIOBase):
+    """A CSV stream with one more line at its end, which cannot be split into the header's columns.
+
+    A reader that does not meet that line took it for a part of a quoted cell: a quote was open at the end of the
+    file. Counting quotes would not tell, since one within a cell, as in ``24" screen``, is text.
+    """
+
+    def __init__(self, source: BinaryIO | pa.NativeFile, columns: int) -> None:
+        """Read ``source``, whose header has ``columns`` columns."""
+        self.mark = _MARK + "," * columns
+        self._source = source
+        self._marked = False
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of the source, then the mark."""
+        data = bytes(self._source.read(size))
+        if data or self._marked:
+            return data
+        self._marked = True
+        return f"\n{self.mark}\n".encode()
+
+
+def check_cell_lines(path: object, batch: pa.RecordBatch, numbers: list[int]) -> None:
+    """Refuse a table where a cell of any column runs over many lines: two stray quotes would hide rows between them.
+
+    Raises:
+        InvalidInput: naming the row and the column.
+    """
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        for line_break in ("\n", "\r"):
+            breaks = pc.count_substring(values, line_break)
+            most = pc.max(breaks).as_py() or 0
+            if most > MOST_LINE_BREAKS:
+                row = numbers[pc.index(breaks, most).as_py()]
+                detail = f"row {row}: one cell of {name!r} has more than {MOST_LINE_BREAKS} line breaks"
+                raise InvalidInput({"file": [f"{path} cannot be read: {detail}; is a quote not closed?"]})
+
+
+def check_row_lines(path: object, breaks: dict[int, int]) -> None:
+    """The same for rows that cannot be split into columns; forgets those that are good.
+
+    Args:
+        path: the file, for the message.
+        breaks: how many line breaks each such row has, by row number.
+
+    Raises:
+        InvalidInput: naming the row.
+    """
+    for row, count in breaks.items():
+        if count > MOST_LINE_BREAKS:
+            detail = f"row {row} has more than {MOST_LINE_BREAKS} line breaks; is a quote not closed?"
+            raise InvalidInput({"file": [f"{path} cannot be read: {detail}"]})
+    breaks.clear()
