@@ -130,6 +130,8 @@ def database_answers() -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable("the database is busy; try again shortly") from error
     except DBAPIError as error:
+        if _sqlite_code(error) in _DAMAGED:
+            raise Unavailable(f"the database file is damaged ({error.orig}); restore it from a backup") from error
         if _may_pass(error):
             raise Unavailable("the database does not answer; try again shortly") from error
         raise
@@ -138,10 +140,16 @@ def database_answers() -> Iterator[None]:
 def _may_pass(error: DBAPIError) -> bool:
     """Whether the fault lies in the state of the database server or the disk, not in what was asked."""
     if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING
+        return _sqlite_code(error) in _PASSING
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 
+def _sqlite_code(error: DBAPIError) -> int:
+    """SQLite's primary code of a fault; 0 where there is none."""
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
+
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from abplatform.cli.invocation import program
-from abplatform.cli.session import sound_database, usable_settings
+from abplatform.cli.session import usable_settings
 
 
 @click.group("db")
@@ -20,13 +20,12 @@ def upgrade() -> None:
     from abplatform.storage import migrate
 
     settings = usable_settings()
-    with sound_database(settings):
-        migrate.upgrade(settings.metadata_url)
-        database = open_database(settings.metadata_url)
-        try:
-            click.echo(f"the schema is at {migrate.current_revision(database)}")
-        finally:
-            database.dispose()
+    migrate.upgrade(settings.metadata_url)
+    database = open_database(settings.metadata_url)
+    try:
+        click.echo(f"the schema is at {migrate.current_revision(database)}")
+    finally:
+        database.dispose()
 
 
 @command.command("current")
@@ -40,8 +39,7 @@ def current() -> None:
         raise click.ClickException(f"there is no database yet; run: {program()} db upgrade")
     database = open_database(settings.metadata_url)
     try:
-        with sound_database(settings):
-            revision, head = migrate.current_revision(database), migrate.head_revision()
+        revision, head = migrate.current_revision(database), migrate.head_revision()
     finally:
         database.dispose()
     if revision != head:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,39 +37,18 @@ def place(settings: Settings) -> str:
 
 
 @contextmanager
-def sound_database(settings: Settings) -> Iterator[None]:
-    """Speak of a damaged database file in one line.
-
-    Raises:
-        StartRefused: instead of the driver's error.
-    """
-    from sqlalchemy.exc import DatabaseError
-
-    try:
-        yield
-    except DatabaseError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-            raise
-        raise StartRefused(f"{settings.home / 'platform.db'} is damaged: {error.orig}") from error
-
-
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-@contextmanager
 def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
     """The platform that the settings describe, ready to use: an embedded database is created and migrated.
 
     Raises:
-        BadSetting, SchemaOutdated, StartRefused (also for a damaged database), Unavailable: see `abplatform.errors`.
+        BadSetting, SchemaOutdated, StartRefused, Unavailable (also for a damaged database): see `abplatform.errors`.
     """
     from abplatform.bootstrap import build_platform, prepare_database
 
     chosen = settings or usable_settings()
-    with sound_database(chosen):
-        prepare_database(chosen)
-        with build_platform(chosen) as platform:
-            yield platform
+    prepare_database(chosen)
+    with build_platform(chosen) as platform:
+        yield platform
 
 
 @contextmanager

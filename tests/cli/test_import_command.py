@@ -107,7 +107,9 @@ def test_a_damaged_database_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "platform.db").write_bytes(b"no database " * 1000)
     assert run_here(command) == 1
-    assert capsys.readouterr().err.endswith("platform.db is damaged: file is not a database\n")
+    assert capsys.readouterr().err.endswith(
+        "the database file is damaged (file is not a database); restore it from a backup\n"
+    )
 
 
 @pytest.mark.parametrize(
