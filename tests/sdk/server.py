@@ -76,7 +76,7 @@ class PlatformServer:
         if self._tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._server.context = context
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -137,6 +137,7 @@ class PlatformServer:
 
 class _HTTPServer(ThreadingHTTPServer):
     platform: PlatformServer
+    context: ssl.SSLContext | None = None
     allow_reuse_address = True
     daemon_threads = False
     block_on_close = True
@@ -145,6 +146,18 @@ class _HTTPServer(ThreadingHTTPServer):
     def __init__(self, *args: Any) -> None:
         self._connections: set[socket.socket] = set()
         super().__init__(*args)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept; a client that went away before it could be wrapped leaves no socket behind."""
+        accepted, address = self.socket.accept()
+        if self.context is None:
+            return accepted, address
+        try:
+            # The handshake belongs to the connection's own thread.
+            return self.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False), address
+        except OSError:
+            accepted.close()
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
