@@ -17,7 +17,7 @@ from abplatform.stats.results import (
     RelativeInterval,
     SetKind,
 )
-from abplatform.stats.sufficient import ArmStats, MeanStats, ProportionStats, RatioStats
+from abplatform.stats.sufficient import ArmStats, EstimateStats, MeanStats, ProportionStats, RatioStats
 from abplatform.stats.validation import Direction
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ComparisonCell",
     "Direction",
     "EffectCell",
+    "EstimateStats",
     "Interval",
     "Margin",
     "MeanStats",

@@ -32,28 +32,26 @@ from abplatform.stats.results import (
     named_reasons,
     reason_code,
 )
-from abplatform.stats.sufficient import ArmStats, ProportionStats, RatioStats
+from abplatform.stats.sufficient import ArmStats
 from abplatform.stats.validation import BoolArray, FloatArray, same_grid
 
 RelativeMethod = Literal["fieller", "delta"]
-
-FEW_EVENTS = 5
-"""Below this many successes or failures in an arm the normal approximation of a rate is poor."""
-FEW_CLUSTERS = 40
-"""Below this many clusters in an arm delta-method intervals tend to be too short (Cameron and Miller, 2015)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Difference:
     """Two independent arms side by side: estimates, the variances of these estimates, and their quality.
 
-    ``reasons`` holds codes (0 where the difference can be tested), ``cautions`` flags.
+    ``shared_variance`` is variance that both estimates have in common, beside their own; it cancels in the
+    difference and matters to the relative lift only. ``reasons`` holds codes (0 where the difference can be
+    tested), ``cautions`` flags.
     """
 
     treatment: FloatArray
     control: FloatArray
     treatment_variance: FloatArray
     control_variance: FloatArray
+    shared_variance: FloatArray
     treatment_n: FloatArray
     control_n: FloatArray
     reasons: Codes
@@ -113,10 +111,11 @@ def difference(treatment: ArmStats, control: ArmStats) -> Difference:
         control=spread(control.estimate),
         treatment_variance=spread(treatment.variance),
         control_variance=spread(control.variance),
+        shared_variance=spread(control.shared_variance),
         treatment_n=spread(treatment.n),
         control_n=spread(control.n),
         reasons=np.broadcast_to(_reasons(treatment, control), shape),
-        cautions=np.broadcast_to(_cautions(treatment, control), shape),
+        cautions=np.broadcast_to(treatment.cautions | control.cautions, shape),
     )
 
 
@@ -129,21 +128,12 @@ def _reasons(treatment: ArmStats, control: ArmStats) -> Codes:
     causes = [
         (fewest == 0, NotComputable.NO_UNITS),
         (fewest == 1, NotComputable.ONE_UNIT),
-        (np.isnan(estimate), NotComputable.ZERO_DENOMINATOR),
+        (np.isnan(estimate), treatment.missing),
         (variance == 0, NotComputable.ZERO_VARIANCE),
         (~np.isfinite(size), NotComputable.OVERFLOW),
     ]
     codes = np.select([mask for mask, _ in causes], [reason_code(reason) for _, reason in causes], 0)
     return codes.astype(np.int8)
-
-
-def _cautions(treatment: ArmStats, control: ArmStats) -> NDArray[np.int64]:
-    if isinstance(treatment, ProportionStats) and isinstance(control, ProportionStats):
-        few = np.minimum(treatment.rarer_outcome, control.rarer_outcome) < FEW_EVENTS
-        return np.where(few, Caution.FEW_EVENTS.value, 0)
-    if isinstance(treatment, RatioStats):
-        return np.where(np.minimum(treatment.n, control.n) < FEW_CLUSTERS, Caution.FEW_CLUSTERS.value, 0)
-    return np.zeros((), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +149,8 @@ class Ratio:
 
 def lift_ratio(diff: Difference) -> Ratio:
     """Return difference over control; the two share the control's noise, hence the covariance."""
-    return Ratio(diff.estimate, diff.control, diff.variance, diff.control_variance, -diff.control_variance)
+    bottom = diff.control_variance + diff.shared_variance
+    return Ratio(diff.estimate, diff.control, diff.variance, bottom, -diff.control_variance)
 
 
 @np.errstate(all="ignore")

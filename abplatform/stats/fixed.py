@@ -16,14 +16,8 @@ from scipy import special
 from abplatform.stats.effects import Difference, RelativeMethod, compare_at, difference
 from abplatform.stats.margins import Margin, judge_margin, margin_contrast
 from abplatform.stats.results import Comparison, NonInferiority
-from abplatform.stats.sufficient import ArmStats, MeanStats, ProportionStats, RatioStats
+from abplatform.stats.sufficient import ArmStats, ProportionStats
 from abplatform.stats.validation import Direction, FloatArray, probability
-
-_METHODS: dict[type[ArmStats], str] = {
-    MeanStats: "welch_t",
-    ProportionStats: "unpooled_z",
-    RatioStats: "cluster_t",
-}
 
 
 @np.errstate(all="ignore")
@@ -55,12 +49,12 @@ def compare(
     """
     diff = difference(treatment, control)
     rate = probability("alpha", alpha)
-    freedom = _freedom(diff, treatment, np.ones(()))
+    freedom = _freedom(diff, treatment, control, np.ones(()))
     return compare_at(
         diff,
         -_lower_quantile(rate / 2, freedom),
         p_value=np.minimum(2 * _lower_tail(-np.abs(diff.z), freedom), 1.0),
-        method=_METHODS[type(treatment)],
+        method=treatment.fixed_method,
         interval_kind="fixed",
         relative=relative,
     )
@@ -96,7 +90,7 @@ def non_inferiority(
     diff = difference(treatment, control)
     rate = probability("alpha", alpha)
     contrast = margin_contrast(diff, margin, direction)
-    freedom = _freedom(diff, treatment, contrast.control_weight)
+    freedom = _freedom(diff, treatment, control, contrast.control_weight)
     tail = _lower_tail(-contrast.estimate / contrast.standard_error, freedom)
     return judge_margin(
         diff,
@@ -107,7 +101,7 @@ def non_inferiority(
         critical=-_lower_quantile(rate, freedom),
         p_value=tail,
         alpha=rate,
-        method=_METHODS[type(treatment)],
+        method=treatment.fixed_method,
         interval_kind="fixed",
     )
 
@@ -133,14 +127,14 @@ def pooled_z_test(treatment: ProportionStats, control: ProportionStats) -> Float
 
 
 @np.errstate(all="ignore")
-def _freedom(diff: Difference, arm: ArmStats, control_weight: FloatArray) -> FloatArray | None:
+def _freedom(diff: Difference, treatment: ArmStats, control: ArmStats, control_weight: FloatArray) -> FloatArray | None:
     """Welch-Satterthwaite degrees of freedom of ``treatment - k control``; ``None`` means normal."""
-    if isinstance(arm, ProportionStats):
+    if treatment.freedom is None or control.freedom is None:
         return None
     first, second = diff.treatment_variance, np.square(control_weight) * diff.control_variance
     # Shares instead of squares, which could overflow.
     share = first / (first + second)
-    spread = np.square(share) / (diff.treatment_n - 1) + np.square(1 - share) / (diff.control_n - 1)
+    spread = np.square(share) / treatment.freedom + np.square(1 - share) / control.freedom
     return np.where(diff.testable, 1 / spread, np.nan)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from abplatform.stats.validation import BoolArray, FloatArray
 
-IntervalKind = Literal["fixed", "confidence_sequence", "credible"]
+IntervalKind = Literal["fixed", "confidence_sequence", "repeated", "credible"]
 Codes = NDArray[np.int8]
 Objects = NDArray[np.object_]
 
@@ -28,6 +28,8 @@ class NotComputable(StrEnum):
     NO_UNITS = "NO_UNITS"
     ONE_UNIT = "ONE_UNIT"
     ZERO_DENOMINATOR = "ZERO_DENOMINATOR"
+    NOT_REACHED = "NOT_REACHED"
+    COLLINEAR = "COLLINEAR"
     ZERO_VARIANCE = "ZERO_VARIANCE"
     OVERFLOW = "OVERFLOW"
     ZERO_CONTROL = "ZERO_CONTROL"
@@ -50,6 +52,10 @@ class Caution(IntFlag):
     RELATIVE_DISJOINT = 2
     FEW_EVENTS = 4
     FEW_CLUSTERS = 8
+    HEAVY_TAIL = 16
+    COARSE_QUANTILE = 32
+    COVARIATE_DROPPED = 64
+    STRATUM_DROPPED = 128
 
 
 _REASONS = np.array([None, *NotComputable], dtype=object)

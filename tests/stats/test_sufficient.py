@@ -1,5 +1,7 @@
 """Sufficient statistics: closed forms, merging, digits, refusals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ pairs = st.lists(
 
 
 def fields(stats):
-    return [np.asarray(getattr(stats, name), dtype=float) for name in type(stats).__dataclass_fields__]
+    return [np.asarray(getattr(stats, field.name), dtype=float) for field in dataclasses.fields(stats)]
 
 
 def assert_same(left, right, *, scale):

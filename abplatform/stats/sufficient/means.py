@@ -1,0 +1,130 @@
+"""One number per unit: means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from abplatform.stats.results import NotComputable
+from abplatform.stats.sufficient.centred import (
+    CONSTANT,
+    centred_from_sums,
+    checked_squares,
+    empty_is_zero,
+    merged_moment,
+    share_of,
+)
+from abplatform.stats.validation import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    finite_values,
+    non_negative,
+    same_grid,
+    whole_counts,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeanStats:
+    """Units of an arm and one number per unit.
+
+    Args:
+        n: units, whole and not negative.
+        mean: mean per unit (0 where ``n`` is 0).
+        m2: sum of squared deviations from the mean (0 where ``n`` is 0); negative within rounding is 0.
+
+    Raises:
+        ValueError: naming the field that is negative, NaN, infinite or impossible.
+
+    >>> stats = MeanStats.of([1.0, 2.0]) + MeanStats.of([6.0])
+    >>> int(stats.n), float(stats.mean), float(stats.m2)
+    (3, 3.0, 14.0)
+    """
+
+    fixed_method: ClassVar[str] = "welch_t"
+    missing: ClassVar[NotComputable] = NotComputable.NO_UNITS
+
+    n: IntArray
+    mean: FloatArray
+    m2: FloatArray
+
+    def __init__(self, n: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> None:
+        object.__setattr__(self, "n", whole_counts("n", n))
+        object.__setattr__(self, "mean", finite_values("mean", mean))
+        same_grid(n=self.n, mean=self.mean)
+        object.__setattr__(self, "m2", checked_squares("m2", m2, self.n, self.mean))
+        same_grid(n=self.n, mean=self.mean, m2=self.m2)
+        empty_is_zero(self.n, mean=self.mean, m2=self.m2)
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Self:
+        """Reduce raw values, one per unit along the last axis (two passes, exact to rounding)."""
+        raw = np.atleast_1d(finite_values("values", values))
+        n = raw.shape[-1]
+        mean = raw.mean(axis=-1) if n else np.zeros(raw.shape[:-1])
+        return cls(n, mean, np.square(raw - mean[..., None]).sum(axis=-1))
+
+    @classmethod
+    def from_sums(cls, n: ArrayLike, total: ArrayLike, sum_squares: ArrayLike) -> Self:
+        """Build from raw sums.
+
+        ``sum_squares - total**2 / n`` cancels when the mean is large against the standard deviation; then
+        let the engine centre instead. A rest below rounding counts as no variation.
+        """
+        units, sums = whole_counts("n", n), finite_values("total", total)
+        squares = non_negative("sum_squares", sum_squares)
+        same_grid(n=units, total=sums, sum_squares=squares)
+        empty_is_zero(units, total=sums, sum_squares=squares)
+        mean = sums / np.maximum(units, 1)
+        return cls(units, mean, centred_from_sums("sum_squares", squares, mean * sums, squares))
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def __add__(self, other: Self) -> Self:
+        """Merge two disjoint sets of units."""
+        n = self.n + other.n
+        share = share_of(other.n, n)
+        delta = other.mean - self.mean
+        m2 = merged_moment(self.m2, other.m2, self.n * share, np.square(delta))
+        return type(self)(n, np.where(self.n > 0, self.mean + delta * share, other.mean), m2)
+
+    @property
+    def estimate(self) -> FloatArray:
+        """The mean; NaN without units."""
+        return np.where(self.n > 0, self.mean, np.nan)
+
+    @property
+    @np.errstate(all="ignore")
+    def unit_variance(self) -> FloatArray:
+        """Unbiased variance of the units (divisor n - 1); NaN below two units, 0 for constants."""
+        constant = self.m2 <= self.n * np.square(CONSTANT * self.mean)
+        spread = np.where(constant, 0.0, self.m2 / np.maximum(self.n - 1, 1))
+        return np.where(self.n > 1, spread, np.nan)
+
+    @property
+    def variance(self) -> FloatArray:
+        """Variance of the mean; NaN below two units."""
+        return self.unit_variance / np.maximum(self.n, 1)
+
+    @property
+    def degenerate(self) -> BoolArray:
+        """True where there are fewer than two units or no variation."""
+        return ~(self.variance > 0)
+
+    @property
+    def freedom(self) -> FloatArray:
+        """Degrees of freedom of ``variance``, n - 1."""
+        return np.asarray(self.n - 1.0)
+
+    @property
+    def shared_variance(self) -> float:
+        """Nothing is shared between independent arms."""
+        return 0.0
+
+    @property
+    def cautions(self) -> int:
+        """No warning that two moments could give."""
+        return 0
