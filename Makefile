@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := $(VENV)/peers
 # setuptools warns about editable installs as such.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8080
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint types docs bench vectors wheel-check lock clean
+.PHONY: help demo serve test lint types docs bench calibration vectors references wheel-check lock clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,13 @@ $(VENV)/dev.stamp: setup.cfg pyproject.toml constraints.txt sdk/setup.cfg | $(BI
 	@echo "installing what the suite needs into $(VENV), about a minute"
 	@$(PIP) install --quiet --constraint constraints.txt --editable ./sdk --editable '.[dev,docs]'
 	@touch $@ $(VENV)/demo.stamp
+
+# Other packages to compare with: gbstats needs an older numpy than ours.
+$(PEERS)/peers.stamp: dev/peers.txt
+	@$(PYTHON) dev/make_venv.py $(PEERS)
+	@echo "installing the peers into $(PEERS), about half a minute"
+	@PYTHONWARNINGS=ignore $(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet -r dev/peers.txt
+	@touch $@
 
 demo: $(VENV)/demo.stamp ## install, import a real experiment, run a live one, show the readouts
 	@exec $(BIN)/abplatform demo
@@ -47,12 +55,19 @@ docs: $(VENV)/dev.stamp ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/dev.stamp ## speed, as ratios against a peer in the same run
+bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp ## speed, as ratios against a peer in the same run
 	$(BIN)/python -m benchmarks
+
+calibration: $(VENV)/dev.stamp ## simulate what every method promises, write docs/calibration.md (about five minutes)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.calibration
 
 vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff
 	$(BIN)/python -m tests.vectors.regenerate
 	git diff --stat -- tests/vectors
+
+references: $(PEERS)/peers.stamp ## ask other packages again for what the tests compare with; read the diff
+	$(PEERS)/bin/python dev/peer_references.py tests/peers/references.json
+	git diff --stat -- tests/peers
 
 wheel-check: $(VENV)/dev.stamp ## build both wheels from a clean copy, install them alone, use them
 	$(BIN)/python dev/wheel_check.py

@@ -26,12 +26,19 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: PostgresServer) -> PostgresDatabases:
+    """Databases of that server: one object, since it names them. A fixture with parameters is made again and again."""
+    return PostgresDatabases(postgres_server)
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
     """Both kinds of databases, one after the other; PostgreSQL starts only where a test asks for it."""
     if request.param == "sqlite":
         return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
-    return PostgresDatabases(request.getfixturevalue("postgres_server"))
+    found: PostgresDatabases = request.getfixturevalue("postgres_databases")
+    return found
 
 
 @pytest.fixture

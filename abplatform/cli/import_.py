@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from abplatform.cli.import_report import FaultList, print_report
+from abplatform.cli.progress import progress_bar
 from abplatform.cli.readout import print_text
 from abplatform.cli.session import open_platform
 from abplatform.domain.access import DEFAULT_PROJECT
@@ -66,7 +64,7 @@ def command(ctx: click.Context, /, file: Path, **options: object) -> None:
     faults = FaultList()
     with open_platform() as platform:
         try:
-            with _progress(file) as progress:
+            with progress_bar(visible(file.name), 1.0) as progress:
                 report = adopt(platform, request, on_fault=faults, progress=progress)
         finally:
             faults.print()
@@ -148,19 +146,3 @@ def key_of_file(file: Path) -> str:
     if not key:
         raise click.UsageError(f"{file.name} gives no key; name one with --key")
     return key
-
-
-@contextmanager
-def _progress(file: Path) -> Iterator[Progress]:
-    """A bar on stderr while a person watches."""
-    if not sys.stderr.isatty():
-        yield lambda _share: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, width=min(100, shutil.get_terminal_size().columns))
-    with Progress(*parts, console=console, transient=True) as bar:
-        task = bar.add_task(visible(file.name).replace("[", "("), total=1.0)
-        yield lambda share: bar.update(task, completed=share)

@@ -111,7 +111,7 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         if definition.clustered:
             faults.check(use.role != "guardrail", f"{path}.role", "guardrails of clusters are not supported yet")
         _check_amount(use.mde, f"{path}.mde", faults)
-        _check_margin(use, f"{path}.non_inferiority_margin", faults)
+        _check_margin(use, metrics.get(use.metric), f"{path}.non_inferiority_margin", faults)
     if definition.plan.method == "bayesian" and definition.plan.prior is None:
         scale = prior_scale(definition)
         faults.check(
@@ -121,12 +121,15 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         )
 
 
-def _check_margin(use: MetricUse, path: str, faults: Faults) -> None:
+def _check_margin(use: MetricUse, metric: Metric | None, path: str, faults: Faults) -> None:
     if use.role == "guardrail":
         faults.check(use.non_inferiority_margin is not None, path, "a guardrail must have a margin")
     else:
         faults.check(use.non_inferiority_margin is None, path, "belongs to guardrails only")
     _check_amount(use.non_inferiority_margin, path, faults)
+    margin = use.non_inferiority_margin
+    if margin is not None and margin.relative is not None and metric is not None and metric.direction == "increase":
+        faults.check(margin.relative < 1, path, "must be below 1: a fall by 100% would be accepted")
 
 
 def _check_amount(amount: Amount | None, path: str, faults: Faults) -> None:

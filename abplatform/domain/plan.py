@@ -7,9 +7,10 @@ from typing import Literal
 
 from abplatform.domain.checks import Faults, is_number
 
-Method = Literal["sequential", "fixed", "bayesian"]
-METHODS = ("sequential", "fixed", "bayesian")
-LATER_METHODS = ("group_sequential",)
+Method = Literal["sequential", "group_sequential", "fixed", "bayesian"]
+METHODS = ("sequential", "group_sequential", "fixed", "bayesian")
+SpendingKind = Literal["obrien_fleming", "pocock"]
+SPENDING_KINDS = ("obrien_fleming", "pocock")
 MOST_UNITS = 10**12
 LEAST_SCALE = 0.0001
 MOST_SCALE = 100
@@ -31,11 +32,14 @@ class AnalysisPlan:
     """How the decision will be made.
 
     Attributes:
-        method: ``sequential`` (valid at every look), ``fixed`` (one look at ``planned_units``) or ``bayesian``.
+        method: ``sequential`` (valid at every look), ``group_sequential`` (some looks, the last at ``planned_units``),
+            ``fixed`` (one look at ``planned_units``) or ``bayesian``.
         alpha: two-sided level for primary metrics; guardrails use it one-sided.
         power: wanted probability of detecting the minimum detectable effect.
         planned_units: analysed units of all arms together.
         cuped: adjust by pre-experiment covariates; not supported yet.
+        spending: of a group sequential plan: how looks use up alpha, ``obrien_fleming`` (little early, the default) or
+            ``pocock`` (about as much at each).
         prior: of a Bayesian plan; without one, the relative ``mde`` of the first primary metric is its scale.
         loss_threshold: of a Bayesian plan: ship when the expected relative loss is below it.
         minimum_units: of a Bayesian plan: no verdict before that many analysed units.
@@ -46,6 +50,7 @@ class AnalysisPlan:
     power: float = 0.8
     planned_units: int
     cuped: bool = False
+    spending: SpendingKind | None = None
     prior: Prior | None = None
     loss_threshold: float | None = None
     minimum_units: int | None = None
@@ -53,14 +58,16 @@ class AnalysisPlan:
 
 def check_plan(plan: AnalysisPlan, faults: Faults) -> None:
     """Note what is wrong with a plan, under ``plan.``."""
-    if plan.method in LATER_METHODS:
-        faults.add("plan.method", f"{plan.method} is not supported yet; use {', '.join(METHODS)}")
-    else:
-        faults.check(plan.method in METHODS, "plan.method", f"must be one of {', '.join(METHODS)}")
+    faults.check(plan.method in METHODS, "plan.method", f"must be one of {', '.join(METHODS)}")
     faults.check(_between(plan.alpha, 1e-6, 0.49), "plan.alpha", "must be from 0.000001 to 0.49")
     faults.check(_between(plan.power, 0.01, 0.9999), "plan.power", "must be from 0.01 to 0.9999")
     faults.check(2 <= plan.planned_units <= MOST_UNITS, "plan.planned_units", f"must be from 2 to {MOST_UNITS}")
     faults.check(not plan.cuped, "plan.cuped", "is not supported yet; must be false")
+    if plan.spending is not None:
+        own = plan.method == "group_sequential"
+        faults.check(own, "plan.spending", "belongs to the group_sequential method only")
+        known = plan.spending in SPENDING_KINDS
+        faults.check(known, "plan.spending", f"must be one of {', '.join(SPENDING_KINDS)}")
     _check_bayesian_fields(plan, faults)
 
 

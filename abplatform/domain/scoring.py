@@ -10,6 +10,7 @@ from abplatform.domain.aggregates import Aggregation, ArmCell
 from abplatform.domain.arms import Comparand, comparands
 from abplatform.domain.experiment import Amount, ExperimentDefinition
 from abplatform.domain.inference import Line, compare_all
+from abplatform.domain.information import Fractions, analysed_units, information_fraction
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import AnalysisPlan, Method
 from abplatform.domain.scorecard import ComparisonResult, Interval, Margin, MetricResult, VariantResult, Verdict
@@ -23,6 +24,7 @@ def score_metrics(
     *,
     method: Method,
     slice_: str | None = None,
+    earlier: Fractions | None = None,
 ) -> tuple[MetricResult, ...]:
     """Judge every metric of an experiment.
 
@@ -32,9 +34,10 @@ def score_metrics(
         aggregation: reduced cells.
         method: the plan's own, or another one, whose comparisons are marked exploratory.
         slice_: which slice of the cells.
+        earlier: information fractions at the looks before; group sequential tests build on them.
     """
     rows = comparands(definition, metrics, aggregation, slice_=slice_)
-    lines = compare_all(definition, rows, method=method)
+    lines = compare_all(definition, rows, method=method, earlier=earlier or {})
     return tuple(
         MetricResult(
             metric=row.metric.key,
@@ -96,7 +99,8 @@ def _comparison(definition: ExperimentDefinition, line: Line, method: Method) ->
         expected_loss=cell.expected_loss,
         margin=None if use.non_inferiority_margin is None else _margin(use.non_inferiority_margin, line.row.control),
         probability_worse_than_margin=None if line.guardrail is None else line.guardrail.worse_than_margin,
-        information_fraction=_information(line, definition.plan),
+        information_fraction=information_fraction(line.row, definition.plan),
+        boundary=line.boundary,
         exploratory=method != definition.plan.method,
         verdict=_verdict(line, definition.plan, method),
         not_computable=None if cell.not_computable is None else str(cell.not_computable),
@@ -113,22 +117,16 @@ def _margin(amount: Amount, control: ArmCell) -> Margin:
     return Margin(relative=amount.relative, absolute=absolute)
 
 
-def _units(line: Line) -> int:
-    """Analysed units of this metric in all arms."""
-    return line.row.control.units + sum(cell.units for cell in line.row.treatments)
-
-
-def _information(line: Line, plan: AnalysisPlan) -> float:
-    return min(1.0, _units(line) / plan.planned_units)
-
-
 def _verdict(line: Line, plan: AnalysisPlan, method: Method) -> Verdict:
     if line.guardrail is not None and line.guardrail.harmful and not line.guardrail.non_inferior:
         return "worse"
+    # Counts can show that a guardrail is safe where nobody, or everybody, converted.
+    if line.guardrail is not None and line.guardrail.non_inferior:
+        return "non_inferior"
     if line.cell.not_computable is not None:
         return "not_computable"
     if line.guardrail is not None:
-        return "non_inferior" if line.guardrail.non_inferior else "inconclusive"
+        return "inconclusive"
     if _wait(line, plan, method) is not None:
         return "inconclusive"
     return _bayesian_verdict(line, plan) if method == "bayesian" else _tested_verdict(line, plan)
@@ -159,11 +157,13 @@ def _good(line: Line) -> float:
 
 def _wait(line: Line, plan: AnalysisPlan, method: Method) -> str | None:
     """Why no verdict about efficacy may be given yet."""
-    if method == "sequential":
+    if method in {"sequential", "group_sequential"}:
         return line.block
     if method == "fixed":
-        return "PLANNED_UNITS_NOT_REACHED" if _units(line) < plan.planned_units else None
-    return "MINIMUM_UNITS_NOT_REACHED" if _units(line) < (plan.minimum_units or plan.planned_units) else None
+        return "PLANNED_UNITS_NOT_REACHED" if analysed_units(line.row) < plan.planned_units else None
+    return (
+        "MINIMUM_UNITS_NOT_REACHED" if analysed_units(line.row) < (plan.minimum_units or plan.planned_units) else None
+    )
 
 
 def _warnings(line: Line, plan: AnalysisPlan, method: Method) -> tuple[str, ...]:

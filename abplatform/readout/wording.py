@@ -16,6 +16,7 @@ VERDICTS = {
 }
 METHODS = {
     "fixed": "fixed horizon",
+    "group_sequential": "group sequential",
     "sequential": "sequential",
     "bayesian": "Bayesian",
 }
@@ -31,20 +32,26 @@ ROLE_TITLES = {
     "secondary": "Secondary metrics",
 }
 WARNINGS = {
+    "COARSE_QUANTILE": "a step of the grid or a gap in the values shapes the interval",
+    "COVARIATE_DROPPED": "a covariate is constant or redundant, or an arm has too few units for it: not adjusted for",
     "FEW_CLUSTERS": "fewer than 40 clusters in an arm: intervals tend to be too short",
     "FEW_EVENTS": "fewer than 5 conversions (or non-conversions) in an arm: the approximation is poor",
-    "LOOKED_AGAIN_AFTER_PLAN": "the fixed-horizon plan was decided at an earlier look; later ones do not decide",
+    "HEAVY_TAIL": "so skewed that a mean of this many units is not nearly normal: set a cap",
+    "LOOKED_AGAIN_AFTER_PLAN": "the plan was decided at an earlier look with its planned units; this changes nothing",
     "MINIMUM_UNITS_NOT_REACHED": "no verdict before the plan's minimum of units",
     "NOT_ALWAYS_VALID": "the metric has no window, so that this is not valid at every look",
     "PLANNED_UNITS_NOT_REACHED": "a fixed-horizon plan gives no verdict before its planned units",
     "RELATIVE_DISJOINT": "the relative lifts that fit the data form two rays, which two bounds cannot show",
     "RELATIVE_UNBOUNDED": "the control's mean is too uncertain to bound the relative lift",
     "RELATIVE_ZERO_CONTROL": "the control's mean is 0, so there is no relative lift",
+    "STRATUM_DROPPED": "strata without two units in each arm were left out: the effect is that of the others",
     "TOO_FEW_NONZERO": "no verdict before every arm has 100 units with a value (for rates: of the rarer outcome)",
     "TOO_FEW_UNITS": "no verdict before every arm has 500 units",
     "WORSE_WITHIN_MARGIN": "significantly worse than the control, but within the margin",
 }
 NOT_COMPUTABLE = {
+    "MIXED_SIGNS": "the means are neither all above 0 nor all below it, so that their ratios say nothing",
+    "NOT_REACHED": "too few units, or too short a grid, to bound the quantile",
     "NO_UNITS": "an arm has no units",
     "ONE_UNIT": "an arm has only one unit",
     "OVERFLOW": "the values are too large to compute with",

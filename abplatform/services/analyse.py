@@ -14,6 +14,7 @@ from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.decision import UNSOUND, decide
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.health import check_health
+from abplatform.domain.information import Fractions, earlier_fractions
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import METHODS, Method
 from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, VariantResult
@@ -76,14 +77,18 @@ def _look(
         experiment = work.experiments.get(project, key)
         metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
         latest = work.looks.latest(project, key, experiment.phase)
+        # Only group sequential bounds need to know when the earlier looks were.
+        scheduled = "group_sequential" in {experiment.definition.plan.method, question.method}
+        looks = work.looks.history(project, key, experiment.phase) if scheduled else ()
     if experiment.status == "draft":
         raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
     method = _check_question(question, experiment, metrics)
     aggregation = aggregate(experiment, metrics)
     previous, known = latest if latest is not None else (None, None)
-    look = _score(experiment, metrics, aggregation, previous=previous, now=now)
+    earlier = earlier_fractions(looks)
+    look = _score(experiment, metrics, aggregation, previous=previous, earlier=earlier, now=now)
     if method != experiment.definition.plan.method:
-        explored = score_metrics(experiment.definition, metrics, aggregation, method=method)
+        explored = score_metrics(experiment.definition, metrics, aggregation, method=method, earlier=earlier)
         return replace(look, look=0, method=method, metrics=explored)
     fingerprint = _fingerprint(experiment, metrics, aggregation)
     if previous is not None and known == fingerprint:
@@ -116,11 +121,12 @@ def _score(
     aggregation: Aggregation,
     *,
     previous: Scorecard | None,
+    earlier: Fractions,
     now: datetime,
 ) -> Scorecard:
     definition = experiment.definition
     health = check_health(definition, aggregation, previous=previous.health if previous else None)
-    results = score_metrics(definition, metrics, aggregation, method=definition.plan.method)
+    results = score_metrics(definition, metrics, aggregation, method=definition.plan.method, earlier=earlier)
     decision = decide(definition, health, results, finished=_finished(experiment, results))
     if previous is not None and _is_final(previous):
         results = tuple(_looked_again(result) for result in results)
@@ -166,9 +172,9 @@ def _arms(results: Sequence[MetricResult]) -> Iterator[VariantResult]:
 
 
 def _is_final(look: Scorecard) -> bool:
-    """Whether a fixed-horizon plan was spent at that look: a second one at more data would be a second chance."""
+    """Whether that look spent all of the plan's error rate: a second one at more data would be a second chance."""
     sound = look.decision.recommendation != "invalid"
-    return look.method == "fixed" and sound and _closed_units(look.metrics) >= look.planned_units
+    return look.method in {"fixed", "group_sequential"} and sound and _closed_units(look.metrics) >= look.planned_units
 
 
 def _looked_again(result: MetricResult) -> MetricResult:
@@ -186,7 +192,7 @@ def _looked_again(result: MetricResult) -> MetricResult:
 def _stand_by(previous: Scorecard, health: Health) -> Decision:
     if not health.ok:
         return Decision(recommendation="invalid", variant=None, reasons=(UNSOUND, *health.warnings))
-    sentence = f"Decided at look {previous.look}, at the planned units; a fixed-horizon plan is not decided again."
+    sentence = f"Decided at look {previous.look}, at the planned units; such a plan is not decided again."
     reasons = previous.decision.reasons
     if any(reason.startswith("Decided at look ") for reason in reasons):
         return previous.decision

@@ -17,24 +17,42 @@ from abplatform.stats.results import (
     RelativeInterval,
     SetKind,
 )
-from abplatform.stats.sufficient import ArmStats, EstimateStats, MeanStats, ProportionStats, RatioStats
+from abplatform.stats.sufficient import (
+    ArmStats,
+    CappedStats,
+    DurationStats,
+    EstimateStats,
+    JointStats,
+    MeanStats,
+    ProportionStats,
+    QuantileStats,
+    RatioStats,
+    cap_from_history,
+    cut_points,
+)
 from abplatform.stats.validation import Direction
 
 __all__ = [
     "ArmStats",
+    "CappedStats",
     "Caution",
     "Comparison",
     "ComparisonCell",
     "Direction",
+    "DurationStats",
     "EffectCell",
     "EstimateStats",
     "Interval",
+    "JointStats",
     "Margin",
     "MeanStats",
     "NonInferiority",
     "NotComputable",
     "ProportionStats",
+    "QuantileStats",
     "RatioStats",
     "RelativeInterval",
     "SetKind",
+    "cap_from_history",
+    "cut_points",
 ]

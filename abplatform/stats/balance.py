@@ -42,10 +42,9 @@ def check_balance(arms: Sequence[ArmStats]) -> Balance:
     """
     if len(arms) < 2:
         raise ValueError("arms must hold at least two arms")
-    shape = same_grid(**{f"arms[{i}]": arm.estimate for i, arm in enumerate(arms)})
-    n, mean, variance = (
-        np.stack([np.broadcast_to(getattr(arm, name), shape) for arm in arms]) for name in ("n", "estimate", "variance")
-    )
+    fields = ("n", "estimate", "variance")
+    shape = same_grid(**{f"arms[{i}].{name}": getattr(arm, name) for i, arm in enumerate(arms) for name in fields})
+    n, mean, variance = (np.stack([np.broadcast_to(getattr(arm, name), shape) for arm in arms]) for name in fields)
     codes = np.select(
         [(n == 0).any(axis=0), (n == 1).any(axis=0), (variance == 0).any(axis=0)],
         [reason_code(reason) for reason in list(_REASONS)],

@@ -12,7 +12,8 @@ away from 0 the set is unbounded: a half line, everything, or two rays with a ga
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import cached_property
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,6 @@ from abplatform.stats.results import (
     Interval,
     IntervalKind,
     NotComputable,
-    Objects,
     RelativeInterval,
     SetKind,
     kind_code,
@@ -33,12 +33,13 @@ from abplatform.stats.results import (
     reason_code,
 )
 from abplatform.stats.sufficient import ArmStats
-from abplatform.stats.validation import BoolArray, FloatArray, same_grid
+from abplatform.stats.validation import BoolArray, FloatArray, IntArray, same_grid
 
 RelativeMethod = Literal["fieller", "delta"]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Difference:
     """Two independent arms side by side: estimates, the variances of these estimates, and their quality.
 
@@ -57,32 +58,41 @@ class Difference:
     reasons: Codes
     cautions: NDArray[np.int64]
 
-    @property
+    @cached_property
     def estimate(self) -> FloatArray:
         """Treatment minus control."""
         return self.treatment - self.control
 
-    @property
+    @cached_property
     def variance(self) -> FloatArray:
         """Variance of the difference."""
         return self.treatment_variance + self.control_variance
 
-    @property
+    @cached_property
     def standard_error(self) -> FloatArray:
         """Standard error of the difference; NaN where it cannot be tested."""
-        return np.where(self.testable, np.sqrt(self.variance), np.nan)
+        return self.known(np.sqrt(self.variance))
 
-    @property
+    @cached_property
     def testable(self) -> BoolArray:
         """True where the difference has a positive, finite standard error."""
         return np.asarray(self.reasons == 0)
 
-    @property
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every cell can be tested."""
+        return not self.reasons.any()
+
+    def known(self, values: FloatArray) -> FloatArray:
+        """Return values where the difference can be tested, NaN elsewhere."""
+        return values if self.complete else np.where(self.testable, values, np.nan)
+
+    @cached_property
     def units(self) -> FloatArray:
         """Analysed units (clusters for ratios) of both arms."""
         return self.treatment_n + self.control_n
 
-    @property
+    @cached_property
     def z(self) -> FloatArray:
         """Estimate in standard errors."""
         return self.estimate / self.standard_error
@@ -101,34 +111,44 @@ def difference(treatment: ArmStats, control: ArmStats) -> Difference:
     """
     if type(treatment) is not type(control):
         raise ValueError(f"control must be {type(treatment).__name__} like treatment")
-    shape = same_grid(treatment=treatment.estimate, control=control.estimate)
-
-    def spread(values: ArrayLike) -> FloatArray:
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
-
+    for name in treatment.estimand:
+        if np.any(getattr(treatment, name) != getattr(control, name)):
+            raise ValueError(f"control must have the same {name} as treatment")
+    first, second = treatment.estimate, control.estimate
+    first_variance, second_variance = treatment.variance, control.variance
+    # The estimate of an arm may have fewer axes than its other fields.
+    shape = same_grid(treatment=first + first_variance, control=second + second_variance)
+    size = first, second, first_variance + second_variance
     return Difference(
-        treatment=spread(treatment.estimate),
-        control=spread(control.estimate),
-        treatment_variance=spread(treatment.variance),
-        control_variance=spread(control.variance),
-        shared_variance=spread(control.shared_variance),
-        treatment_n=spread(treatment.n),
-        control_n=spread(control.n),
-        reasons=np.broadcast_to(_reasons(treatment, control), shape),
-        cautions=np.broadcast_to(treatment.cautions | control.cautions, shape),
+        treatment=spread(first, shape),
+        control=spread(second, shape),
+        treatment_variance=spread(first_variance, shape),
+        control_variance=spread(second_variance, shape),
+        shared_variance=spread(np.asarray(control.shared_variance, dtype=np.float64), shape),
+        treatment_n=spread(treatment.n.astype(np.float64), shape),
+        control_n=spread(control.n.astype(np.float64), shape),
+        reasons=spread(_reasons(np.minimum(treatment.n, control.n), *size, missing=treatment.missing), shape),
+        cautions=spread(np.asarray(treatment.cautions | control.cautions), shape),
     )
 
 
-def _reasons(treatment: ArmStats, control: ArmStats) -> Codes:
-    fewest = np.minimum(treatment.n, control.n)
-    estimate = treatment.estimate - control.estimate
-    variance = treatment.variance + control.variance
+def spread(values: NDArray[_Scalar], shape: tuple[int, ...]) -> NDArray[_Scalar]:
+    """Return values over the whole grid; as they are where they have its shape already."""
+    return values if values.shape == shape else np.broadcast_to(values, shape)
+
+
+def _reasons(
+    fewest: IntArray, first: FloatArray, second: FloatArray, variance: FloatArray, *, missing: NotComputable
+) -> Codes:
     # Fieller's set needs products of squares and variances.
-    size = (np.square(treatment.estimate) + np.square(control.estimate) + variance) * variance
+    size = (np.square(first) + np.square(second) + variance) * variance
+    fine = (size > 0) & (size < np.inf) & (fewest > 1)
+    if fine.all():
+        return np.zeros(fine.shape, dtype=np.int8)
     causes = [
         (fewest == 0, NotComputable.NO_UNITS),
         (fewest == 1, NotComputable.ONE_UNIT),
-        (np.isnan(estimate), treatment.missing),
+        (np.isnan(first - second), missing),
         (variance == 0, NotComputable.ZERO_VARIANCE),
         (~np.isfinite(size), NotComputable.OVERFLOW),
     ]
@@ -172,9 +192,13 @@ def fieller(ratio: Ratio, critical: ArrayLike) -> tuple[FloatArray, FloatArray, 
         - z2 * (ratio.top_variance * ratio.bottom_variance - np.square(ratio.covariance))
     )
     larger = b + np.copysign(np.sqrt(np.maximum(z2 * inner, 0.0)), b)
-    first, second = larger / a, np.where(larger == 0, 0.0, c / larger)
-    half = c / (2 * b)
-    bounded, line = a > 0, (a == 0) & (b != 0)
+    first, second = larger / a, c / larger
+    if not larger.all():
+        second = np.where(larger == 0, 0.0, second)
+    bounded = a > 0
+    if bounded.all():
+        return np.minimum(first, second), np.maximum(first, second), np.zeros(first.shape, dtype=np.int8)
+    half, line = c / (2 * b), (a == 0) & (b != 0)
     lower = np.where(bounded, np.minimum(first, second), np.where(line & (b > 0), half, np.nan))
     upper = np.where(bounded, np.maximum(first, second), np.where(line & (b < 0), half, np.nan))
     codes = np.select(
@@ -189,6 +213,8 @@ def lift_set(ratio: Ratio, critical: ArrayLike) -> tuple[FloatArray, FloatArray,
     """Return Fieller's set for ``top / |bottom|``: mirrored where the denominator is negative."""
     lower, upper, codes = fieller(ratio, critical)
     flip = ratio.bottom < 0
+    if not flip.any():
+        return lower, upper, codes
     return np.where(flip, -upper, lower), np.where(flip, -lower, upper), codes
 
 
@@ -222,27 +248,41 @@ def relative_interval(
         raise ValueError(f"relative must be 'fieller' or 'delta', not {method!r}")
     lower, upper, codes = lift_set(ratio, critical) if method == "fieller" else _delta(ratio, critical)
     zero = ratio.bottom == 0
-    why = np.where((reasons == 0) & zero, reason_code(NotComputable.ZERO_CONTROL), reasons).astype(np.int8)
-    lost = why != 0
+    why = reasons
+    if zero.any():
+        why = np.where((reasons == 0) & zero, reason_code(NotComputable.ZERO_CONTROL), reasons).astype(np.int8)
     outside = np.abs(ratio.top) > np.asarray(critical) * np.sqrt(ratio.top_variance)
     if method == "delta":
         outside = (lower > 0) | (upper < 0)
+    estimate = ratio.top / np.abs(ratio.bottom)
+    if why.any():
+        lost = why != 0
+        lower, upper = np.where(lost, np.nan, lower), np.where(lost, np.nan, upper)
+        estimate, outside = np.where(zero, np.nan, estimate), outside & ~lost
+        codes = np.where(lost, kind_code(SetKind.UNDEFINED), codes)
     return RelativeInterval(
-        estimate=np.where(zero, np.nan, ratio.top / np.abs(ratio.bottom)),
-        lower=np.where(lost, np.nan, lower),
-        upper=np.where(lost, np.nan, upper),
-        kind=named_kinds(np.where(lost, kind_code(SetKind.UNDEFINED), codes)),
-        excludes_zero=outside & ~lost,
+        estimate=estimate,
+        lower=lower,
+        upper=upper,
+        kind=named_kinds(codes),
+        excludes_zero=outside,
         not_computable=named_reasons(why),
+        cautions=_SHAPE_CAUTIONS[codes],
     )
 
 
-def shape_cautions(kind: Objects) -> NDArray[np.int64]:
-    """Return the warnings that an unbounded or disjoint relative set calls for."""
-    flags = np.zeros(kind.shape, dtype=np.int64)
-    flags[kind == SetKind.DISJOINT] = Caution.RELATIVE_DISJOINT.value
-    flags[(kind == SetKind.HALF_LINE) | (kind == SetKind.WHOLE_LINE)] = Caution.RELATIVE_UNBOUNDED.value
-    return flags
+_SHAPE_CAUTIONS = np.array(
+    [
+        {
+            SetKind.DISJOINT: Caution.RELATIVE_DISJOINT,
+            SetKind.HALF_LINE: Caution.RELATIVE_UNBOUNDED,
+            SetKind.WHOLE_LINE: Caution.RELATIVE_UNBOUNDED,
+        }.get(kind, 0)
+        for kind in SetKind
+    ],
+    dtype=np.int64,
+)
+"""The warning that each form of a relative set calls for."""
 
 
 @np.errstate(all="ignore")
@@ -257,25 +297,18 @@ def compare_at(
 ) -> Comparison:
     """Assemble a frequentist answer from a difference, a critical value and a p-value."""
     grid = np.broadcast_shapes(diff.estimate.shape, np.shape(critical))
-    half = np.where(diff.testable, critical * diff.standard_error, np.nan)
-    missing = np.full(grid, np.nan)
-    lift = relative_interval(lift_ratio(diff), critical, reasons=diff.reasons, method=relative)
-    lift = RelativeInterval(
-        *(np.broadcast_to(getattr(lift, name), grid) for name in RelativeInterval.__dataclass_fields__)
-    )
+    half = critical * diff.standard_error
+    lift = relative_interval(lift_ratio(diff), critical, reasons=diff.reasons, method=relative).over(grid)
+    missing = np.broadcast_to(np.nan, grid)
     return Comparison(
         method=method,
         interval_kind=interval_kind,
-        absolute=Interval(
-            np.broadcast_to(diff.estimate, grid),
-            np.asarray(diff.estimate - half),
-            np.asarray(diff.estimate + half),
-        ),
+        absolute=Interval(spread(diff.estimate, grid), diff.estimate - half, diff.estimate + half),
         relative=lift,
-        p_value=np.broadcast_to(np.where(diff.testable, p_value, np.nan), grid),
+        p_value=spread(diff.known(p_value), grid),
         chance_to_win=missing,
         expected_loss=missing,
         probability_worse_than_margin=missing,
-        not_computable=np.broadcast_to(named_reasons(diff.reasons), grid),
-        warnings=np.asarray(diff.cautions | shape_cautions(lift.kind)),
+        not_computable=spread(named_reasons(diff.reasons), grid),
+        warnings=diff.cautions | lift.cautions,
     )

@@ -70,7 +70,9 @@ def margin_contrast(diff: Difference, margin: Margin, direction: Direction) -> C
     else:
         weight = np.ones(np.broadcast_shapes(diff.estimate.shape, margin.size.shape))
         estimate = good * diff.estimate + margin.size
-    variance = diff.treatment_variance + np.square(weight) * diff.control_variance
+    # What both arms share cancels only where the weight is 1.
+    shared = np.square(1.0 - weight) * diff.shared_variance
+    variance = diff.treatment_variance + np.square(weight) * diff.control_variance + shared
     return Contrast(np.asarray(estimate), np.where(diff.testable & (variance > 0), np.sqrt(variance), np.nan), weight)
 
 

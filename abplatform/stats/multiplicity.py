@@ -1,4 +1,4 @@
-"""Several tests in one decision: Bonferroni, Holm, Benjamini-Hochberg.
+"""Several tests in one decision: Bonferroni, Holm, Benjamini-Hochberg, and its version for e-values.
 
 Families lie along one axis. A hypothesis that was planned but cannot be computed (NaN) stays NaN and still
 counts: dropping it after seeing the data would make the others look better than they are.
@@ -59,6 +59,41 @@ def benjamini_hochberg(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
     return _restored(np.minimum(steps, 1.0), order, p_values, axis)
 
 
+def e_benjamini_hochberg(log_e_values: ArrayLike, *, axis: int = -1) -> FloatArray:
+    """Return the logarithms of e-BH-adjusted e-values (Wang and Ramdas, 2022): the false discovery rate under *any*
+    dependence.
+
+    With e-values in falling order the adjusted one is ``max over k >= i of k e_(k) / m``; rejecting where it reaches
+    ``1 / alpha``, that is where its logarithm is at least ``-log(alpha)``, keeps the expected share of false
+    discoveries at most alpha. Nothing is asked of how the tests depend on each other: metrics of one experiment,
+    experiments on the same people, each stopped when it liked. ``exp(-adjusted)``, cut at 1, is an adjusted p-value.
+
+    Args:
+        log_e_values: logarithms of e-values, so that huge ones fit; ``-inf`` is an e-value of 0, NaN a planned test
+            that could not be computed: it stays NaN and counts as 0.
+        axis: where the family lies.
+
+    Raises:
+        ValueError: naming ``log_e_values`` that have no axis.
+
+    >>> adjusted = e_benjamini_hochberg([6.0, 4.0, 0.5, -2.0])
+    >>> [round(value, 3) for value in adjusted.tolist()]
+    [4.614, 3.307, 0.212, -2.0]
+    >>> (adjusted >= -np.log(0.05)).tolist()
+    [True, True, False, False]
+    """
+    given = np.asarray(log_e_values, dtype=np.float64)
+    if given.ndim == 0:
+        raise ValueError("log_e_values must have an axis")
+    log_e = np.where(np.isnan(given), -np.inf, given)
+    log_e = np.moveaxis(log_e, axis, -1)
+    order = np.argsort(-log_e, axis=-1, kind="stable")
+    m = log_e.shape[-1]
+    raw = np.take_along_axis(log_e, order, axis=-1) + np.log(np.arange(1, m + 1) / m)
+    steps = np.maximum.accumulate(raw[..., ::-1], axis=-1)[..., ::-1]
+    return _restored(steps, order, given, axis)
+
+
 def _checked(p_values: ArrayLike) -> FloatArray:
     p = np.asarray(p_values, dtype=np.float64)
     if ((p < 0) | (p > 1)).any():
@@ -78,10 +113,10 @@ def _ordered(p_values: ArrayLike, axis: int) -> tuple[FloatArray, np.ndarray[tup
 def _restored(
     adjusted: FloatArray,
     order: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
-    p_values: ArrayLike,
+    given: ArrayLike,
     axis: int,
 ) -> FloatArray:
-    """Put adjusted values back in the caller's order and shape."""
+    """Put adjusted values back in the caller's order and shape; what was NaN is NaN again."""
     back = np.empty_like(adjusted)
     np.put_along_axis(back, order, adjusted, axis=-1)
-    return np.where(np.isnan(np.asarray(p_values, dtype=np.float64)), np.nan, np.moveaxis(back, -1, axis))
+    return np.where(np.isnan(np.asarray(given, dtype=np.float64)), np.nan, np.moveaxis(back, -1, axis))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,10 @@ class NotComputable(StrEnum):
     ONE_UNIT = "ONE_UNIT"
     ZERO_DENOMINATOR = "ZERO_DENOMINATOR"
     NOT_REACHED = "NOT_REACHED"
-    COLLINEAR = "COLLINEAR"
     ZERO_VARIANCE = "ZERO_VARIANCE"
     OVERFLOW = "OVERFLOW"
     ZERO_CONTROL = "ZERO_CONTROL"
+    MIXED_SIGNS = "MIXED_SIGNS"
 
 
 class SetKind(StrEnum):
@@ -69,7 +69,7 @@ def reason_code(reason: NotComputable) -> int:
 
 def named_reasons(codes: Codes) -> Objects:
     """Turn codes into an object array of ``NotComputable`` or ``None``."""
-    return np.asarray(_REASONS[codes], dtype=object)
+    return np.asarray(_named(_REASONS, codes), dtype=object)
 
 
 def kind_code(kind: SetKind) -> int:
@@ -79,7 +79,12 @@ def kind_code(kind: SetKind) -> int:
 
 def named_kinds(codes: Codes) -> Objects:
     """Turn codes into an object array of ``SetKind``."""
-    return np.asarray(_KINDS[codes], dtype=object)
+    return np.asarray(_named(_KINDS, codes), dtype=object)
+
+
+def _named(names: Objects, codes: Codes) -> Objects:
+    # Nearly always all cells are alike: one name seen from everywhere costs a tenth of a look-up per cell.
+    return names[codes] if codes.any() else np.broadcast_to(names[:1].reshape(()), codes.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +100,8 @@ class Interval:
 class RelativeInterval:
     """A relative lift (0.05 is 5%), its bounds, the form of its set, and why it may be missing.
 
-    ``excludes_zero`` also answers for sets that two bounds cannot describe.
+    ``excludes_zero`` also answers for sets that two bounds cannot describe; ``cautions`` are the flags that the
+    form of the set calls for.
     """
 
     estimate: FloatArray
@@ -104,6 +110,13 @@ class RelativeInterval:
     kind: Objects
     excludes_zero: BoolArray
     not_computable: Objects
+    cautions: NDArray[np.int64]
+
+    def over(self, shape: tuple[int, ...]) -> Self:
+        """Return the same set over a larger grid."""
+        if self.lower.shape == shape == self.estimate.shape:
+            return self
+        return type(self)(*(np.broadcast_to(getattr(self, name), shape) for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)

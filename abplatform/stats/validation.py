@@ -79,8 +79,11 @@ def known_direction(direction: str) -> None:
 
 def same_grid(**arrays: NDArray[np.generic]) -> tuple[int, ...]:
     """Return the common shape of named arrays, naming them all when they do not broadcast."""
+    found = {array.shape for array in arrays.values()}
+    if len(found) == 1:
+        return found.pop()
     try:
-        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        return np.broadcast_shapes(*found)
     except ValueError:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"shapes do not broadcast: {shapes}") from None

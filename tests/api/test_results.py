@@ -96,7 +96,7 @@ def _started(shared_service: Service) -> Service:
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("method=group_sequential", "method"),
+        ("method=group-sequential", "method"),
         ("method=magic", "method"),
         ("metric=spend", "metric"),
         ("metric=%00", "metric"),

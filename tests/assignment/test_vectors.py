@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from abplatform.assignment.operators import BUILDERS
 from abplatform.assignment.targeting import LISTS, NESTING
 from tests.assignment.documents import ROOT, VECTORS, read_vectors
-from tests.databases import PostgresDatabases, PostgresServer
+from tests.databases import PostgresDatabases
 from tests.vectors.regenerate import regenerated
 
 HASH = read_vectors("hash")
@@ -100,9 +100,8 @@ def test_documented_sql_gives_the_buckets_in_duckdb() -> None:
             assert found == [(case["bucket"],)], case["name"]
 
 
-def test_documented_sql_gives_the_buckets_in_postgresql(postgres_server: PostgresServer) -> None:
-    databases = PostgresDatabases(postgres_server)
-    url = databases.empty()
+def test_documented_sql_gives_the_buckets_in_postgresql(postgres_databases: PostgresDatabases) -> None:
+    url = postgres_databases.empty()
     engine = sa.create_engine(url)
     # PostgreSQL's text cannot hold NUL.
     cases = [case for case in HASH["cases"] if "\0" not in case["unit_id"]]
@@ -112,7 +111,7 @@ def test_documented_sql_gives_the_buckets_in_postgresql(postgres_server: Postgre
         query = sa.text("SELECT bucket(:salt, :unit_id)")
         buckets = [connection.scalar(query, {"salt": case["salt"], "unit_id": case["unit_id"]}) for case in cases]
     engine.dispose()
-    databases.drop(url)
+    postgres_databases.drop(url)
     assert buckets == [case["bucket"] for case in cases]
 
 

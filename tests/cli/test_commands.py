@@ -41,11 +41,11 @@ def test_help_lists_every_command_and_loads_none_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    for name in ("serve", "worker", "import", "readout", "demo", "db", "keys"):
+    for name in ("serve", "worker", "import", "readout", "simulate", "demo", "db", "keys"):
         assert re.search(rf"^  {name}\s+\S", done.stdout, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["serve", "worker", "import", "readout", "demo", "db", "keys"])
+@pytest.mark.parametrize("name", ["serve", "worker", "import", "readout", "simulate", "demo", "db", "keys"])
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here([name, "--help"]) == 0
     assert "Usage:" in capsys.readouterr().out

@@ -44,6 +44,7 @@ def variants(*keys: str, **changes: Any) -> tuple[Variant, ...]:
             )
         ),
         an_experiment(plan=a_plan(method="fixed", alpha=0.49, power=0.01, planned_units=2)),
+        an_experiment(plan=a_plan(method="group_sequential", spending="pocock")),
         an_experiment(plan=a_plan(method="bayesian", loss_threshold=0.001, minimum_units=100)),
         an_experiment(plan=a_plan(method="bayesian", loss_threshold=1, minimum_units=2, prior=Prior(scale=0.05))),
         an_external_experiment(
@@ -108,11 +109,20 @@ def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:
             {"metrics": (a_metric_use(), a_metric_use("complaint", role="guardrail", mde=None))},
             "metrics.1.non_inferiority_margin",
         ),
+        (
+            {
+                "metrics": (
+                    a_metric_use("complaint"),
+                    a_metric_use(role="guardrail", mde=None, non_inferiority_margin=Amount(relative=1)),
+                )
+            },
+            "metrics.1.non_inferiority_margin",
+        ),
         ({"dimensions": ("channel", "channel")}, "dimensions.0"),
         ({"dimensions": ("",)}, "dimensions.0"),
         ({"dimensions": tuple(map(str, range(21)))}, "dimensions"),
         ({"covariates": ("history",)}, "covariates"),
-        ({"plan": a_plan(method="group_sequential")}, "plan.method"),
+        ({"plan": a_plan(spending="pocock")}, "plan.spending"),
         ({"plan": a_plan(cuped=True)}, "plan.cuped"),
         ({"plan": a_plan(alpha=0)}, "plan.alpha"),
         ({"plan": a_plan(method="bayesian", minimum_units=2)}, "plan.loss_threshold"),

@@ -29,6 +29,8 @@ def faults(**changes: Any) -> dict[str, list[str]]:
     [
         {},
         {"method": "fixed"},
+        {"method": "group_sequential"},
+        {"method": "group_sequential", "spending": "pocock"},
         {"planned_units": 2},
         {"planned_units": MOST_UNITS},
         {"alpha": 1e-6, "power": 0.9999},
@@ -43,7 +45,9 @@ def test_sound_plans_pass(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"method": "group_sequential"}, "plan.method"),
+        ({"spending": "pocock"}, "plan.spending"),
+        ({"method": "group_sequential", "spending": "all at once"}, "plan.spending"),
+        ({"method": "group_sequential", "minimum_units": 5}, "plan.minimum_units"),
         ({"method": "guess"}, "plan.method"),
         ({"alpha": 0.51}, "plan.alpha"),
         ({"alpha": float("nan")}, "plan.alpha"),

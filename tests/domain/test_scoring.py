@@ -121,10 +121,21 @@ def test_a_guardrail_within_its_margin_is_non_inferior_under_every_method() -> N
         assert found.adjusted_p_value < 0.05
 
 
-def test_few_complaints_are_not_a_pass_and_say_so() -> None:
+def test_few_complaints_among_many_units_are_a_pass_that_waits_for_no_guard() -> None:
+    # 20 and 21 of 20,000 are far from a margin of one point, exactly so: counts need no normal approximation.
     found = guarded(20, 21)
-    assert found.verdict == "inconclusive"
-    assert "TOO_FEW_NONZERO" in found.warnings
+    assert found.verdict == "non_inferior"
+    assert "TOO_FEW_NONZERO" not in found.warnings
+
+
+def test_no_complaints_at_all_can_be_a_pass_though_nothing_varies() -> None:
+    assert guarded(0, 0).verdict == "non_inferior"
+    assert guarded(0, 0).absolute.lower is None
+
+
+def test_few_units_are_not_a_pass() -> None:
+    assert guarded(0, 0, units=200).verdict == "not_computable"
+    assert guarded(2, 2, units=200).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(("control", "treatment"), [(0, 12), (0, 99), (20, 400), (3, 300)])
@@ -138,7 +149,7 @@ def test_a_guardrail_that_should_rise_alarms_when_it_falls() -> None:
     money = (an_amount("control", np.ones(900)), an_amount("treatment", np.ones(900)))
     fallen = compare(definition, a_rate("control", 900, 60), a_rate("treatment", 900, 5), *money)
     risen = compare(definition, a_rate("control", 900, 5), a_rate("treatment", 900, 60), *money)
-    assert (fallen.verdict, risen.verdict) == ("worse", "inconclusive")
+    assert (fallen.verdict, risen.verdict) == ("worse", "non_inferior")
 
 
 def test_a_bayesian_plan_shows_the_probability_of_harm_beyond_the_margin() -> None:

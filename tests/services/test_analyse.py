@@ -104,6 +104,33 @@ def test_a_fixed_plan_that_was_decided_is_still_invalid_when_the_data_break(uow:
     assert look(uow, broken).decision.recommendation == "invalid"
 
 
+def test_a_group_sequential_plan_builds_its_bounds_on_the_looks_that_were_taken(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=a_plan(method="group_sequential", planned_units=10_000)))
+    found = [look(uow, rates(1_000 * number, 100 * number, 101 * number)) for number in range(1, 6)]
+    bounds = [scorecard.metrics[0].comparisons[0].boundary for scorecard in found]
+    # Lan and DeMets (1983), O'Brien-Fleming type, five equal looks at .05: published bounds.
+    assert bounds == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
+    assert [scorecard.decision.recommendation for scorecard in found] == [*["continue"] * 4, "inconclusive"]
+
+
+def test_a_group_sequential_plan_ships_early_and_is_spent_at_its_planned_units(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=a_plan(method="group_sequential", planned_units=10_000)))
+    assert look(uow, rates(2_500, 250, 360)).decision.recommendation == "ship"
+    assert look(uow, rates(5_000, 500, 520)).decision.recommendation == "inconclusive"
+    again = look(uow, rates(50_000, 5_000, 6_000))
+    assert any("Decided at look 2" in reason for reason in again.decision.reasons)
+    assert again.decision.recommendation == "inconclusive"
+    assert again.metrics[0].comparisons[0].exploratory
+
+
+def test_another_look_costs_nothing_where_no_units_came(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=a_plan(method="group_sequential", planned_units=10_000)))
+    first = look(uow, rates(2_000, 200, 250))
+    second = look(uow, rates(2_000, 200, 251))
+    assert second.look == 2
+    assert first.metrics[0].comparisons[0].boundary == second.metrics[0].comparisons[0].boundary
+
+
 def test_units_whose_windows_are_open_are_no_planned_data(uow: UnitOfWork) -> None:
     start(uow, an_experiment(plan=FIXED))
     waiting = look(uow, rates(0, 0, 0, open_units=5_000))
@@ -122,7 +149,7 @@ def test_a_stopped_experiment_waits_for_open_windows_only_where_others_serve_it(
 def test_other_methods_are_looked_at_but_neither_recorded_nor_decide(uow: UnitOfWork) -> None:
     start(uow, an_experiment(plan=FIXED))
     data = rates(2_000, 200, 300)
-    for method in ("sequential", "bayesian"):
+    for method in ("sequential", "group_sequential", "bayesian"):
         explored = look(uow, data, method=method)
         assert (explored.look, explored.method) == (0, method)
         assert explored.metrics[0].comparisons[0].exploratory

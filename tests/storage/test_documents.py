@@ -33,6 +33,7 @@ FULL_DEFINITION = an_experiment(
         power=0.9,
         planned_units=10**12,
         cuped=True,
+        spending="pocock",
         prior=Prior(scale=0.05),
         loss_threshold=1e-9,
         minimum_units=500,

@@ -31,7 +31,7 @@ from abplatform.domain.experiment import (
     MetricUse,
     Variant,
 )
-from abplatform.domain.plan import METHODS, AnalysisPlan, Prior
+from abplatform.domain.plan import METHODS, SPENDING_KINDS, AnalysisPlan, Prior
 
 _UNIT_TYPE = validate.Length(min=1, max=64, error="must be 1 to 64 characters")
 
@@ -92,6 +92,10 @@ class PlanSchema(Strict):
     power = Number(metadata={"default": 0.8})
     planned_units = WholeNumber(required=True, metadata={"description": "analysed units of all arms together"})
     cuped = Flag(metadata={"default": False, "description": "not supported yet; must be false"})
+    spending = Text(
+        allow_none=True,
+        metadata=choice(SPENDING_KINDS, description="group_sequential plans only; obrien_fleming if absent"),
+    )
     prior = Part(PriorSchema, allow_none=True, metadata={"description": "bayesian plans only"})
     loss_threshold = Number(allow_none=True, metadata={"description": "bayesian plans only"})
     minimum_units = WholeNumber(allow_none=True, metadata={"description": "bayesian plans only"})

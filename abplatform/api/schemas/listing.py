@@ -10,7 +10,7 @@ from marshmallow import fields, validate
 from abplatform.api.schemas.fields import Document, Strict, Text, choice
 from abplatform.domain.checks import KEY, KEY_RULE
 from abplatform.domain.experiment import STATUSES
-from abplatform.domain.plan import LATER_METHODS, METHODS
+from abplatform.domain.plan import METHODS
 
 MOST_ITEMS = 200
 _DIGITS = validate.Regexp(r"\A[0-9]{1,6}\Z", error="must be a whole number")
@@ -69,8 +69,6 @@ class ResultsQuery(Strict):
 
     @marshmallow.validates("method")
     def _check_method(self, value: str | None, **_: Any) -> None:
-        if value in LATER_METHODS:
-            raise marshmallow.ValidationError(f"{value} is not supported yet; use {', '.join(METHODS)}")
         if value is not None and value not in METHODS:
             raise marshmallow.ValidationError(f"must be one of {', '.join(METHODS)}")
 

@@ -11,21 +11,28 @@ from abplatform.stats.sequential.asymptotic import (
     running_intersection,
     tune_rho2,
 )
+from abplatform.stats.sequential.count_margins import count_non_inferiority, log_margin_e_value
 from abplatform.stats.sequential.counts import harm_p_value, log_harm_e_value
 from abplatform.stats.sequential.guard import EfficacyBlock, efficacy_guard
+from abplatform.stats.sequential.regression import compare_regression, log_t_e_value, t_critical_value
 
 __all__ = [
     "EfficacyBlock",
     "compare",
+    "compare_regression",
+    "count_non_inferiority",
     "critical_value",
     "efficacy_guard",
     "harm_p_value",
     "log_e_value",
     "log_harm_e_value",
+    "log_margin_e_value",
+    "log_t_e_value",
     "non_inferiority",
     "one_sided_critical_value",
     "one_sided_p_value",
     "p_value",
     "running_intersection",
+    "t_critical_value",
     "tune_rho2",
 ]

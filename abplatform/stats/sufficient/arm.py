@@ -16,6 +16,7 @@ class ArmStats(Protocol):
 
     Attributes:
         fixed_method: name of the fixed-horizon test of this kind of estimate.
+        estimand: fields that say what is estimated (a level, a cap), and so must be equal in both arms.
         missing: why ``estimate`` is NaN where there are units.
         n: independent units behind each estimate (clusters, where those were randomised).
         estimate: the estimand of the arm (mean, rate, ratio, quantile); NaN where it does not exist.
@@ -27,6 +28,7 @@ class ArmStats(Protocol):
     """
 
     fixed_method: ClassVar[str]
+    estimand: ClassVar[tuple[str, ...]]
 
     @property
     def missing(self) -> NotComputable: ...

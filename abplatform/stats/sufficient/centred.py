@@ -42,6 +42,8 @@ def checked_squares(name: str, values: ArrayLike, n: IntArray, mean: FloatArray)
     """Return sums of squares; a negative one within the rounding of raw squares is 0, beyond it an error."""
     given = finite_values(name, values)
     same_grid(**{"n": n, "mean": mean, name: given})
+    if (given >= 0).all():
+        return given
     with np.errstate(over="ignore"):
         rounding = 8 * EPS * n * np.square(mean)
     if (given < -rounding).any():
@@ -53,6 +55,8 @@ def checked_squares(name: str, values: ArrayLike, n: IntArray, mean: FloatArray)
 
 def empty_is_zero(n: IntArray, **moments: FloatArray) -> None:
     """Refuse sums or moments that are not 0 where there are no units."""
+    if n.all():
+        return
     for name, values in moments.items():
         if ((n == 0) & (values != 0)).any():
             raise ValueError(f"{name} must be 0 where n is 0")

@@ -34,6 +34,7 @@ class EstimateStats:
     """
 
     fixed_method: ClassVar[str] = "adjusted_t"
+    estimand: ClassVar[tuple[str, ...]] = ()
 
     n: IntArray
     estimate: FloatArray

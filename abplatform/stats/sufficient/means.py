@@ -46,6 +46,7 @@ class MeanStats:
     """
 
     fixed_method: ClassVar[str] = "welch_t"
+    estimand: ClassVar[tuple[str, ...]] = ()
     missing: ClassVar[NotComputable] = NotComputable.NO_UNITS
 
     n: IntArray
@@ -94,15 +95,17 @@ class MeanStats:
     @property
     def estimate(self) -> FloatArray:
         """The mean; NaN without units."""
-        return np.where(self.n > 0, self.mean, np.nan)
+        return self.mean if self.n.all() else np.where(self.n > 0, self.mean, np.nan)
 
     @property
     @np.errstate(all="ignore")
     def unit_variance(self) -> FloatArray:
         """Unbiased variance of the units (divisor n - 1); NaN below two units, 0 for constants."""
-        constant = self.m2 <= self.n * np.square(CONSTANT * self.mean)
-        spread = np.where(constant, 0.0, self.m2 / np.maximum(self.n - 1, 1))
-        return np.where(self.n > 1, spread, np.nan)
+        varies, several = self.m2 > self.n * np.square(CONSTANT * self.mean), self.n > 1
+        spread = self.m2 / (self.n - 1)
+        if varies.all() and several.all():
+            return spread
+        return np.where(several, np.where(varies, spread, 0.0), np.nan)
 
     @property
     def variance(self) -> FloatArray:

@@ -33,6 +33,7 @@ class ProportionStats:
     """
 
     fixed_method: ClassVar[str] = "unpooled_z"
+    estimand: ClassVar[tuple[str, ...]] = ()
     missing: ClassVar[NotComputable] = NotComputable.NO_UNITS
 
     n: IntArray

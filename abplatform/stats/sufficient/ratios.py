@@ -40,6 +40,7 @@ class RatioStats:
     """
 
     fixed_method: ClassVar[str] = "cluster_t"
+    estimand: ClassVar[tuple[str, ...]] = ()
     missing: ClassVar[NotComputable] = NotComputable.ZERO_DENOMINATOR
 
     n: IntArray

@@ -1,0 +1,47 @@
+"""What planning asks of a test."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from abplatform.stats.power.baseline import Baseline
+from abplatform.stats.power.evidence import Evidence
+from abplatform.stats.validation import FloatArray
+
+
+class PlannedTest(Protocol):
+    """How a plan will decide; every method of the engine has one."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def alpha(self) -> float:
+        """Error rate, which planned power has to exceed; 0 where none is promised."""
+        ...
+
+    @property
+    def assumptions(self) -> tuple[str, ...]: ...
+
+    def power(self, evidence: Evidence) -> FloatArray:
+        """Return the probability of the claim, in the right direction, by the planned size."""
+        ...
+
+    def expected_share(self, evidence: Evidence) -> FloatArray:
+        """Return the share of the planned units after which the test stops on average."""
+        ...
+
+    def least_units(self, baseline: Baseline) -> FloatArray:
+        """Return the units of an arm below which the test gives no verdict."""
+        ...
+
+    def at_level(self, alpha: float) -> Self:
+        """Return the same test at another error rate."""
+        ...
+
+    def at_last_look(self) -> PlannedTest:
+        """Return the same test with power for the claim at the planned size itself, whatever earlier looks said.
+
+        A decision needs the verdicts of several tests at one look; one that was given earlier may be gone by then.
+        """
+        ...

@@ -1,0 +1,16 @@
+"""All sections, in the order of the page."""
+
+from __future__ import annotations
+
+from tests.calibration import counts, decision, discovery, intervals, peeking, quality, sequences, staged
+
+SECTIONS = (
+    peeking.SECTION,
+    sequences.SECTION,
+    staged.SECTION,
+    counts.SECTION,
+    intervals.SECTION,
+    quality.SECTION,
+    discovery.SECTION,
+    decision.SECTION,
+)
