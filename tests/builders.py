@@ -179,6 +179,7 @@ def a_scorecard(experiment: str = "rate-display", **changes: Any) -> Scorecard:
         margin=Margin(relative=None, absolute=0.001),
         probability_worse_than_margin=0.25,
         information_fraction=0.5,
+        information_fractions=(0.25, 0.5),
         boundary=2.5,
         verdict="better",
         warnings=("few units",),

@@ -17,6 +17,8 @@ Bounds = Literal["obrien_fleming", "pocock"]
 DEFAULT_LOOKS = 20
 MOST_LOOKS = 100_000
 MOST_LOG_SD = 10
+CAPS = (1e-12, 1e12)
+"""The smallest and the largest cap."""
 # What an option belongs to: elsewhere it would have no effect, and is refused.
 _BELONGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rate": ("data", ("bernoulli", "revenue")),
@@ -27,6 +29,8 @@ _BELONGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "spending": ("method", ("group_sequential",)),
     "prior_scale": ("method", ("bayesian",)),
     "loss_threshold": ("method", ("bayesian",)),
+    "looks": ("method", ("sequential", "group_sequential", "bayesian", "naive")),
+    "every": ("method", ("sequential", "group_sequential", "bayesian", "naive")),
 }
 
 
@@ -89,7 +93,7 @@ class Scenario:
 
     def facts(self) -> dict[str, Any]:
         """Everything that has an influence on the result, by the names of the options."""
-        known = asdict(self) | {"split": "/".join(f"{weight:g}" for weight in self.split)}
+        known = asdict(self) | {"split": "/".join(digits(weight) for weight in self.split)}
         return {name: value for name, value in known.items() if self._matters(name) and value is not None}
 
     def _matters(self, name: str) -> bool:
@@ -109,7 +113,7 @@ def checked_scenario(given: set[str], *, cap: tuple[bool, float] | None, **optio
         click.UsageError: naming the option.
     """
     if options["looks"] is None and options["every"] is None:
-        options["looks"] = min(DEFAULT_LOOKS, options["units"])
+        options["looks"] = 1 if options["method"] == "fixed" else min(DEFAULT_LOOKS, options["units"])
     scenario = Scenario(cap=None, **options)
     for name in sorted(given & _BELONGS.keys()):
         of, values = _BELONGS[name]
@@ -148,4 +152,22 @@ def _check_values(scenario: Scenario) -> None:
 def _cap_value(scenario: Scenario, quantile: bool, value: float) -> float:
     from abplatform.stats.simulate import LogNormal
 
-    return LogNormal(scenario.mean, scenario.sd).quantile(value / 100) if quantile else value
+    cap = LogNormal(scenario.mean, scenario.sd).quantile(value / 100) if quantile else value
+    if not CAPS[0] <= cap <= CAPS[1]:
+        raise click.BadParameter(
+            f"p{digits(value)} is {cap:g} here, not from {CAPS[0]:g} to {CAPS[1]:g}", param_hint="--cap"
+        )
+    return cap
+
+
+def digits(value: float, sign: str = "-") -> str:
+    """As many digits as tell a number from all others, at least those of ``:g``.
+
+    Args:
+        value: any finite number.
+        sign: ``+`` to show it where the number is positive as well.
+
+    >>> digits(0.05), digits(0.9999999999), digits(2.0, "+")
+    ('0.05', '0.9999999999', '+2')
+    """
+    return next(text for places in range(6, 18) if float(text := f"{value:{sign}.{places}g}") == value)

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from abplatform.cli.progress import progress_bar
-from abplatform.cli.scenario import Bounds, Data, Method, Scenario, checked_scenario
+from abplatform.cli.scenario import CAPS, Bounds, Data, Method, Scenario, checked_scenario
 
 if TYPE_CHECKING:
     from abplatform.stats.simulate import Outcomes
@@ -38,8 +38,10 @@ class _Cap(click.ParamType):
         text = str(value)
         quantile = text.startswith("p")
         number = _number(text.removeprefix("p"))
-        if not 0 < number < (100 if quantile else 1e300):
-            self.fail(f"{text!r} is neither a positive number nor a quantile such as p99", param, ctx)
+        lowest, highest = CAPS
+        if not (0 < number < 100 if quantile else lowest <= number <= highest):
+            wanted = f"a value from {lowest:g} to {highest:g} or a quantile between p0 and p100, such as p99"
+            self.fail(f"{text!r} is not {wanted}", param, ctx)
         return quantile, number
 
 
@@ -112,6 +114,9 @@ def _run(scenario: Scenario) -> Outcomes:
 
     from abplatform.stats.simulate import simulate
 
-    rng, trial, procedure = np.random.default_rng(scenario.seed), scenario.trial(), scenario.procedure()
-    with progress_bar("simulating", scenario.repetitions) as report:
-        return simulate(trial, procedure, repetitions=scenario.repetitions, rng=rng, report=report)
+    try:
+        rng, trial, procedure = np.random.default_rng(scenario.seed), scenario.trial(), scenario.procedure()
+        with progress_bar("simulating", scenario.repetitions) as report:
+            return simulate(trial, procedure, repetitions=scenario.repetitions, rng=rng, report=report)
+    except ValueError as error:
+        raise click.UsageError(f"these numbers cannot be simulated: {error}") from error

@@ -6,6 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from abplatform.cli.scenario import digits
+
 if TYPE_CHECKING:
     from abplatform.cli.scenario import Scenario
     from abplatform.stats.simulate import Measured, Outcomes
@@ -35,10 +37,12 @@ def as_json(scenario: Scenario, outcomes: Outcomes) -> str:
 def as_text(scenario: Scenario, outcomes: Outcomes) -> str:
     """A table for people, 72 columns wide."""
     facts = scenario.facts()
-    lines = ["A/A: both arms alike" if outcomes.trial.effect == 0 else f"A/B: relative effect {scenario.effect:+g}"]
+    lines = [
+        "A/A: both arms alike" if outcomes.trial.effect == 0 else f"A/B: relative effect {digits(scenario.effect, '+')}"
+    ]
     lines += [f"  {name.replace('_', ' '):<16}{_fact(value)}" for name, value in facts.items() if name != "effect"]
     lines += ["", f"{'':<36}{'measured':>16}  {'Monte Carlo error':>18}"]
-    lines += [_line(name, measured) for _, name, measured in _figures(outcomes)]
+    lines += [_line(name, measured, whole=key == "mean_units") for key, name, measured in _figures(outcomes)]
     lines += [f"{'true effect (absolute)':<36}{outcomes.trial.effect:>16.6g}", "", *_curve(outcomes)]
     return "\n".join(lines) + "\n"
 
@@ -81,15 +85,15 @@ def _curve(outcomes: Outcomes) -> list[str]:
 def _fact(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:,}" if isinstance(value, int) else digits(value) if isinstance(value, float) else str(value)
 
 
-def _line(name: str, measured: Measured) -> str:
-    """A figure with as many places as its error can carry: two of its digits."""
+def _line(name: str, measured: Measured, *, whole: bool) -> str:
+    """A figure with as many places as its error can carry: two of its digits; none of whole things."""
     if not math.isfinite(measured.value):
         return f"{name:<36}{'-':>16}"
     error = measured.error if measured.error > 0 else max(abs(measured.value), 1e-4) * 1e-4
-    places = min(8, max(0, 1 - math.floor(math.log10(error))))
+    places = 0 if whole else min(8, max(0, 1 - math.floor(math.log10(error))))
     shown = f"{measured.error:,.{places}f}" if math.isfinite(measured.error) else "-"
     return f"{name:<36}{measured.value:>16,.{places}f}  {shown:>18}"
 

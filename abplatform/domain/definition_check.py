@@ -10,7 +10,7 @@ from abplatform.assignment import check_condition
 from abplatform.domain.checks import Faults, is_number, printable, storable
 from abplatform.domain.experiment import ROLES, Amount, ExperimentDefinition, MetricUse, prior_scale
 from abplatform.domain.metric import Metric
-from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, check_plan
+from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, WATCHED, check_plan
 
 MOST_VARIANTS = 20
 MOST_METRICS = 100
@@ -90,8 +90,9 @@ def _check_enrolment(definition: ExperimentDefinition, default_unit_type: str, f
         faults.check(not definition.clustered, "analysis_unit", "clusters are not supported yet; must be null")
     elif definition.clustered:
         faults.check(definition.unit_type != default_unit_type, "unit_type", "must not be the type of the units inside")
-        sequential = definition.plan.method == "sequential"
-        faults.check(not sequential, "plan.method", "sequential plans for clusters are not supported yet; use fixed")
+        watched = definition.plan.method in WATCHED
+        refusal = f"{definition.plan.method} plans for clusters are not supported yet; use fixed"
+        faults.check(not watched, "plan.method", refusal)
     for path, name in (("unit_type", definition.unit_type), ("analysis_unit", definition.analysis_unit)):
         faults.check(name is None or (0 < len(name) <= 64 and printable(name)), path, "must be 1 to 64 characters")
     for path, messages in check_condition(definition.targeting).items():

@@ -40,6 +40,7 @@ class Line:
         cell: unadjusted, at the plan's alpha.
         simultaneous: at the level that holds for all primaries and treatments together.
         block: why an asymptotic sequence, or an early look of a group sequential test, may not speak of efficacy yet.
+        fractions: information fractions of the looks that tested, up to now.
         boundary: of a group sequential test: |z| that decides at this look, at the level of ``simultaneous``.
         guardrail: of guardrails only.
         adjusted_p_value, holm_p_value: within the family of the role.
@@ -50,6 +51,7 @@ class Line:
     cell: ComparisonCell
     simultaneous: ComparisonCell
     block: str | None
+    fractions: tuple[float, ...]
     boundary: float | None
     guardrail: GuardrailCell | None
     adjusted_p_value: float | None = None
@@ -98,6 +100,7 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method, 
                 cell=levels.cell(0, index, treatment),
                 simultaneous=levels.cell(1, index, treatment),
                 block=None if block is None else str(block),
+                fractions=tuple(fractions[index, treatment][fractions[index, treatment] > 0].tolist()),
                 boundary=boundaries[index][treatment],
                 guardrail=guardrails[row.metric.key][treatment] if row.use.role == "guardrail" else None,
             )

@@ -9,6 +9,7 @@ from abplatform.domain.checks import Faults, is_number
 
 Method = Literal["sequential", "group_sequential", "fixed", "bayesian"]
 METHODS = ("sequential", "group_sequential", "fixed", "bayesian")
+WATCHED = ("sequential", "group_sequential")
 SpendingKind = Literal["obrien_fleming", "pocock"]
 SPENDING_KINDS = ("obrien_fleming", "pocock")
 MOST_UNITS = 10**12

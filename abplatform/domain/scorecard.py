@@ -70,6 +70,9 @@ class ComparisonResult:
         chance_to_win: posterior probability that the treatment is better, in the metric's direction.
         expected_loss: posterior mean of what is lost by choosing the treatment, on the absolute scale.
         probability_worse_than_margin: posterior probability of harm beyond a guardrail's margin.
+        information_fraction: share of the planned units that are in.
+        information_fractions: of a group sequential plan: the same at all looks that tested, this one last.
+        boundary: of a group sequential plan: how many standard errors decide at this look.
         not_computable: why there are no numbers, or null.
     """
 
@@ -87,6 +90,7 @@ class ComparisonResult:
     margin: Margin | None = None
     probability_worse_than_margin: float | None = None
     information_fraction: float | None = None
+    information_fractions: tuple[float, ...] | None = None
     boundary: float | None = None
     exploratory: bool = False
     verdict: Verdict

@@ -100,6 +100,7 @@ def _comparison(definition: ExperimentDefinition, line: Line, method: Method) ->
         margin=None if use.non_inferiority_margin is None else _margin(use.non_inferiority_margin, line.row.control),
         probability_worse_than_margin=None if line.guardrail is None else line.guardrail.worse_than_margin,
         information_fraction=information_fraction(line.row, definition.plan),
+        information_fractions=line.fractions if method == "group_sequential" else None,
         boundary=line.boundary,
         exploratory=method != definition.plan.method,
         verdict=_verdict(line, definition.plan, method),

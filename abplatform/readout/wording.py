@@ -44,6 +44,7 @@ WARNINGS = {
     "RELATIVE_DISJOINT": "the relative lifts that fit the data form two rays, which two bounds cannot show",
     "RELATIVE_UNBOUNDED": "the control's mean is too uncertain to bound the relative lift",
     "RELATIVE_ZERO_CONTROL": "the control's mean is 0, so there is no relative lift",
+    "STANDS_FROM_EARLIER_LOOK": "from an earlier look: the plan is spent, or less than 2% of it has come since",
     "STRATUM_DROPPED": "strata without two units in each arm were left out: the effect is that of the others",
     "TOO_FEW_NONZERO": "no verdict before every arm has 100 units with a value (for rates: of the rarer outcome)",
     "TOO_FEW_UNITS": "no verdict before every arm has 500 units",

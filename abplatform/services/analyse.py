@@ -14,9 +14,9 @@ from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.decision import UNSOUND, decide
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.health import check_health
-from abplatform.domain.information import Fractions, earlier_fractions
+from abplatform.domain.information import earlier_fractions, keep_tested
 from abplatform.domain.metric import Metric
-from abplatform.domain.plan import METHODS, Method
+from abplatform.domain.plan import METHODS, WATCHED, Method
 from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, VariantResult
 from abplatform.domain.scoring import score_metrics
 from abplatform.errors import AlreadyExists, InvalidInput, NotAnalysable
@@ -77,18 +77,14 @@ def _look(
         experiment = work.experiments.get(project, key)
         metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
         latest = work.looks.latest(project, key, experiment.phase)
-        # Only group sequential bounds need to know when the earlier looks were.
-        scheduled = "group_sequential" in {experiment.definition.plan.method, question.method}
-        looks = work.looks.history(project, key, experiment.phase) if scheduled else ()
     if experiment.status == "draft":
         raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
     method = _check_question(question, experiment, metrics)
     aggregation = aggregate(experiment, metrics)
     previous, known = latest if latest is not None else (None, None)
-    earlier = earlier_fractions(looks)
-    look = _score(experiment, metrics, aggregation, previous=previous, earlier=earlier, now=now)
+    look = _score(experiment, metrics, aggregation, previous=previous, now=now)
     if method != experiment.definition.plan.method:
-        explored = score_metrics(experiment.definition, metrics, aggregation, method=method, earlier=earlier)
+        explored = score_metrics(experiment.definition, metrics, aggregation, method=method)
         return replace(look, look=0, method=method, metrics=explored)
     fingerprint = _fingerprint(experiment, metrics, aggregation)
     if previous is not None and known == fingerprint:
@@ -110,8 +106,10 @@ def _check_question(question: Question, experiment: Experiment, metrics: Sequenc
     method = question.method or plan.method
     if method not in METHODS:
         raise InvalidInput({"method": [f"must be one of {', '.join(METHODS)}"]})
-    if method == "sequential" and experiment.definition.clustered:
-        raise InvalidInput({"method": ["sequential results of clustered experiments are not supported yet"]})
+    if method in WATCHED and experiment.definition.clustered:
+        raise InvalidInput({"method": [f"{method} results of clustered experiments are not supported yet"]})
+    if method == "group_sequential" != plan.method:
+        raise InvalidInput({"method": ["group_sequential bounds need a plan of that method, made before the start"]})
     return method  # type: ignore[return-value]
 
 
@@ -121,12 +119,14 @@ def _score(
     aggregation: Aggregation,
     *,
     previous: Scorecard | None,
-    earlier: Fractions,
     now: datetime,
 ) -> Scorecard:
     definition = experiment.definition
     health = check_health(definition, aggregation, previous=previous.health if previous else None)
+    earlier = earlier_fractions(previous)
     results = score_metrics(definition, metrics, aggregation, method=definition.plan.method, earlier=earlier)
+    if definition.plan.method == "group_sequential":
+        results = keep_tested(previous, results)
     decision = decide(definition, health, results, finished=_finished(experiment, results))
     if previous is not None and _is_final(previous):
         results = tuple(_looked_again(result) for result in results)
@@ -173,6 +173,9 @@ def _arms(results: Sequence[MetricResult]) -> Iterator[VariantResult]:
 
 def _is_final(look: Scorecard) -> bool:
     """Whether that look spent all of the plan's error rate: a second one at more data would be a second chance."""
+    # Units can leave: what was spent once stays spent.
+    if any(LOOKED_AGAIN in each.warnings for result in look.metrics for each in result.comparisons):
+        return True
     sound = look.decision.recommendation != "invalid"
     return look.method in {"fixed", "group_sequential"} and sound and _closed_units(look.metrics) >= look.planned_units
 

@@ -109,11 +109,12 @@ def difference(treatment: ArmStats, control: ArmStats) -> Difference:
     Raises:
         ValueError: naming the argument whose class or shape does not fit.
     """
+    if not hasattr(treatment, "estimand"):
+        kind = type(treatment).__name__
+        raise ValueError(f"treatment must be statistics of an arm, such as MeanStats.of(values), not {kind}")
     if type(treatment) is not type(control):
         raise ValueError(f"control must be {type(treatment).__name__} like treatment")
-    for name in treatment.estimand:
-        if np.any(getattr(treatment, name) != getattr(control, name)):
-            raise ValueError(f"control must have the same {name} as treatment")
+    same_estimand(control, treatment, "control")
     first, second = treatment.estimate, control.estimate
     first_variance, second_variance = treatment.variance, control.variance
     # The estimate of an arm may have fewer axes than its other fields.
@@ -130,6 +131,13 @@ def difference(treatment: ArmStats, control: ArmStats) -> Difference:
         reasons=spread(_reasons(np.minimum(treatment.n, control.n), *size, missing=treatment.missing), shape),
         cautions=spread(np.asarray(treatment.cautions | control.cautions), shape),
     )
+
+
+def same_estimand(arm: ArmStats, other: ArmStats, name: str) -> None:
+    """Refuse arms of different levels or caps, naming the parameter: they estimate different things."""
+    for field in arm.estimand:
+        if np.any(getattr(arm, field) != getattr(other, field)):
+            raise ValueError(f"{name} must have the same {field}")
 
 
 def spread(values: NDArray[_Scalar], shape: tuple[int, ...]) -> NDArray[_Scalar]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from abplatform.stats.effects import same_estimand
 from abplatform.stats.fixed.alternatives import critical_value, tail_p_value, tail_rate
 from abplatform.stats.multiplicity import benjamini_hochberg
 from abplatform.stats.results import Codes, Interval, NotComputable, Objects, named_reasons, reason_code
 from abplatform.stats.sufficient import ArmStats
-from abplatform.stats.validation import BoolArray, FloatArray, probability, same_grid
+from abplatform.stats.validation import BoolArray, FloatArray, instance_of, probability, same_grid
 
 _SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
@@ -36,7 +37,8 @@ class Interaction:
     """How the effect of one treatment differs with the other one.
 
     ``absolute`` is the difference of differences, ``relative`` the ratio of ratios less 1: the factor that the
-    treatments' lifts gain or lose together. Each has its own p-value and its own reason to be missing.
+    treatments' lifts gain or lose together. Each has its own p-value and its own reason to be missing. ``warnings``
+    holds the ``Caution`` flags of all four arms.
     """
 
     absolute: Interval
@@ -45,6 +47,7 @@ class Interaction:
     relative_p_value: FloatArray
     not_computable: Objects
     relative_not_computable: Objects
+    warnings: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +78,7 @@ def check_interaction(arms: CrossedArms, *, alpha: ArrayLike = 0.05) -> Interact
         all of them, carry a reason; ``MIXED_SIGNS`` where only the ratios are missing.
 
     Raises:
-        ValueError: naming ``arms`` of several classes or shapes that do not broadcast, or ``alpha``.
+        ValueError: naming ``arms`` of several classes, levels or caps, or shapes that do not broadcast, or ``alpha``.
 
     >>> from abplatform.stats import ProportionStats
     >>> sizes = (1_000, 1_200, 1_100, 1_600)
@@ -85,16 +88,10 @@ def check_interaction(arms: CrossedArms, *, alpha: ArrayLike = 0.05) -> Interact
     >>> round(float(found.relative.estimate), 4), round(float(found.relative_p_value), 5)
     (0.2121, 0.00041)
     """
-    if len({type(arm) for arm in arms}) > 1:
-        raise ValueError("arms must be statistics of one class")
+    instance_of("arms", arms, CrossedArms, "CrossedArms(neither, first, second, both)")
     tail = tail_rate(alpha, "two_sided")
-    shape = same_grid(
-        **{
-            f"arms.{arm_name}.{name}": getattr(arm, name)
-            for arm_name, arm in zip(arms._fields, arms, strict=True)
-            for name in ("n", "estimate", "variance")
-        }
-    )
+    shape = _common_grid(arms)
+    grid = same_grid(arms=np.empty(shape), alpha=tail)
     mean, variance = (_stacked(arms, name, shape) for name in ("estimate", "variance"))
     freedom = None if arms[0].freedom is None else _stacked(arms, "freedom", shape)
     codes = _reasons(arms, mean, variance, shape)
@@ -109,8 +106,9 @@ def check_interaction(arms: CrossedArms, *, alpha: ArrayLike = 0.05) -> Interact
         relative=Interval(*(np.expm1(part) for part in (logarithms.estimate, logarithms.lower, logarithms.upper))),
         p_value=p_value,
         relative_p_value=relative_p_value,
-        not_computable=np.broadcast_to(named_reasons(codes), p_value.shape),
-        relative_not_computable=np.broadcast_to(named_reasons(lift_codes), p_value.shape),
+        not_computable=np.broadcast_to(named_reasons(codes), grid),
+        relative_not_computable=np.broadcast_to(named_reasons(lift_codes), grid),
+        warnings=np.broadcast_to(_cautions(arms), grid),
     )
 
 
@@ -135,6 +133,27 @@ def scan_interactions(arms: CrossedArms, *, alpha: float = 0.05, axis: int = -1)
         raise ValueError("arms must have the pairs along an axis")
     adjusted = benjamini_hochberg(interaction.p_value, axis=axis)
     return InteractionScan(interaction, adjusted, adjusted <= rate)
+
+
+def _common_grid(arms: CrossedArms) -> tuple[int, ...]:
+    """Return the shape of arms that estimate one thing, or refuse them."""
+    if len({type(arm) for arm in arms}) > 1 or not hasattr(arms.neither, "estimand"):
+        raise ValueError("arms must be statistics of one class, such as MeanStats.of(values)")
+    shape = same_grid(
+        **{
+            f"arms.{arm_name}.{name}": getattr(arm, name)
+            for arm_name, arm in zip(arms._fields, arms, strict=True)
+            for name in ("n", "estimate", "variance")
+        }
+    )
+    for arm in arms[1:]:
+        same_estimand(arm, arms.neither, "arms")
+    return shape
+
+
+def _cautions(arms: CrossedArms) -> NDArray[np.int64]:
+    first, second, third, fourth = (np.asarray(arm.cautions, dtype=np.int64) for arm in arms)
+    return np.asarray(first | second | third | fourth)
 
 
 def _stacked(arms: CrossedArms, name: str, shape: tuple[int, ...]) -> FloatArray:

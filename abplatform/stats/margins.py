@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.effects import Difference, lift_ratio, lift_set
+from abplatform.stats.effects import Difference, lift_ratio, lift_set, spread
 from abplatform.stats.results import (
     IntervalKind,
     NonInferiority,
@@ -19,7 +19,7 @@ from abplatform.stats.results import (
     named_reasons,
     reason_code,
 )
-from abplatform.stats.validation import Direction, FloatArray, known_direction, non_negative
+from abplatform.stats.validation import Direction, FloatArray, instance_of, known_direction, non_negative, same_grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +63,14 @@ def margin_contrast(diff: Difference, margin: Margin, direction: Direction) -> C
     becomes ``1 - good * sign(control) * m``.
     """
     known_direction(direction)
+    instance_of("margin", margin, Margin, "Margin(0.001)")
+    grid = same_grid(treatment=diff.estimate, margin=margin.size)
     good = 1.0 if direction == "increase" else -1.0
     if margin.relative:
         weight = 1.0 - good * np.sign(diff.control) * margin.size
         estimate = good * (diff.treatment - weight * diff.control)
     else:
-        weight = np.ones(np.broadcast_shapes(diff.estimate.shape, margin.size.shape))
+        weight = np.ones(grid)
         estimate = good * diff.estimate + margin.size
     # What both arms share cancels only where the weight is 1.
     shared = np.square(1.0 - weight) * diff.shared_variance
@@ -103,14 +105,16 @@ def judge_margin(  # noqa: PLR0913 - the parts of one answer
     # A relative margin of 100% leaves the treatment alone, which may have no variation of its own.
     still = (reasons == 0) & ~np.isfinite(contrast.standard_error)
     reasons = np.where(still, reason_code(NotComputable.ZERO_VARIANCE), reasons).astype(np.int8)
-    usable = reasons == 0
+    # The parts may have fewer axes than the margin or the error rate.
+    grid = np.broadcast_shapes(bound.shape, p_value.shape, alpha.shape)
+    usable = spread(reasons == 0, grid)
     p_value, bound = np.where(usable, p_value, np.nan), np.where(usable, bound, np.nan)
     return NonInferiority(
         method=method,
         interval_kind=interval_kind,
         bound=bound,
-        limit=np.broadcast_to(-margin.size if increase else margin.size, bound.shape),
+        limit=spread(-margin.size if increase else margin.size, grid),
         p_value=p_value,
         non_inferior=np.isfinite(bound) & (p_value < alpha),
-        not_computable=np.broadcast_to(named_reasons(reasons), bound.shape),
+        not_computable=spread(named_reasons(reasons), grid),
     )

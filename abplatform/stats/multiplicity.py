@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.validation import FloatArray, probability
+from abplatform.stats.validation import FloatArray, probability, whole_counts
 
 
 def bonferroni(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
@@ -18,7 +18,7 @@ def bonferroni(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
     >>> bonferroni([0.01, 0.2, 0.6]).tolist()
     [0.03, 0.6000000000000001, 1.0]
     """
-    p = _checked(p_values)
+    p = _checked(p_values, axis)
     return np.asarray(np.minimum(p * p.shape[axis], 1.0))
 
 
@@ -28,9 +28,10 @@ def bonferroni_alpha(alpha: ArrayLike, tests: int) -> FloatArray:
     >>> float(bonferroni_alpha(0.05, 4))
     0.0125
     """
-    if tests < 1:
-        raise ValueError("tests must be at least 1")
-    return np.asarray(probability("alpha", alpha) / tests)
+    count = whole_counts("tests", tests)
+    if count.ndim or count < 1:
+        raise ValueError("tests must be one number of at least 1")
+    return np.asarray(probability("alpha", alpha) / count)
 
 
 def holm(p_values: ArrayLike, *, axis: int = -1) -> FloatArray:
@@ -74,7 +75,7 @@ def e_benjamini_hochberg(log_e_values: ArrayLike, *, axis: int = -1) -> FloatArr
         axis: where the family lies.
 
     Raises:
-        ValueError: naming ``log_e_values`` that have no axis.
+        ValueError: naming ``log_e_values`` that are no numbers or have no such axis.
 
     >>> adjusted = e_benjamini_hochberg([6.0, 4.0, 0.5, -2.0])
     >>> [round(value, 3) for value in adjusted.tolist()]
@@ -82,9 +83,7 @@ def e_benjamini_hochberg(log_e_values: ArrayLike, *, axis: int = -1) -> FloatArr
     >>> (adjusted >= -np.log(0.05)).tolist()
     [True, True, False, False]
     """
-    given = np.asarray(log_e_values, dtype=np.float64)
-    if given.ndim == 0:
-        raise ValueError("log_e_values must have an axis")
+    given = _family("log_e_values", log_e_values, axis)
     log_e = np.where(np.isnan(given), -np.inf, given)
     log_e = np.moveaxis(log_e, axis, -1)
     order = np.argsort(-log_e, axis=-1, kind="stable")
@@ -94,18 +93,30 @@ def e_benjamini_hochberg(log_e_values: ArrayLike, *, axis: int = -1) -> FloatArr
     return _restored(steps, order, given, axis)
 
 
-def _checked(p_values: ArrayLike) -> FloatArray:
-    p = np.asarray(p_values, dtype=np.float64)
+def _checked(p_values: ArrayLike, axis: int) -> FloatArray:
+    p = _family("p_values", p_values, axis)
     if ((p < 0) | (p > 1)).any():
         raise ValueError("p_values must lie between 0 and 1")
-    if p.ndim == 0:
-        raise ValueError("p_values must have an axis")
     return p
+
+
+def _family(name: str, values: ArrayLike, axis: int) -> FloatArray:
+    """Return real numbers with the family's axis; NaN and infinity are for the caller to judge."""
+    try:
+        given = np.asarray(values)
+        family = given.real.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers") from None
+    if np.iscomplexobj(given):
+        raise ValueError(f"{name} must be real numbers")
+    if not -family.ndim <= axis < family.ndim:
+        raise ValueError(f"{name} must have an axis for the family, here axis {axis}")
+    return family
 
 
 def _ordered(p_values: ArrayLike, axis: int) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dtype[np.intp]]]:
     """Return sorted p-values, the family last and NaN counted as 1, with their order."""
-    p = np.nan_to_num(np.moveaxis(_checked(p_values), axis, -1), nan=1.0)
+    p = np.nan_to_num(np.moveaxis(_checked(p_values, axis), axis, -1), nan=1.0)
     order = np.argsort(p, axis=-1, kind="stable")
     return np.take_along_axis(p, order, axis=-1), order
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abplatform.stats.bayes.history import FittedPrior, Sample
+from abplatform.stats.bayes.history import FittedPrior, Sample, own_share
 from abplatform.stats.bayes.priors import NormalPrior
-from abplatform.stats.validation import FloatArray, finite_values, positive, probability, same_grid
+from abplatform.stats.validation import FloatArray, finite_values, instance_of, positive, probability, same_grid
 
 _FEWEST = 3
 _GRID = 100
@@ -74,16 +74,20 @@ def shrink_effects(
     [11.4, 7.9, 6.1, 7.6, 5.1, 6.1, 10.7, 8.5]
     """
     y, s = finite_values("estimates", estimates), positive("standard_errors", standard_errors)
-    same_grid(estimates=y, standard_errors=s)
     tail = probability("alpha", alpha) / 2
     if prior is None:
-        return _integrated(y, np.broadcast_to(s, y.shape), tail)
+        shape = same_grid(estimates=y, standard_errors=s)
+        same_grid(estimates=y, standard_errors=s, alpha=tail)
+        return _integrated(np.broadcast_to(y, shape), np.broadcast_to(s, shape), tail)
+    if not isinstance(prior, FittedPrior):
+        instance_of("prior", prior, NormalPrior, "NormalPrior(0, 0.1)")
+    same_grid(estimates=y, standard_errors=s, alpha=tail, prior=np.asarray(prior.mean + prior.scale))
     if isinstance(prior, NormalPrior) and prior.relative:
         raise ValueError("prior must not be relative: give estimates and prior in one unit")
     uncertainty = prior.mean_standard_error if isinstance(prior, FittedPrior) else 0.0
-    weight = np.square(prior.scale) / (np.square(prior.scale) + np.square(s))
+    weight = own_share(np.asarray(prior.scale), s)
     estimate = weight * y + (1 - weight) * prior.mean
-    sd = np.sqrt(weight * np.square(s) + np.square((1 - weight) * uncertainty))
+    sd = np.hypot(np.sqrt(weight) * s, (1 - weight) * uncertainty)
     half = -special.ndtri(tail) * sd
     return Shrunken(*np.broadcast_arrays(estimate, estimate - half, estimate + half, sd, weight))
 
@@ -92,8 +96,7 @@ def _integrated(y: FloatArray, s: FloatArray, tail: FloatArray) -> Shrunken:
     """Average over the posterior of mean and scale; given the scale everything is normal."""
     if y.ndim != 1 or y.size < _FEWEST:
         raise ValueError(f"estimates must be at least {_FEWEST}, along one axis, where no prior is given")
-    unit = float(np.median(s))
-    sample = Sample(y / unit, np.square(s / unit), None)
+    sample, unit = Sample.scaled(y, s, mean=None)
     scales, chances = _scale_posterior(sample)
     tau2 = np.square(scales)
     precision = 1 / (sample.v[:, None] + tau2)
@@ -124,7 +127,7 @@ def _scale_posterior(sample: Sample) -> tuple[FloatArray, FloatArray]:
         step = (high - low) / _GRID
         u = np.asarray(low + step * (np.arange(_GRID) + 0.5), dtype=np.float64)
         logs = log_posterior(u)
-        held = u[logs > logs.max() - _NEGLIGIBLE]
+        held = u[logs >= logs.max() - _NEGLIGIBLE]
         low, high = max(low, float(held[0]) - step), min(high, float(held[-1]) + step)
     points, weights = special.roots_legendre(_NODES)
     u = low + (high - low) * (points + 1) / 2

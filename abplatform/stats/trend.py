@@ -33,7 +33,9 @@ from abplatform.stats.validation import (
     FloatArray,
     IntArray,
     finite_values,
+    instance_of,
     known_direction,
+    same_grid,
     whole_counts,
 )
 
@@ -139,22 +141,52 @@ class Trend:
     not_computable: Objects
 
 
+@np.errstate(all="ignore")
 def slope_weights(days: ArrayLike) -> FloatArray:
     """Return weights whose sum over the days is the least-squares slope.
 
     Raises:
-        ValueError: naming ``days`` that are not one list with at least two different numbers.
+        ValueError: naming ``days`` that are not one list with at least two different numbers, or lie so close to each
+            other that no float holds their weights.
 
     >>> slope_weights([0, 1, 2]).tolist()
     [-0.5, 0.0, 0.5]
     """
+    weights, scale = _near_weights(days)
+    return np.ldexp(weights, -scale)
+
+
+def _near_weights(days: ArrayLike) -> tuple[FloatArray, int]:
+    """Return the weights of days counted in units of a power of two, and its exponent.
+
+    That costs no digits, and squares of huge or tiny days, or of their weights, are no floats.
+    """
     position = finite_values("days", days)
     if position.ndim != 1 or np.unique(position).size < 2:
         raise ValueError("days must be one list with at least two different numbers")
-    centred = position - position.mean()
-    return np.asarray(centred / np.square(centred).sum())
+    scale = int(np.frexp(np.abs(position).max())[1])
+    near = np.ldexp(position, -scale)
+    centred = near - near.mean()
+    weights = centred / np.square(centred).sum()
+    if not np.isfinite(np.ldexp(weights, -scale)).all():
+        raise ValueError("days must not lie as close to each other as that")
+    return np.asarray(weights), scale
 
 
+def _weights_of(days: ArrayLike | None, count: int) -> tuple[FloatArray, int]:
+    """Return the same of ``count`` days, by default 0, 1, 2 ..."""
+    weights, scale = _near_weights(np.arange(count) if days is None else days)
+    if weights.size != count:
+        raise ValueError("days must hold one position per day")
+    return weights, scale
+
+
+def _per_day(slope: Interval, scale: int) -> Interval:
+    """Return a slope per unit of the days as they were given."""
+    return Interval(*(np.asarray(np.ldexp(part, -scale)) for part in (slope.estimate, slope.lower, slope.upper)))
+
+
+@np.errstate(all="ignore")
 def check_trend(
     treatment: DailyStats,
     control: DailyStats,
@@ -191,13 +223,15 @@ def check_trend(
     (-0.046, 'novelty')
     """
     known_direction(direction)
+    for name, arm in (("treatment", treatment), ("control", control)):
+        instance_of(name, arm, DailyStats, "DailyStats.of(values by unit and day)")
     count = treatment.mean.shape[-1]
     if control.mean.shape[-1] != count:
         raise ValueError("control must have the days of treatment")
-    weights = slope_weights(np.arange(count) if days is None else days)
+    weights, scale = _weights_of(days, count)
     result = compare(treatment.contrast(weights), control.contrast(weights), alpha=alpha)
     return Trend(
-        slope=result.absolute,
+        slope=_per_day(result.absolute, scale),
         p_value=result.p_value,
         pattern=_patterns(result.absolute, direction),
         not_computable=result.not_computable,
@@ -235,20 +269,24 @@ def check_effect_trend(
     effect, matrix = finite_values("effects", effects), finite_values("covariance", covariance)
     if effect.ndim == 0 or matrix.shape[-2:] != effect.shape[-1:] * 2:
         raise ValueError("covariance must hold a matrix with the days of effects")
-    weights = slope_weights(np.arange(effect.shape[-1]) if days is None else days)
-    if weights.shape != effect.shape[-1:]:
-        raise ValueError("days must hold one position per day of effects")
+    weights, scale = _weights_of(days, effect.shape[-1])
+    tail = tail_rate(alpha, "two_sided")
+    grid = same_grid(effects=effect[..., 0], covariance=matrix[..., 0, 0], alpha=tail)
     variance = np.einsum("i,...ij,j->...", weights, matrix, weights)
     if (variance < 0).any():
         raise ValueError("covariance must not be negative")
-    codes = np.where(variance == 0, reason_code(NotComputable.ZERO_VARIANCE), 0).astype(np.int8)
-    error = np.where(variance > 0, np.sqrt(variance), np.nan)
     estimate = effect @ weights
-    half = critical_value(tail_rate(alpha, "two_sided"), None) * error
-    slope = Interval(np.broadcast_to(estimate, np.shape(estimate - half)), estimate - half, estimate + half)
-    p_value = np.broadcast_to(tail_p_value(estimate / error, None, "two_sided"), slope.lower.shape)
-    reasons = np.broadcast_to(named_reasons(codes), slope.lower.shape)
-    return Trend(slope, p_value, _patterns(slope, direction), reasons)
+    causes = [
+        (variance == 0, NotComputable.ZERO_VARIANCE),
+        (~np.isfinite(variance + np.square(estimate)), NotComputable.OVERFLOW),
+    ]
+    codes = np.select([mask for mask, _ in causes], [reason_code(reason) for _, reason in causes], 0).astype(np.int8)
+    error = np.where(codes == 0, np.sqrt(variance), np.nan)
+    half = critical_value(tail, None) * error
+    slope = Interval(np.broadcast_to(estimate, grid), estimate - half, estimate + half)
+    p_value = np.broadcast_to(tail_p_value(estimate / error, None, "two_sided"), grid)
+    reasons = np.broadcast_to(named_reasons(codes), grid)
+    return Trend(_per_day(slope, scale), p_value, _patterns(slope, direction), reasons)
 
 
 def _patterns(slope: Interval, direction: Direction) -> Objects:

@@ -32,15 +32,12 @@ def finite_values(name: str, values: ArrayLike) -> FloatArray:
 def whole_counts(name: str, values: ArrayLike) -> IntArray:
     """Return a read-only int64 copy of counts; whole floats are taken, fractions and negatives refused."""
     given = np.asarray(values)
-    if given.dtype.kind in "iu":
-        exact = given
-    else:
-        exact = finite_values(name, values)
-        if (exact != np.floor(exact)).any():
-            raise ValueError(f"{name} must be whole numbers")
-    if (exact < 0).any():
+    exact = given if given.dtype.kind in "iu" else finite_values(name, values)
+    if exact.dtype.kind == "f" and (exact != np.floor(exact)).any():
+        raise ValueError(f"{name} must be whole numbers")
+    if exact.size and exact.min() < 0:
         raise ValueError(f"{name} must not be negative")
-    if (exact >= float(_INT64_MAX)).any():
+    if exact.size and float(exact.max()) >= float(_INT64_MAX):
         raise ValueError(f"{name} is beyond 64-bit integers")
     counts = exact.astype(np.int64)
     counts.setflags(write=False)
@@ -69,6 +66,17 @@ def probability(name: str, values: ArrayLike, *, below: float = 1.0) -> FloatArr
     if ((array <= 0) | (array >= below)).any():
         raise ValueError(f"{name} must lie strictly between 0 and {below:g}")
     return array
+
+
+def instance_of(name: str, value: object, kind: type, example: str) -> None:
+    """Refuse a value of another class, saying what to pass instead.
+
+    >>> instance_of("margin", 0.001, Margin := type("Margin", (), {}), "Margin(0.001)")
+    Traceback (most recent call last):
+    ValueError: margin must be Margin, such as Margin(0.001), not float
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {kind.__name__}, such as {example}, not {type(value).__name__}")
 
 
 def known_direction(direction: str) -> None:

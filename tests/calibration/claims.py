@@ -56,12 +56,21 @@ REPORTED = Claim("reported")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the page."""
+    """One line of the page.
+
+    Attributes:
+        what: was simulated.
+        claim: what is asked.
+        measured: what came out.
+        repetitions: 1 where nothing is random.
+        seed: all that went into ``np.random.default_rng``; empty where nothing is random.
+    """
 
     what: str
     claim: Claim
     measured: Measured
     repetitions: int
+    seed: tuple[int, ...]
 
     @property
     def holds(self) -> bool:
@@ -77,7 +86,7 @@ class Check:
         run: takes repetitions and a seed.
         repetitions: of the full run.
         short: of the run in the suite.
-        seed: of both.
+        seed: of the full run. Rows with streams of their own add their position to it.
     """
 
     run: Callable[[int, int], Sequence[Row]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from abplatform.stats import Margin, sequential
 from abplatform.stats.simulate import Bernoulli, Measured, Trial, every, share_of_runs
+from tests.calibration.blocks import in_blocks
 from tests.calibration.claims import Check, Row, Section, at_least, at_most
 
 EVENTS = 1_000
@@ -19,10 +20,10 @@ def complaints_at_every_event(repetitions: int, seed: int) -> list[Row]:
     """False alarms of harm, with equal and with unequal shares."""
     rows = []
     for share, words in ((0.5, "50/50"), (0.1, "90/10"), (0.9, "10/90")):
-        rng = np.random.default_rng([seed, len(rows)])
-        found = share_of_runs(raised(alarms(share), share, repetitions, rng))
+        stream = (seed, len(rows))
+        found = share_of_runs(raised(alarms(share), share, repetitions, np.random.default_rng(stream)))
         what = f"{words}, rate .1%, a look at each of 1,000 events: alarms without harm"
-        rows.append(Row(what, at_most(0.05), found, repetitions))
+        rows.append(Row(what, at_most(0.05), found, repetitions, stream))
     return rows
 
 
@@ -44,31 +45,35 @@ def sixty_complaints_against_none(repetitions: int, seed: int) -> list[Row]:
     alarms = Measured(float(p[60] < 0.05), 0.0)
     first = Measured(float(np.argmax(p < 0.05)), 0.0)
     return [
-        Row("60 complaints against 0, 50/50: alarms (1 is yes)", at_least(1), alarms, 1),
-        Row("complaints against 0 at which the alarm is raised", at_most(10), first, 1),
+        Row("60 complaints against 0, 50/50: alarms (1 is yes)", at_least(1), alarms, 1, ()),
+        Row("complaints against 0 at which the alarm is raised", at_most(10), first, 1, ()),
     ]
 
 
 LOOK_EVERY, WATCHED_UNITS, PLANNED_UNITS = 1_000, 300_000, 150_000
 MARGINS = {"absolute margin .05%": Margin(0.0005), "relative margin 50%": Margin(0.5, relative=True)}
+BASE_RATES = {None: "", 0.001: ", base rate given"}
+"""Experiments judge guardrails without one."""
 
 
 def complaints_at_their_margin(repetitions: int, seed: int) -> list[Row]:
     """Control .1%, treatment worse by exactly the margin, .15%: how often it is called safe at some look."""
     control, rows = Bernoulli(0.001), []
     schedule = every(WATCHED_UNITS, LOOK_EVERY)
-    for name, margin in MARGINS.items():
-        for share, words in ((0.5, "50/50"), (0.1, "90/10")):
-            trial = Trial(control, control.lifted(0.5), schedule, share)
-            rng = np.random.default_rng([seed, len(rows)])
-            blocks = [min(trial.block, repetitions - done) for done in range(0, repetitions, trial.block)]
-            called = np.concatenate([_called_safe(trial, runs, margin, rng) for runs in blocks])
-            what = f"{words}, .1% against .15%, {name}, 300 looks: called safe"
-            rows.append(Row(what, at_most(0.05), share_of_runs(called), repetitions))
+    for base_rate, told in BASE_RATES.items():
+        for name, margin in MARGINS.items():
+            for share, words in ((0.5, "50/50"), (0.1, "90/10")):
+                trial, stream = Trial(control, control.lifted(0.5), schedule, share), (seed, len(rows))
+                run = partial(_called_safe, trial, margin, base_rate, np.random.default_rng(stream))
+                called = in_blocks(run, repetitions, trial.block)
+                what = f"{words}, .1% against .15%, {name}{told}, 300 looks: called safe"
+                rows.append(Row(what, at_most(0.05), share_of_runs(called), repetitions, stream))
     return rows
 
 
-def _called_safe(trial: Trial, runs: int, margin: Margin, rng: np.random.Generator) -> np.ndarray:
+def _called_safe(
+    trial: Trial, margin: Margin, base_rate: float | None, rng: np.random.Generator, runs: int
+) -> np.ndarray:
     looks = trial.draw(runs, rng)
     log_e = sequential.log_margin_e_value(
         looks.treatment.stats,
@@ -77,7 +82,7 @@ def _called_safe(trial: Trial, runs: int, margin: Margin, rng: np.random.Generat
         share=trial.share,
         planned_units=PLANNED_UNITS,
         direction="decrease",
-        base_rate=0.001,
+        base_rate=base_rate,
     )
     return (log_e > np.log(20)).any(axis=1)
 
@@ -89,6 +94,6 @@ SECTION = Section(
     (
         Check(complaints_at_every_event, 20_000, 2_000, 301),
         Check(sixty_complaints_against_none, 1, 1, 0),
-        Check(complaints_at_their_margin, 20_000, 500, 303),
+        Check(complaints_at_their_margin, 20_000, 2_000, 303),
     ),
 )

@@ -94,6 +94,35 @@ def test_a_cap_may_be_a_quantile_of_the_amounts_above_0(capsys: pytest.CaptureFi
     assert document["simulation"]["cap"] == pytest.approx(531.9, abs=0.1)
 
 
+def test_numbers_keep_the_digits_that_were_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(["simulate", *FAST, "--rate", "0.9999999999", "--split", "1.00000001/1"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"rate +0\.9999999999\n", text)
+    assert re.search(r"split +1\.00000001/1\n", text)
+    assert run_here(["simulate", *FAST, "--effect", "-0.9999999999"]) == 0
+    assert capsys.readouterr().out.startswith("A/B: relative effect -0.9999999999\n")
+
+
+def test_units_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    for method, shown in (("fixed", r"20,000 +0"), ("naive", r"[\d,]+ +\d+")):
+        assert run_here(["simulate", *FAST, "--method", method]) == 0
+        assert re.search(rf"mean units at stopping +{shown}\n", capsys.readouterr().out)
+
+
+def test_what_the_engine_refuses_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise ValueError("m2 must be finite")
+
+    monkeypatch.setattr("abplatform.stats.simulate.simulate", refuse)
+    assert run_here(["simulate", *FAST]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("Error: these numbers cannot be simulated: m2 must be finite")
+    assert said.out == ""
+
+
 def test_facts_are_those_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
     facts = simulated(capsys)["simulation"]
     assert {"rate", "guard", "looks", "seed", "repetitions", "split"} <= facts.keys()
@@ -111,6 +140,11 @@ def test_facts_are_those_that_matter(capsys: pytest.CaptureFixture[str]) -> None
         (["--data", "lognormal", "--cap", "-1"], "'--cap'"),
         (["--data", "lognormal", "--cap", "p100"], "'--cap'"),
         (["--data", "lognormal", "--cap", "nan"], "'--cap'"),
+        (["--data", "lognormal", "--cap", "p999"], "a value from 1e-12 to 1e+12 or a quantile between p0 and p100"),
+        (["--data", "lognormal", "--cap", "1e-300"], "'1e-300' is not a value from 1e-12 to 1e+12"),
+        (["--data", "lognormal", "--cap", "1e-160", "--method", "bayesian"], "'1e-160' is not a value from 1e-12"),
+        (["--data", "lognormal", "--cap", "p1e-300", "--sd", "9"], "--cap: p1e-300 is "),
+        (["--data", "lognormal", "--cap", "p99.9999999", "--mean", "1e12"], "--cap: p99.9999999 is "),
         (["--method", "fixed", "--no-guard"], "--guard/--no-guard goes with --method sequential only"),
         (["--prior-scale", "1"], "--prior-scale goes with --method bayesian only"),
         (["--spending", "pocock"], "--spending goes with --method group_sequential only"),

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from scipy import stats
 
 from abplatform.domain.experiment import ExperimentDefinition
-from abplatform.domain.information import Fractions, earlier_fractions
-from abplatform.domain.scorecard import ComparisonResult
+from abplatform.domain.information import STANDS, Fractions, earlier_fractions, keep_tested
+from abplatform.domain.scorecard import ComparisonResult, Scorecard
 from abplatform.domain.scoring import score_metrics
 from tests.builders import a_metric, a_plan, a_scorecard, an_experiment
 from tests.domain.aggregations import a_rate, an_aggregation
@@ -69,24 +67,61 @@ def test_early_looks_wait_for_the_guard_and_the_last_one_does_not() -> None:
     assert look((10, 300), 400, earlier={}, plan=small).verdict == "better"
 
 
-def test_a_look_without_new_units_spends_nothing() -> None:
-    again = look((200, 250), 2000, earlier={PLACE: (0.2, 0.4)}, plan=definition())
-    assert again.boundary == pytest.approx(BOUNDS[1], abs=2e-4)
+def test_too_few_new_units_make_no_test_and_the_last_one_stands() -> None:
+    previous = a_look((200, 290), 2000, None)
+    assert verdict_of(previous) == "better"
+    # 1% of the plan more, and the effect is gone: the next test comes with 2%.
+    between = a_look((205, 205), 2050, previous)
+    comparison = between.metrics[0].comparisons[0]
+    assert (comparison.verdict, comparison.boundary) == ("better", previous.metrics[0].comparisons[0].boundary)
+    assert STANDS in comparison.warnings
+    assert between.metrics[0].variants[0].units == 2050
+    assert verdict_of(a_look((210, 210), 2100, between)) == "inconclusive"
 
 
 def test_units_that_left_do_not_give_information_back() -> None:
-    fewer = look((200, 250), 1900, earlier={PLACE: (0.2, 0.4)}, plan=definition())
-    assert fewer.boundary == pytest.approx(BOUNDS[1], abs=2e-4)
+    previous = a_look((200, 250), 2000, None)
+    fewer = a_look((190, 240), 1900, previous)
+    assert fewer.metrics[0].comparisons[0].information_fractions == (0.4,)
 
 
-def test_earlier_fractions_are_read_from_the_looks() -> None:
-    look_ = a_scorecard()
-    metric = look_.metrics[0]
-    looks = [
-        replace(
-            look_,
-            metrics=(replace(metric, comparisons=(replace(metric.comparisons[0], information_fraction=share),)),),
-        )
-        for share in (0.25, 0.5)
-    ]
-    assert earlier_fractions(looks) == {PLACE: (0.25, 0.5)}
+def test_reading_again_and_again_makes_at_most_fifty_tests() -> None:
+    card = None
+    for units in range(10, 5001, 10):
+        card = a_look((units // 10, units // 10), units, card)
+    assert card is not None
+    assert len(card.metrics[0].comparisons[0].information_fractions) == 50
+
+
+def test_a_metric_that_is_spent_is_not_tested_again_while_others_wait() -> None:
+    # The exact error of testing on at the last bound, up to twice the plan: .116 instead of .05.
+    completing = a_look((500, 560), 5000, None)
+    assert verdict_of(completing) == "inconclusive"
+    for units in (5500, 6000, 8000):
+        later = a_look((units // 10, units // 8), units, completing)
+        comparison = later.metrics[0].comparisons[0]
+        assert (comparison.verdict, comparison.information_fractions) == ("inconclusive", (1.0,))
+        assert STANDS in comparison.warnings
+
+
+def test_the_look_that_brings_the_planned_units_may_bring_more() -> None:
+    last = look((600, 700), 6000, earlier={PLACE: (0.5,)}, plan=definition())
+    assert last.information_fractions == (0.5, 1.0)
+    # Lan and DeMets (1983), O'Brien-Fleming type, two equal looks: 2.963 and 1.969.
+    assert last.boundary == pytest.approx(1.9686, abs=2e-4)
+
+
+def a_look(converted: tuple[int, int], units: int, previous: Scorecard | None) -> Scorecard:
+    cells = a_rate("control", units, converted[0]), a_rate("treatment", units, converted[1])
+    found = score_metrics(
+        definition(),
+        (PURCHASE,),
+        an_aggregation(*cells),
+        method="group_sequential",
+        earlier=earlier_fractions(previous),
+    )
+    return a_scorecard(metrics=keep_tested(previous, found))
+
+
+def verdict_of(card: Scorecard) -> str:
+    return card.metrics[0].comparisons[0].verdict

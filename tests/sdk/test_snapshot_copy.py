@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,8 +47,17 @@ def test_the_server_replaces_the_disk_copy(
     copy: Path, server: PlatformServer, make_client: Callable[..., Client]
 ) -> None:
     server.snapshot = snapshot(8, rate_display=rule(status="paused"))
+    answered = threading.Event()
+
+    def late(handler: faults.Handler) -> None:
+        # On a busy machine the server could answer before the first decision.
+        answered.wait(5)
+        server.answer(server.sent(faults.SNAPSHOT)[-1], handler)
+
+    server.next_answers[faults.SNAPSHOT].append(late)
     client = make_client(cache_dir=copy.parent)
     assert client.evaluate("rate-display", "u-1").reason == "ASSIGNED"
+    answered.set()
     assert client.wait_ready(5)
     assert client.evaluate("rate-display", "u-1").reason == "NOT_RUNNING"
     client.close(1)

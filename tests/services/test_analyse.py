@@ -123,6 +123,16 @@ def test_a_group_sequential_plan_ships_early_and_is_spent_at_its_planned_units(u
     assert again.metrics[0].comparisons[0].exploratory
 
 
+def test_what_was_spent_stays_spent_when_units_leave(uow: UnitOfWork) -> None:
+    for key, method in (("once", "fixed"), ("staged", "group_sequential")):
+        start(uow, an_experiment(key, plan=a_plan(method=method, planned_units=10_000)))
+        assert look(uow, rates(5_000, 500, 520), key=key).decision.recommendation == "inconclusive"
+        assert look(uow, rates(4_999, 500, 520), key=key).decision.recommendation == "inconclusive"
+        again = look(uow, rates(5_500, 500, 700), key=key)
+        assert again.decision.recommendation == "inconclusive"
+        assert again.metrics[0].comparisons[0].exploratory
+
+
 def test_another_look_costs_nothing_where_no_units_came(uow: UnitOfWork) -> None:
     start(uow, an_experiment(plan=a_plan(method="group_sequential", planned_units=10_000)))
     first = look(uow, rates(2_000, 200, 250))
@@ -149,7 +159,7 @@ def test_a_stopped_experiment_waits_for_open_windows_only_where_others_serve_it(
 def test_other_methods_are_looked_at_but_neither_recorded_nor_decide(uow: UnitOfWork) -> None:
     start(uow, an_experiment(plan=FIXED))
     data = rates(2_000, 200, 300)
-    for method in ("sequential", "group_sequential", "bayesian"):
+    for method in ("sequential", "bayesian"):
         explored = look(uow, data, method=method)
         assert (explored.look, explored.method) == (0, method)
         assert explored.metrics[0].comparisons[0].exploratory
@@ -164,7 +174,9 @@ def test_one_metric_can_be_asked_for(uow: UnitOfWork) -> None:
 
 
 @pytest.mark.parametrize(
-    "question", [{"metric": "unknown"}, {"method": "magic"}, {"phase": 2}], ids=["metric", "method", "phase"]
+    "question",
+    [{"metric": "unknown"}, {"method": "magic"}, {"method": "group_sequential"}, {"phase": 2}],
+    ids=["metric", "method", "schedule", "phase"],
 )
 def test_questions_that_do_not_fit_name_the_parameter(uow: UnitOfWork, question: dict[str, Any]) -> None:
     start(uow, an_experiment())

@@ -81,13 +81,29 @@ def test_critical_value_is_where_the_e_value_reaches_one_over_alpha(nu, tau, alp
 @pytest.mark.parametrize("t", [0.0, 1.7, -4.0])
 def test_with_many_degrees_of_freedom_it_is_the_asymptotic_sequence(t):
     n, rho2 = 50_000.0, float(sequential.tune_rho2(30_000, 0.05))
-    nu = 1e9
+    nu = 1e6
     assert float(sequential.log_t_e_value(t, nu, n * rho2)) == pytest.approx(
-        float(sequential.log_e_value(t, n, rho2)), abs=1e-6
+        float(sequential.log_e_value(t, n, rho2)), abs=normal_gap(t, nu) + 1e-12
     )
+    normal = float(sequential.critical_value(n, rho2, 0.05))
     assert float(sequential.t_critical_value(nu, n * rho2, 0.05)) == pytest.approx(
-        float(sequential.critical_value(n, rho2, 0.05)), rel=1e-6
+        normal, abs=critical_gap(normal, nu, n * rho2)
     )
+
+
+def normal_gap(t, nu):
+    """Bound of the log e-values' difference between t and normal, to first order in 1 / nu.
+
+    With x = t^2 / nu the log is (nu + 1) / 2 (ln(1 + x) - ln(1 + x / (1 + tau))) - ln(1 + tau) / 2; its series begins
+    with the normal one, t^2 / 2 tau / (1 + tau), then has t^2 / (2 nu) and -t^4 / (4 nu), each times at most 1 and of
+    opposite signs.
+    """
+    return max(t**2 / 2, t**4 / 4) / nu
+
+
+def critical_gap(z, nu, tau):
+    """The same for critical values: the gap over the slope of the log e-value, z tau / (1 + tau)."""
+    return normal_gap(z, nu) / z * (1 + 1 / tau)
 
 
 def test_without_covariates_and_with_many_units_the_comparison_is_that_of_the_asymptotic_sequence():
@@ -95,10 +111,18 @@ def test_without_covariates_and_with_many_units_the_comparison_is_that_of_the_as
     arms = [JointStats.of(rng.normal(mean, 2, 40_000)) for mean in (5.05, 5.0)]
     adjusted = sequential.compare_regression(*arms, planned_units=80_000).cell()
     plain = sequential.compare(*(arm.outcome for arm in arms), planned_units=80_000).cell()
-    assert adjusted.p_value == pytest.approx(plain.p_value, rel=1e-2)
-    for side in ("estimate", "lower", "upper"):
-        assert getattr(adjusted.absolute, side) == pytest.approx(getattr(plain.absolute, side), rel=1e-3)
-        assert getattr(adjusted.relative, side) == pytest.approx(getattr(plain.relative, side), rel=1e-3)
+    # Arms of one size have one standard error, pooled or not: all that differs is t with nu degrees of freedom.
+    t = np.subtract(*(arm.outcome.mean for arm in arms)) / math.sqrt(sum(arm.outcome.variance for arm in arms))
+    nu, rho2 = 79_998, float(sequential.tune_rho2(80_000, 0.05))
+    assert adjusted.p_value < 1
+    assert adjusted.p_value == pytest.approx(plain.p_value, rel=1.1 * normal_gap(t, nu))
+    z = float(sequential.critical_value(80_000, rho2, 0.05))
+    for got, expected in ((adjusted.absolute, plain.absolute), (adjusted.relative, plain.relative)):
+        assert got.estimate == pytest.approx(expected.estimate, rel=1e-9)
+        # Bounds move by the half width per critical value; Fieller's, nearly symmetric, by less than twice that.
+        slack = (expected.upper - expected.lower) * critical_gap(z, nu, 80_000 * rho2) / z
+        assert got.lower == pytest.approx(expected.lower, abs=slack)
+        assert got.upper == pytest.approx(expected.upper, abs=slack)
 
 
 @pytest.mark.parametrize("covariates", [0, 1, 3])
@@ -180,7 +204,7 @@ def test_watched_from_the_first_units_on_it_errs_at_most_alpha_where_the_asympto
     wrong = (exact < 0.05).any(axis=1).mean()
     assert wrong <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
     assert wrong > 0.005
-    asymptotic = sequential.compare(*adjust.cuped(*arms), planned_units=planned).p_value
+    asymptotic = sequential.compare(*adjust.cuped(*arms, theta="pooled"), planned_units=planned).p_value
     assert (asymptotic < 0.05).any(axis=1).mean() > 0.08
 
 
@@ -213,7 +237,7 @@ def test_robust_errors_are_those_of_cuped_and_matter_for_unequal_arms():
     arms = [JointStats.of(*draw(rng, n, scale=scale)) for n, scale in ((300, 3.0), (2700, 1.0))]
     robust = sequential.compare_regression(*arms, planned_units=3000, share=0.1, robust=True).cell()
     plain = sequential.compare_regression(*arms, planned_units=3000, share=0.1).cell()
-    cuped = sequential.compare(*adjust.cuped(*arms), planned_units=3000).cell()
+    cuped = sequential.compare(*adjust.cuped(*arms, theta="pooled"), planned_units=3000).cell()
     assert robust.method == ROBUST_METHOD
     assert robust.absolute.estimate == pytest.approx(plain.absolute.estimate, rel=1e-9)
     # The small arm is the noisy one, which a common variance hides.
@@ -332,6 +356,9 @@ def test_large_means_keep_their_digits():
         (lambda arm: regress(*[JointStats.of([1.0, 2.0], d=[1.0, 3.0])] * 2), "ratio"),
         (lambda arm: sequential.log_t_e_value(1.0, -1, 1.0), "freedom"),
         (lambda arm: sequential.log_t_e_value(1.0, 5, np.nan), "intrinsic"),
+        (lambda arm: sequential.log_t_e_value([1.0, 2.0], [5, 6, 7], 1.0), "freedom"),
+        (lambda arm: sequential.t_critical_value([5, 6], 1.0, [0.1, 0.2, 0.3]), "alpha"),
+        (lambda arm: sequential.compare_regression(arm, arm, planned_units=[1, 2], share=[0.1, 0.2, 0.3]), "share"),
         (lambda arm: sequential.t_critical_value(5, -1.0, 0.05), "intrinsic"),
         (lambda arm: sequential.t_critical_value(5, 1.0, 1.0), "alpha"),
     ],

@@ -1,5 +1,7 @@
 """Priors fitted to past experiments, against metafor, statsmodels, direct search, closed forms and simulation."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 from statsmodels.stats.meta_analysis import combine_effects
 
-from abplatform.stats.bayes import fit_prior
+from abplatform.stats.bayes import FitMethod, FittedPrior, fit_prior
 
 # Trials of the BCG vaccine: cases and non-cases, vaccinated and not (Colditz et al., 1994, JAMA 271).
 BCG = np.array(
@@ -149,3 +151,35 @@ def test_units_and_origin_of_the_effects_do_not_matter(history, factor, shift, m
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: fit_prior([1e308, 1, 2], [1, 1, 1]), "estimates"),
+        (lambda: fit_prior([1e200, 1, 2], [1, 1, 1]), "estimates"),
+        (lambda: fit_prior([1, 1, 2], 3 * [5e-324]), "estimates"),
+        (lambda: fit_prior([1, 1, 2], [1, 1, 1e308]), "standard_errors"),
+        (lambda: fit_prior([1, 1, 2], [1, 1, 5e-324]), "standard_errors"),
+        (lambda: fit_prior([1, 1, 2], 3 * [1e308]), "standard_errors"),
+        (lambda: fit_prior([1, 1, 2], [1, 1, 1], mean=-1e308), "mean"),
+    ],
+)
+def test_numbers_that_leave_double_precision_are_refused_by_name(call, name):
+    with pytest.raises(ValueError, match=f"{name} must be at most"):
+        call()
+
+
+@pytest.mark.parametrize("method", get_args(FitMethod))
+def test_estimates_at_the_limit_have_the_spread_of_the_estimates(method):
+    # Errors are nothing beside them: tau^2 is the variance of the estimates, with the divisor n for ``ml``.
+    estimates = np.array([1e49, -2e49, 3e49, 5e48])
+    fitted = fit_prior(estimates, np.ones(4), method=method)
+    assert fitted.scale == pytest.approx(estimates.std(ddof=method != "ml"), rel=1e-6)
+
+
+def test_weight_of_huge_errors_and_scales_is_the_limit():
+    prior = FittedPrior(mean=0.0, scale=1.0, mean_standard_error=0.1, experiments=5, method="ml")
+    assert prior.weight([1e-200, 1.0, 1e308]).tolist() == [1.0, 0.5, 0.0]
+    none = FittedPrior(mean=0.0, scale=0.0, mean_standard_error=0.1, experiments=5, method="ml")
+    assert none.weight([1e-200, 1e200]).tolist() == [0.0, 0.0]

@@ -207,3 +207,57 @@ def test_region_carries_the_reasons_of_its_cells():
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call(MeanStats(10, 3, 4))
+
+
+THREE = MeanStats([100, 200, 300], [1.0, 2.0, 3.0], [100.0, 200.0, 300.0])
+RATES = ProportionStats([100, 200, 300], [10, 20, 30])
+TWO_NORMAL, TWO_BETA = NormalPrior([0.0, 0.0], 1.0), BetaPrior([1.0, 2.0], 1.0)
+HALF = Region([-1.0, -2.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: bayes.compare(THREE, THREE, prior=TWO_NORMAL), r"prior \(2,\)"),
+        (lambda: bayes.compare(THREE, THREE, prior_scale=[1.0, 2.0]), r"prior_scale \(2,\)"),
+        (lambda: bayes.compare(THREE, THREE, prior_scale=1.0, alpha=[0.1, 0.2]), r"alpha \(2,\)"),
+        (lambda: bayes.compare(THREE, THREE, prior_scale=1.0, margin=Margin([1.0, 2.0])), r"margin \(2,\)"),
+        (lambda: bayes.compare_conversions(RATES, RATES, prior=TWO_BETA), r"prior \(2,\)"),
+        (lambda: bayes.compare_conversions(RATES, RATES, alpha=[0.1, 0.2]), r"alpha \(2,\)"),
+        (lambda: bayes.compare_conversions(RATES, RATES, margin=Margin([1.0, 2.0])), r"margin \(2,\)"),
+        (lambda: bayes.locate_effect(THREE, THREE, region=HALF, prior=NormalPrior()), r"region \(2,\)"),
+        (lambda: bayes.locate_effect(THREE, THREE, region=Region(-1, 1), prior=TWO_NORMAL), r"prior \(2,\)"),
+        (lambda: bayes.locate_effect(RATES, RATES, region=HALF, prior=BetaPrior()), r"region \(2,\)"),
+        (lambda: bayes.locate_effect(RATES, RATES, region=Region(-1, 1), prior=TWO_BETA), r"prior \(2,\)"),
+        (lambda: bayes.rank_variants([THREE, THREE], prior=TWO_NORMAL), r"prior \(2,\)"),
+        (lambda: bayes.rank_variants([RATES, RATES], prior=TWO_BETA), r"prior \(2,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_name_the_parameter(call, name):
+    with pytest.raises(ValueError, match=name):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: bayes.compare(THREE, THREE, prior=1.0), "prior must be NormalPrior"),
+        (lambda: bayes.compare(THREE, THREE, prior=BetaPrior()), "prior must be NormalPrior"),
+        (lambda: bayes.compare(THREE, THREE, prior_scale=1.0, margin=0.1), "margin must be Margin"),
+        (lambda: bayes.compare_conversions(RATES, RATES, prior=NormalPrior()), "prior must be BetaPrior"),
+        (lambda: bayes.compare_conversions(RATES, RATES, margin=0.1), "margin must be Margin"),
+        (lambda: bayes.locate_effect(THREE, THREE, region=(-1, 1), prior=NormalPrior()), "region must be Region"),
+        (lambda: bayes.locate_effect(THREE, THREE, region=Region(-1, 1), prior=None), "prior must be NormalPrior"),
+        (lambda: bayes.rank_variants([THREE, THREE], prior=1.0), "prior must be NormalPrior"),
+    ],
+)
+def test_arguments_of_another_class_are_refused_by_name(call, name):
+    with pytest.raises(ValueError, match=name):
+        call()
+
+
+def test_one_pair_of_arms_is_ranked_under_several_priors():
+    arms = [ProportionStats(100, 10), ProportionStats(100, 20)]
+    found = bayes.rank_variants(arms, prior=BetaPrior([1.0, 50.0], 1.0)).expected_loss
+    each = [bayes.rank_variants(arms, prior=BetaPrior(hits, 1.0)).expected_loss for hits in (1.0, 50.0)]
+    np.testing.assert_allclose(found, each, rtol=1e-9)

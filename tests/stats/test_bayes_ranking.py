@@ -54,6 +54,24 @@ def test_rates_equal_scipys_integrals_at_very_different_sizes():
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
+@pytest.mark.parametrize(
+    ("n", "fewer", "more"),
+    [(10**6, 1, 10**6 - 1), (10**5, 100, 99_900), (10**7, 10, 9 * 10**6), (10**9, 10, 5 * 10**8), (1000, 0, 1000)],
+)
+def test_expected_loss_of_distant_rates_is_that_of_the_pair(n, fewer, more, direction):
+    # Nearly the distance of both posterior means, (1 + successes) / (2 + n); nothing but the empty line between.
+    pair = ProportionStats(n, fewer), ProportionStats(n, more)
+    found = rank_variants([*pair, ProportionStats(n, fewer)], prior=BetaPrior(), direction=direction)
+    lost = float(bayes.compare_conversions(*pair, direction=direction).expected_loss)
+    back = float(bayes.compare_conversions(*pair[::-1], direction=direction).expected_loss)
+    assert max(lost, back) == pytest.approx((more - fewer) / (n + 2), rel=1e-12)
+    two = rank_variants(pair, prior=BetaPrior(), direction=direction).expected_loss
+    assert two == pytest.approx([lost, back], rel=1e-12, abs=1e-15)
+    if direction == "increase":
+        assert found.expected_loss == pytest.approx([lost, 0.0, lost], rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("direction", ["increase", "decrease"])
 @pytest.mark.parametrize(("a", "b"), [((1000, 120), (1000, 100)), ((100, 0), (10**7, 100)), ((30, 1), (10**6, 10**5))])
 def test_two_rates_are_the_comparison_of_the_pair(a, b, direction):
     pair = ProportionStats(*a), ProportionStats(*b)

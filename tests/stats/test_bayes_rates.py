@@ -241,7 +241,10 @@ def test_degenerate_cells_cost_no_neighbour_its_answer(hits, units):
     ("call", "name"),
     [
         (lambda a: bayes.compare_conversions(a, a, alpha=[0.1, 0.2, np.nan]), "alpha"),
-        (lambda a: bayes.compare_conversions(a, a, alpha=[0.1, 0.2], margin=Margin([0.1] * 3)), "alpha or margin"),
+        (
+            lambda a: bayes.compare_conversions(a, a, alpha=[0.1, 0.2], margin=Margin([0.1] * 3)),
+            r"alpha \(2,\), margin \(3,\)",
+        ),
         (lambda a: bayes.compare_conversions("x", a), "treatment must be ProportionStats"),
         (lambda a: bayes.BetaPrior(1, np.inf), "failures"),
         (lambda a: bayes.BetaPrior([1, 2], [1, 2, 3]), "successes"),

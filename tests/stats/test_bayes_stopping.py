@@ -104,3 +104,24 @@ def test_guardrail_is_judged_by_the_probability_of_harm_and_missing_data_are_no_
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call(posterior_at(1.0), units=5, minimum_units=1, loss_threshold=0.1)
+
+
+@pytest.mark.parametrize("name", ["units", "minimum_units", "loss_threshold", "base"])
+def test_shapes_that_do_not_fit_name_the_parameter(name):
+    arm = MeanStats([100, 200, 300], 1.0, 100.0)
+    given = {"units": 1, "minimum_units": 1, "loss_threshold": 1.0} | {name: [1, 2]}
+    with pytest.raises(ValueError, match=rf"{name} \(2,\)"):
+        bayes.should_stop(bayes.compare(arm, arm, prior_scale=1.0), **given)
+
+
+@pytest.mark.parametrize("name", ["safe_below", "harmful_above"])
+def test_thresholds_of_guardrails_that_do_not_fit_are_named(name):
+    with pytest.raises(ValueError, match=rf"{name} \(2,\)"):
+        bayes.judge_guardrail([0.1, 0.2, 0.3], **{name: [0.4, 0.5]})
+
+
+def test_what_is_no_comparison_and_no_probability_is_refused_by_name():
+    with pytest.raises(ValueError, match="comparison must be Comparison"):
+        bayes.should_stop(0.5, units=1, minimum_units=1, loss_threshold=1.0)
+    with pytest.raises(ValueError, match="probability_worse must be numbers"):
+        bayes.judge_guardrail("likely")

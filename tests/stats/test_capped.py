@@ -204,3 +204,8 @@ def test_statistics_are_frozen_down_to_their_arrays():
     for array in (stats.cap, stats.capped, stats.tested.m3, stats.uncapped.m3):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
+
+
+def test_a_cap_from_history_has_one_quantile():
+    with pytest.raises(ValueError, match="quantile must be one number"):
+        cap_from_history([1.0, 2.0], quantile=[0.5, 0.6])

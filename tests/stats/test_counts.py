@@ -52,3 +52,7 @@ def test_wrong_arguments_are_named() -> None:
         sequential.harm_p_value(-1, 1, share=0.5)
     with pytest.raises(ValueError, match="control"):
         sequential.harm_p_value(1, 1.5, share=0.5)
+    with pytest.raises(ValueError, match="control"):
+        sequential.log_harm_e_value([1, 2], [1, 2, 3], share=0.5)
+    with pytest.raises(ValueError, match="share"):
+        sequential.log_harm_e_value([1, 2], 1, share=[0.1, 0.2, 0.3])

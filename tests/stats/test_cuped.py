@@ -47,7 +47,7 @@ def test_pooled_difference_equals_the_analysis_of_covariance_on_raw_data(k):
     # statsmodels OLS of y on treatment and covariates.
     y, x, treated = experiment(1, k=k)
     fit = sm.OLS(y, ancova_design(x, treated)).fit()
-    got = effects.difference(*adjust.cuped(*arms(y, x, treated)))
+    got = effects.difference(*adjust.cuped(*arms(y, x, treated), theta="pooled"))
     assert float(got.estimate) == pytest.approx(fit.params[1], rel=1e-10)
 
 
@@ -71,7 +71,7 @@ def test_pooled_variance_is_the_sandwich_with_one_residual_variance_per_arm():
     for rows in (treated, ~treated):
         spread[rows] = np.square(residual[rows]).sum() / (1 - leverage[rows]).sum()
     expected = (bread @ (design.T * spread) @ design @ bread)[1, 1]
-    adjusted = adjust.cuped(*arms(y, x, treated))
+    adjusted = adjust.cuped(*arms(y, x, treated), theta="pooled")
     assert float(effects.difference(*adjusted).variance) == pytest.approx(expected, rel=1e-9)
     # The degrees of freedom of both arms are those of the regression together.
     assert float(adjusted.treatment.freedom + adjusted.control.freedom) == pytest.approx(1000 - 2 - 3, rel=1e-12)
@@ -198,7 +198,24 @@ def test_per_arm_slopes_beat_the_pooled_one_when_slopes_and_shares_differ():
         return (1 - 2 * treated) * x + rng.normal(size=shape), x
 
     pair = simulated(11, 200, 900, 100, draw)
-    assert adjust.cuped(*pair).variance_ratio.mean() > 1 > adjust.cuped(*pair, theta="per_arm").variance_ratio.mean()
+    pooled, own = (adjust.cuped(*pair, theta=theta).variance_ratio.mean() for theta in MODES)
+    assert pooled > 1 > own
+
+
+@pytest.mark.parametrize(("units", "skew"), [(100, 0.01), (500, 0.005)])
+def test_own_slopes_are_the_default_and_cover_skewed_covariates_whose_slopes_differ(units, skew):
+    # Slopes 3 and 1 on a lognormal covariate. Residuals about a common slope depend on it, so that the slope's error
+    # goes with the difference of its means, which no variance sees. The mean of a lognormal is itself skewed, which
+    # costs every interval up to ``skew``.
+    def draw(rng, shape, treated):
+        x = rng.lognormal(size=shape)
+        return (1 + 2 * treated) * x + rng.normal(size=shape), x
+
+    runs, effect = 5000, 2 * np.exp(0.5)
+    pair = simulated(30, runs, units, units, draw)
+    own, pooled = (fixed.compare(*adjusted) for adjusted in (adjust.cuped(*pair), adjust.cuped(*pair, theta="pooled")))
+    assert covered(own.absolute, effect) == pytest.approx(0.95, abs=slack(0.05, runs) + skew)
+    assert covered(pooled.absolute, effect) < 0.95 - slack(0.05, runs)
 
 
 @pytest.mark.parametrize("theta", MODES)
@@ -236,7 +253,7 @@ def test_interval_covers_95_percent_when_large_covariates_are_missing():
 def test_an_arm_without_missing_covariates_may_be_compared_with_one_that_has_some():
     y, x, treated = experiment(14, k=2)
     x[5, 1] = np.nan
-    adjusted = adjust.cuped(*arms(y, x, treated))
+    adjusted = adjust.cuped(*arms(y, x, treated), theta="pooled")
     filled = np.column_stack([np.nan_to_num(x), np.isnan(x[:, 1])])
     expected = sm.OLS(y, ancova_design(filled, treated)).fit().params[1]
     assert float(effects.difference(*adjusted).estimate) == pytest.approx(expected, rel=1e-9)

@@ -216,6 +216,10 @@ def test_cells_without_units_say_so():
         (lambda a: fixed.fisher_p_value(*[ProportionStats(10**7, 10**6)] * 2), "outcomes"),
         (lambda a: fixed.fisher_p_value(ProportionStats([1, 2], 1), ProportionStats([1, 2, 3], 1)), "treatment"),
         (lambda a: fixed.clopper_pearson_interval(a, alpha=2), "alpha"),
+        (lambda a: fixed.clopper_pearson_interval(ProportionStats([9, 9], 3), alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (lambda a: fixed.clopper_pearson_interval(MeanStats(2, 0, 1)), "arm must be ProportionStats"),
+        (lambda a: fixed.compare_exactly(ProportionStats([9, 9], 3), a, alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (lambda a: fixed.fisher_p_value(a, MeanStats(2, 0, 1)), "control must be ProportionStats"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, name):

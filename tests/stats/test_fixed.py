@@ -199,7 +199,7 @@ def test_degenerate_cells_carry_a_reason_and_no_numbers(treatment, control, reas
     assert cell.not_computable == cell.relative_not_computable == reason
     assert (cell.absolute.lower, cell.absolute.upper, cell.p_value, cell.relative.lower) == (None,) * 4
     assert cell.relative_kind == SetKind.UNDEFINED
-    test = fixed.non_inferiority(treatment, control, margin=Margin(0.1))
+    test = fixed.non_inferiority(treatment, control, margin=Margin(0.1), direction="increase")
     assert test.not_computable.item() == reason
     assert not test.non_inferior
 
@@ -235,7 +235,9 @@ def test_alpha_may_differ_per_cell():
 def test_non_inferiority_equals_scipys_shifted_one_sided_test():
     treatment, control = raw_arms(3)
     shifted = reference.ttest_ind(treatment + 0.5, control, equal_var=False, alternative="greater")
-    got = fixed.non_inferiority(MeanStats.of(treatment), MeanStats.of(control), margin=Margin(0.5), alpha=0.1)
+    got = fixed.non_inferiority(
+        MeanStats.of(treatment), MeanStats.of(control), margin=Margin(0.5), alpha=0.1, direction="increase"
+    )
     assert float(got.p_value) == pytest.approx(shifted.pvalue, rel=1e-10)
     low = reference.ttest_ind(treatment, control, equal_var=False, alternative="greater").confidence_interval(0.9).low
     assert float(got.bound) == pytest.approx(low, rel=1e-10)
@@ -243,7 +245,7 @@ def test_non_inferiority_equals_scipys_shifted_one_sided_test():
 
 def test_non_inferiority_direction_decides_which_side_is_harm():
     arms = ProportionStats(1000, 150), ProportionStats(1000, 100)
-    assert fixed.non_inferiority(*arms, margin=Margin(0.01)).non_inferior
+    assert fixed.non_inferiority(*arms, margin=Margin(0.01), direction="increase").non_inferior
     assert not fixed.non_inferiority(*arms, margin=Margin(0.01), direction="decrease").non_inferior
 
 
@@ -262,8 +264,22 @@ def test_margin_is_excluded_by_its_bound_exactly_when_p_is_below_alpha(pair, siz
         (lambda a, b: fixed.compare(a, b, alpha=0), "alpha"),
         (lambda a, b: fixed.compare(a, b, alpha=np.nan), "alpha"),
         (lambda a, b: fixed.compare(a, b, relative="log"), "relative"),
+        (lambda a, b: fixed.compare(ProportionStats([9, 9], 3), b, alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (
+            lambda a, b: fixed.non_inferiority(
+                ProportionStats([9, 9], 3), b, margin=Margin(1), direction="increase", alpha=[0.1, 0.2, 0.3]
+            ),
+            "alpha",
+        ),
+        (
+            lambda a, b: fixed.non_inferiority(
+                ProportionStats([9, 9], 3), b, margin=Margin([1, 2, 3]), direction="increase"
+            ),
+            "margin",
+        ),
+        (lambda a, b: fixed.non_inferiority(a, b, margin=0.1, direction="increase"), "margin must be Margin"),
         (lambda a, b: fixed.compare(ProportionStats([2, 2], 1), ProportionStats([2, 2, 2], 1)), "shapes"),
-        (lambda a, b: fixed.non_inferiority(a, b, margin=Margin(-1)), "size"),
+        (lambda a, b: fixed.non_inferiority(a, b, margin=Margin(-1), direction="increase"), "size"),
         (lambda a, b: fixed.non_inferiority(a, b, margin=Margin(1), direction="up"), "direction"),
     ],
 )
@@ -281,6 +297,36 @@ def test_a_mean_may_have_fewer_axes_than_its_counts():
 def test_a_relative_margin_counts_what_the_arms_share():
     # The p-value and Fieller's bound are one test, whatever the arms have in common.
     arms = EstimateStats(900, 1.1, 0.01, shared_variance=0.04), EstimateStats(900, 1.2, 0.01, shared_variance=0.04)
-    found = fixed.non_inferiority(*arms, margin=Margin(0.5, relative=True))
-    at_bound = fixed.non_inferiority(*arms, margin=Margin(-found.bound, relative=True))
+    found = fixed.non_inferiority(*arms, margin=Margin(0.5, relative=True), direction="increase")
+    at_bound = fixed.non_inferiority(*arms, margin=Margin(-found.bound, relative=True), direction="increase")
     assert float(at_bound.p_value) == pytest.approx(0.05, abs=1e-9)
+
+
+def answers(result):
+    return [
+        np.shape(getattr(result, name)) for name in result.__slots__ if isinstance(getattr(result, name), np.ndarray)
+    ]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (ProportionStats([100, 200], [30, 40]), ProportionStats([100, 200], [31, 42])),
+        (MeanStats([100, 200], 3.0, 50.0), MeanStats([100, 200], 3.1, 50.0)),
+    ],
+)
+def test_every_part_of_an_answer_about_a_margin_has_the_shape_of_the_whole_grid(pair, relative):
+    margin, alpha = Margin(0.1, relative=relative), [[0.01], [0.05], [0.1]]
+    for test in (fixed.non_inferiority, fixed.superiority):
+        grid = test(*pair, margin=margin, alpha=alpha, direction="increase")
+        assert set(answers(grid)) == {(3, 2)}
+        for row, rate in enumerate((0.01, 0.05, 0.1)):
+            single = test(*pair, margin=margin, alpha=rate, direction="increase")
+            np.testing.assert_array_equal(grid.bound[row], single.bound)
+            np.testing.assert_array_equal(grid.p_value[row], single.p_value)
+        wide = test(*pair, margin=Margin([[0.1], [0.2]], relative=relative), direction="increase")
+        assert set(answers(wide)) == {(2, 2)}
+    higher = Margin([[0.1], [0.2], [0.3]], relative=relative)
+    for first, second in ((margin, higher), (higher, margin)):
+        assert set(answers(fixed.equivalence(*pair, margin=first, upper_margin=second))) == {(3, 2)}

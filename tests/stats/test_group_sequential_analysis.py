@@ -132,7 +132,9 @@ def test_guardrail_at_its_margin_is_passed_with_probability_alpha_over_five_look
     for look in range(5):
         error = 1 / (3 * np.sqrt(times[look]))
         pair = arms(z[:, look], error)
-        passed |= gs.non_inferiority(*pair, margin=Margin(1.0), fractions=times[: look + 1]).non_inferior
+        passed |= gs.non_inferiority(
+            *pair, margin=Margin(1.0), fractions=times[: look + 1], direction="increase"
+        ).non_inferior
     assert passed.mean() == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
 
 
@@ -233,3 +235,30 @@ def test_bad_arguments_are_refused_by_name(method, change, name):
 def test_margin_must_know_its_direction():
     with pytest.raises(ValueError, match="direction"):
         gs.non_inferiority(*arms(1.0), margin=Margin(1), fractions=[1.0], direction="up")
+
+
+def test_a_single_look_of_small_arms_is_welchs_t_test():
+    arms = MeanStats(6, 1.9, 4.0), MeanStats(8, 0.3, 9.0)
+    once, staged = fixed.compare(*arms).cell(), gs.compare(*arms, fractions=[1.0]).cell()
+    assert staged.p_value == pytest.approx(once.p_value, rel=1e-6)
+    assert staged.absolute.lower == pytest.approx(once.absolute.lower, rel=1e-9)
+    assert staged.absolute.upper == pytest.approx(once.absolute.upper, rel=1e-9)
+
+
+def test_few_clusters_err_no_more_often_than_alpha():
+    # Four villages per arm, three looks: with normal bounds .18 of A/A tests find something.
+    rng, runs, looks = np.random.default_rng(3), 20_000, np.array([2, 3, 4])
+    values = rng.normal(size=(2, runs, 4))
+    wrong = np.zeros(runs, dtype=bool)
+    for look, n in enumerate(looks, 1):
+        arms = [MeanStats.of(arm[:, :n]) for arm in values]
+        result = gs.compare(*arms, fractions=looks[:look] / 4)
+        wrong |= result.p_value < 0.05
+    assert wrong.mean() < 0.06
+
+
+@pytest.mark.parametrize("fractions", [[0.0, 0.0], [1.0, 1.2]])
+def test_a_test_does_not_stop_where_nothing_could_be_spent(fractions):
+    arms = ProportionStats(1000, 100), ProportionStats(1000, 150)
+    with pytest.raises(ValueError, match="fractions"):
+        gs.at_stopping(*arms, fractions=fractions)

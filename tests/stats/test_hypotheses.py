@@ -1,5 +1,7 @@
 """One-sided superiority, superiority by a margin and equivalence, against scipy, statsmodels and scans of the test."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -146,7 +148,7 @@ def test_margin_of_zero_is_plain_superiority():
 def test_superiority_by_a_margin_equals_scipys_shifted_test():
     treatment, control = raw_arms(3)
     shifted = reference.ttest_ind(treatment - 0.7, control, equal_var=False, alternative="greater")
-    got = fixed.superiority(MeanStats.of(treatment), MeanStats.of(control), margin=Margin(0.7))
+    got = fixed.superiority(MeanStats.of(treatment), MeanStats.of(control), margin=Margin(0.7), direction="increase")
     assert float(got.p_value) == pytest.approx(shifted.pvalue, rel=1e-10)
     assert float(got.limit) == 0.7
 
@@ -156,7 +158,7 @@ def test_superiority_by_a_relative_margin_tests_a_scaled_control():
     treatment, control = raw_arms(3)
     scaled = reference.ttest_ind(treatment, 1.05 * control, equal_var=False, alternative="greater")
     pair = MeanStats.of(treatment), MeanStats.of(control)
-    got = fixed.superiority(*pair, margin=Margin(0.05, relative=True))
+    got = fixed.superiority(*pair, margin=Margin(0.05, relative=True), direction="increase")
     assert float(got.p_value) == pytest.approx(scaled.pvalue, rel=1e-10)
     less = reference.ttest_ind(treatment, 0.95 * control, equal_var=False, alternative="less")
     got = fixed.superiority(*pair, margin=Margin(0.05, relative=True), direction="decrease")
@@ -212,7 +214,7 @@ def test_equivalence_does_not_depend_on_the_order_of_arms(pair, size):
 def test_rescaling_leaves_p_of_every_hypothesis_unchanged(treatment, control, factor, size, alternative):
     pair = treatment, control
     scaled = [MeanStats(arm.n, arm.mean * factor, arm.m2 * factor**2) for arm in pair]
-    for test in (fixed.equivalence, fixed.superiority):
+    for test in (fixed.equivalence, partial(fixed.superiority, direction="increase")):
         plain = test(*pair, margin=Margin(size)).p_value
         np.testing.assert_allclose(test(*scaled, margin=Margin(size * factor)).p_value, plain, rtol=1e-7, atol=1e-300)
         # Fieller's contrast needs no scale at all.
@@ -241,7 +243,7 @@ def test_degenerate_cells_carry_their_reason_under_every_hypothesis():
     relative = Margin(0.1, relative=True)
     for got in (
         fixed.equivalence(treatment, control, margin=relative),
-        fixed.superiority(treatment, control, margin=relative),
+        fixed.superiority(treatment, control, margin=relative, direction="increase"),
     ):
         assert got.not_computable.tolist() == [*expected, NotComputable.ZERO_CONTROL]
         assert np.isnan(got.p_value).all()
@@ -275,7 +277,7 @@ def test_clustered_ratios_take_the_same_hypotheses():
     z = 0.1 / 6 / np.sqrt(float(pair[0].variance) + float(pair[1].variance))
     # Some 250 degrees of freedom: nearly normal.
     assert fixed.compare(*pair, alternative="greater").p_value == pytest.approx(reference.norm.sf(z), rel=0.01)
-    assert fixed.superiority(*pair, margin=Margin(0.01)).method == "cluster_t"
+    assert fixed.superiority(*pair, margin=Margin(0.01), direction="increase").method == "cluster_t"
 
 
 @pytest.mark.parametrize(
@@ -283,16 +285,37 @@ def test_clustered_ratios_take_the_same_hypotheses():
     [
         (lambda a, b: fixed.compare(a, b, alternative="both"), "alternative"),
         (lambda a, b: fixed.compare(a, b, alternative="greater", alpha=0.5), "alpha"),
-        (lambda a, b: fixed.non_inferiority(a, b, margin=Margin(0.1), alpha=0.6), "alpha"),
+        (lambda a, b: fixed.non_inferiority(a, b, margin=Margin(0.1), alpha=0.6, direction="increase"), "alpha"),
         (lambda a, b: fixed.pooled_z_test(a, b, alternative="larger"), "alternative"),
         (lambda a, b: fixed.superiority(a, b, margin=Margin(0.1), direction="up"), "direction"),
-        (lambda a, b: fixed.superiority(a, b, margin=Margin(0.1), alpha=np.nan), "alpha"),
+        (lambda a, b: fixed.superiority(a, b, margin=Margin(0.1), alpha=np.nan, direction="increase"), "alpha"),
         (lambda a, b: fixed.equivalence(a, b, margin=Margin(-0.1)), "size"),
         (
             lambda a, b: fixed.equivalence(a, b, margin=Margin(0.1), upper_margin=Margin(0.1, relative=True)),
             "upper_margin",
         ),
         (lambda a, b: fixed.equivalence(a, MeanStats(2, 0, 1), margin=Margin(0.1)), "control"),
+        (lambda a, b: fixed.equivalence(a, b, margin=0.1), "margin must be Margin"),
+        (lambda a, b: fixed.equivalence(a, b, margin=Margin(0.1), upper_margin=0.1), "upper_margin must be Margin"),
+        (
+            lambda a, b: fixed.equivalence(
+                ProportionStats([9, 9], 3), b, margin=Margin(0.1), upper_margin=Margin([0.1, 0.2, 0.3])
+            ),
+            "upper_margin",
+        ),
+        (
+            lambda a, b: fixed.superiority(
+                ProportionStats([9, 9], 3), b, margin=Margin([0.1, 0.2, 0.3]), direction="increase"
+            ),
+            "margin",
+        ),
+        (
+            lambda a, b: fixed.superiority(
+                ProportionStats([9, 9], 3), b, margin=Margin(0), alpha=[0.1, 0.2, 0.3], direction="increase"
+            ),
+            "alpha",
+        ),
+        (lambda a, b: fixed.pooled_z_test(MeanStats(2, 0, 1), MeanStats(2, 0, 1)), "treatment must be ProportionStats"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, name):

@@ -8,8 +8,9 @@ from scipy import stats as reference
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.multitest import multipletests
 
-from abplatform.stats import EstimateStats, MeanStats, NotComputable, ProportionStats, fixed
+from abplatform.stats import Caution, EstimateStats, MeanStats, NotComputable, ProportionStats, QuantileStats, fixed
 from abplatform.stats.interaction import CrossedArms, check_interaction, scan_interactions
+from abplatform.stats.sufficient.capped import CappedStats
 
 mean = st.tuples(st.integers(2, 500), st.floats(0.5, 100), st.floats(0.01, 1e3)).map(
     lambda c: MeanStats(c[0], c[1], c[2] * c[0])
@@ -193,7 +194,9 @@ def test_one_grid_answers_like_its_cells():
             lambda a: check_interaction(CrossedArms(a, a, ProportionStats([5, 5], 1), ProportionStats([5] * 3, 1))),
             "arms",
         ),
+        (lambda a: check_interaction(CrossedArms(1.0, 1.0, 1.0, 1.0)), "arms"),
         (lambda a: check_interaction(CrossedArms(a, a, a, a), alpha=1), "alpha"),
+        (lambda a: check_interaction(CrossedArms(*[ProportionStats([9, 9], 3)] * 4), alpha=[0.1, 0.2, 0.3]), "alpha"),
         (lambda a: scan_interactions(CrossedArms(a, a, a, a)), "arms"),
         (lambda a: scan_interactions(CrossedArms(a, a, a, a), alpha=0), "alpha"),
     ],
@@ -201,3 +204,25 @@ def test_one_grid_answers_like_its_cells():
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call(ProportionStats(10, 3))
+
+
+def test_arms_of_other_caps_or_levels_are_refused():
+    values = np.arange(1.0, 30.0)
+    capped = [CappedStats.of(values, cap=cap) for cap in (10.0, 10.0, 10.0, 12.0)]
+    with pytest.raises(ValueError, match="arms must have the same cap"):
+        check_interaction(CrossedArms(*capped))
+    assert check_interaction(CrossedArms(*capped[:3], capped[0])).not_computable.item() is None
+    levels = [QuantileStats.of(values, q=q, cuts=values) for q in (0.5, 0.5, 0.9, 0.5)]
+    with pytest.raises(ValueError, match="arms must have the same q"):
+        check_interaction(CrossedArms(*levels))
+
+
+def test_cautions_of_all_four_arms_are_kept_over_the_whole_grid():
+    arms = [EstimateStats([50, 60], 1.0, 0.01, cautions=flag.value) for flag in list(Caution)[2:6]]
+    got = check_interaction(CrossedArms(*arms), alpha=[[0.05], [0.01], [0.1]])
+    assert got.warnings.dtype == np.int64
+    assert got.warnings.tolist() == [[sum(flag.value for flag in list(Caution)[2:6])] * 2] * 3
+    means = MeanStats(9, 1.0, 5.0)
+    assert check_interaction(CrossedArms(means, means, means, means)).warnings.tolist() == 0
+    few = CrossedArms(ProportionStats(100, 3), *[ProportionStats(100, 30)] * 3)
+    assert check_interaction(few).warnings.tolist() == Caution.FEW_EVENTS.value

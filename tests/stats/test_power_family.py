@@ -45,7 +45,7 @@ def primary(name="revenue", mde=0.15, test=None, **more):
 
 def guardrail(name, margin=0.15, test=None, **more):
     past = more.pop("baseline", Baseline.normal(10.0, 1.0))
-    goal = Goal.non_inferiority(Margin(margin))
+    goal = Goal.non_inferiority(Margin(margin), direction="increase")
     return Requirement(metric=name, role="guardrail", baseline=past, goal=goal, test=test or FixedTest(), **more)
 
 
@@ -60,7 +60,7 @@ def shipped(rng, runs, n, correlation, margin):
         arms.append(MeanStats(n, means, rng.chisquare(n - 1, (runs, 4))))
     result = fixed.compare(*arms)
     better = (result.p_value[:, 0] < 0.05) & (result.absolute.estimate[:, 0] > 0)
-    safe = fixed.non_inferiority(*arms, margin=Margin(margin)).non_inferior[:, 1:]
+    safe = fixed.non_inferiority(*arms, margin=Margin(margin), direction="increase").non_inferior[:, 1:]
     return (better & safe.all(axis=1)).mean()
 
 
@@ -138,7 +138,7 @@ def test_the_largest_need_is_the_bottleneck_and_everyone_gets_it():
     assert plan.bottleneck == ("speed", 1)
     alone = required_units(
         Baseline.normal(10.0, 1.0),
-        Goal.non_inferiority(Margin(0.05)),
+        Goal.non_inferiority(Margin(0.05), direction="increase"),
         test=FixedTest(),
         power=plan.power_each,
         split=Split((2, 1, 1)),
@@ -261,7 +261,7 @@ def test_looks_that_come_before_the_forecast_ends_have_days_even_if_the_plan_has
                 metric="a",
                 role="primary",
                 baseline=Baseline.rate(0.1),
-                goal=Goal.non_inferiority(Margin(0.1)),
+                goal=Goal.non_inferiority(Margin(0.1), direction="increase"),
                 test=FixedTest(),
             ),
             "goal",

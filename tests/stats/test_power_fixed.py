@@ -153,14 +153,14 @@ def test_normal_size_is_that_of_statsmodels():
 def test_means_equal_chow_shao_and_wang_but_for_their_normal_quantile():
     past = Baseline.normal(0.0, 0.1)
     equality = required_units(past, Goal.superiority(0.05), test=FixedTest()).cell()
-    margin = required_units(past, Goal.non_inferiority(Margin(0.05)), test=FixedTest()).cell()
+    margin = required_units(past, Goal.non_inferiority(Margin(0.05), direction="increase"), test=FixedTest()).cell()
     # Published 63 and 50; the t test needs the well-known one unit more.
     assert (equality.units, margin.units) == ((64, 64), (51, 51))
 
 
 def test_equivalence_needs_what_chow_shao_and_wang_state_as_an_upper_bound():
     # Example 3.2.4: alpha .1, power .9, sd .1, true difference .01, margin .05: 107 by z_{beta/2}, a bound.
-    goal = Goal.equivalence(Margin(0.05), effect=0.01)
+    goal = Goal.equivalence(Margin(0.05), effect=0.01, direction="increase")
     bound = achieved_power(Baseline.normal(0.0, 0.1), goal, test=FixedTest(0.1), units=214)
     assert float(bound.power) > 0.9
     fewer = required_units(Baseline.normal(0.0, 0.1), goal, test=FixedTest(0.1), power=0.9).cell()
@@ -175,7 +175,7 @@ def test_rates_equal_chow_shao_and_wang():
     sd = np.sqrt(0.65 * 0.35 + 0.85 * 0.15)
     n = 98
     assert float(reference.norm.cdf(0.15 * np.sqrt(n) / sd - 1.644854)) >= 0.8
-    goal = Goal.non_inferiority(Margin(0.05), effect=0.1)
+    goal = Goal.non_inferiority(Margin(0.05), effect=0.1, direction="increase")
     plan = required_units(past, goal, test=FixedTest()).cell()
     by_hand = (0.65 * 0.35 + 0.75 * 0.25) * ((1.6448536 + 0.8416212) / 0.15) ** 2
     assert plan.units[0] == np.ceil(by_hand)
@@ -236,15 +236,19 @@ def test_ratios_are_planned_in_clusters_by_their_delta_variance():
         return RatioStats.of(rng.poisson(size * 2.0 * rng.gamma(4.0, 0.25, shape)), size)
 
     margin = Margin(0.1, relative=True)
-    plan = required_units(Baseline.of(draw((40_000,))), Goal.non_inferiority(margin), test=FixedTest()).cell()
-    shown = fixed.non_inferiority(*(draw((runs, n)) for n in plan.units), margin=margin).non_inferior
+    plan = required_units(
+        Baseline.of(draw((40_000,))), Goal.non_inferiority(margin, direction="increase"), test=FixedTest()
+    ).cell()
+    shown = fixed.non_inferiority(
+        *(draw((runs, n)) for n in plan.units), margin=margin, direction="increase"
+    ).non_inferior
     # History knows its variance within 2%: half of that of the drift, 2.5, at a density of .28.
     assert shown.mean() == pytest.approx(0.8, abs=slack(0.8, runs) + 0.01 * 2.5 * 0.28)
 
 
 def test_equivalence_is_shown_as_often_as_planned():
     rng, runs, n = np.random.default_rng(8), 20_000, 30
-    goal = Goal.equivalence(Margin(0.9), effect=0.2)
+    goal = Goal.equivalence(Margin(0.9), effect=0.2, direction="increase")
     plan = achieved_power(Baseline.normal(3.0, 1.0), goal, test=FixedTest(), units=2 * n)
     control, treatment = (MeanStats.of(rng.normal(mean, 1.0, (runs, n))) for mean in (3.0, 3.2))
     margin = Margin(0.9)

@@ -314,13 +314,13 @@ PAST = Baseline.rate(0.1)
         (lambda: achieved_power(PAST, GOAL, test=FixedTest(), units=3), "units"),
         (lambda: achieved_power(PAST, GOAL, test=FixedTest(), units=-5), "units"),
         (lambda: achieved_power(PAST, GOAL, test=FixedTest(), units=np.inf), "units"),
-        (lambda: Goal.superiority(0), "mde"),
-        (lambda: Goal.superiority(-0.1), "mde"),
+        (lambda: Goal.superiority(0), "effect"),
+        (lambda: Goal.superiority(-0.1), "effect"),
         (lambda: Goal.superiority(0.1, direction="up"), "direction"),
-        (lambda: Goal.non_inferiority(Margin(0.0)), "margin"),
-        (lambda: Goal.non_inferiority(Margin(0.1), effect=-0.1), "margin"),
-        (lambda: Goal.equivalence(Margin(0.1), effect=0.1), "margin"),
-        (lambda: Goal.non_inferiority(Margin(-0.1)), "size"),
+        (lambda: Goal.non_inferiority(Margin(0.0), direction="increase"), "margin"),
+        (lambda: Goal.non_inferiority(Margin(0.1), effect=-0.1, direction="increase"), "margin"),
+        (lambda: Goal.equivalence(Margin(0.1), effect=0.1, direction="increase"), "margin"),
+        (lambda: Goal.non_inferiority(Margin(-0.1), direction="increase"), "size"),
         (lambda: Split((1.0, 0.0)), "weights"),
         (lambda: Split((1.0,)), "weights"),
         (lambda: Split((1.0, 1.0), treatment=2), "treatment"),
@@ -344,9 +344,22 @@ PAST = Baseline.rate(0.1)
         (lambda: Baseline.of(HISTORY, units_per_cluster=0.0), "units_per_cluster"),
         (lambda: design_effect(0, 0.1), "cluster_size"),
         (lambda: design_effect(5, 1.1), "correlation"),
-        (lambda: required_units(PAST, Goal.non_inferiority(Margin(0.1)), test=LossRule(0.1, 0.01)), "goal"),
+        (
+            lambda: required_units(
+                PAST, Goal.non_inferiority(Margin(0.1), direction="increase"), test=LossRule(0.1, 0.01)
+            ),
+            "goal",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call()
+
+
+def test_a_margin_is_found_though_power_falls_again_beyond_it():
+    # The noise of a control that is weighed by 1 - m grows with a large m: power peaks at a margin of about 200%.
+    baseline, goal = Baseline.normal(10.0, 50.0), Goal.non_inferiority(Margin(0.1, relative=True), direction="increase")
+    found = detectable_size(baseline, goal, test=FixedTest(), power=0.8, units=200).cell()
+    assert found.power == pytest.approx(0.8, abs=1e-9)
+    assert found.relative == pytest.approx(1.3087, abs=1e-3)

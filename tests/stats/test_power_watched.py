@@ -115,7 +115,7 @@ def test_interpolated_power_and_stopping_are_the_recursions(test, kind):
 def test_sequence_claims_as_often_and_as_early_as_planned(looks, kind):
     # Whole path through the engine: estimated variances, planned_units, p-values at every look.
     rng, runs = np.random.default_rng(looks), 3000
-    goal = Goal.superiority(0.3) if kind == "superiority" else Goal.non_inferiority(Margin(0.3))
+    goal = Goal.superiority(0.3) if kind == "superiority" else Goal.non_inferiority(Margin(0.3), direction="increase")
     true = 0.3 if kind == "superiority" else 0.0
     plan = required_units(Baseline.normal(2.0, 2.0), goal, test=SequenceTest(looks=looks))
     n = int(plan.units[0]) // looks
@@ -131,7 +131,9 @@ def test_sequence_claims_as_often_and_as_early_as_planned(looks, kind):
         claims = (result.p_value < 0.05) & (result.absolute.estimate > 0)
         wrong = (result.p_value < 0.05) & (result.absolute.estimate < 0)
     else:
-        claims = sequential.non_inferiority(*arms, margin=Margin(0.3), planned_units=2 * n * looks).non_inferior
+        claims = sequential.non_inferiority(
+            *arms, margin=Margin(0.3), planned_units=2 * n * looks, direction="increase"
+        ).non_inferior
         wrong = np.zeros_like(claims)
     first = np.where((claims | wrong).any(axis=1), (claims | wrong).argmax(axis=1), looks - 1)
     # Rounding down to whole batches costs less than one look in a thousand units.
@@ -184,7 +186,7 @@ def test_futility_costs_power_and_saves_units_where_there_is_no_effect():
 def test_equivalence_by_sequences_is_a_lower_bound_that_is_close():
     # Simulated: both one-sided sequences have spoken at some look, not necessarily at the same.
     rng, runs, looks = np.random.default_rng(11), 20_000, 20
-    goal = Goal.equivalence(Margin(0.03))
+    goal = Goal.equivalence(Margin(0.03), direction="increase")
     test = SequenceTest(looks=looks)
     plan = required_units(PAST, goal, test=test)
     drift = 0.03 / np.sqrt(400 / float(plan.total))

@@ -12,6 +12,7 @@ from statsmodels.stats.oneway import anova_oneway
 
 from abplatform.stats import MeanStats, NotComputable, balance, multiplicity, srm
 
+ADJUSTMENTS = (multiplicity.bonferroni, multiplicity.holm, multiplicity.benjamini_hochberg)
 p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
@@ -97,7 +98,14 @@ def test_running_sequential_p_value_never_rises():
         (lambda: srm.log_bayes_factor([5, 5], [1, 1], concentration=0), "concentration"),
         (lambda: multiplicity.holm([0.5, 1.5]), "p_values"),
         (lambda: multiplicity.bonferroni(0.5), "p_values"),
-        (lambda: multiplicity.bonferroni_alpha(0.05, 0), "tests"),
+        *((lambda test=test: test([0.1], axis=3), "p_values") for test in ADJUSTMENTS),
+        *((lambda test=test: test([0.1j]), "p_values must be real") for test in ADJUSTMENTS),
+        *((lambda test=test: test(["a"]), "p_values must be numbers") for test in ADJUSTMENTS),
+        *((lambda test=test: test([[0.1], [0.1, 0.2]]), "p_values must be numbers") for test in ADJUSTMENTS),
+        *(
+            (lambda tests=tests: multiplicity.bonferroni_alpha(0.05, tests), "tests")
+            for tests in (0, -1, "a", 2.5, np.nan, [1, 2])
+        ),
         (lambda: balance.check_balance([MeanStats(2, 0, 1)]), "arms"),
         (lambda: balance.check_balance([MeanStats([2, 2], 0, 1), MeanStats([2] * 3, 0, 1)]), "arms"),
     ],

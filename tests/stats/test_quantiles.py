@@ -415,3 +415,20 @@ def test_arms_of_different_levels_are_no_comparison() -> None:
     values = np.arange(1.0, 101.0)
     with pytest.raises(ValueError, match="the same q"):
         fixed.compare(QuantileStats.of(values, q=0.5), QuantileStats.of(values, q=0.9))
+
+
+def test_anything_true_closes_the_grid_once():
+    values, cuts = np.arange(10.0), np.arange(0.0, 12.0, 3.0)
+    odd, plain = (QuantileStats.of(values, q=0.3, cuts=cuts, closed=closed) for closed in (2, True))
+    assert odd.closed is True
+    assert float(odd.variance) == float(plain.variance) > 0
+
+
+def test_whole_floats_count_cut_points_and_others_are_refused():
+    values = np.arange(100.0)
+    assert cut_points(values, q=0.5, n=5.0).tolist() == cut_points(values, q=0.5, n=5).tolist()
+    for n in (5.5, 2, [5, 6]):
+        with pytest.raises(ValueError, match="n must be"):
+            cut_points(values, q=0.5, n=n)
+    with pytest.raises(ValueError, match="q must be one number"):
+        cut_points(values, q=[0.5, 0.6])

@@ -279,7 +279,7 @@ def test_score_interval_covers_where_the_usual_one_fails():
 def test_non_inferiority_by_scores_equals_statsmodels_and_the_likelihood(table, size):
     hits, units, control_hits, control_units = table
     pair = ProportionStats(units, hits), ProportionStats(control_units, control_hits)
-    fall = fixed.rate_non_inferiority(*pair, margin=Margin(size))
+    fall = fixed.rate_non_inferiority(*pair, margin=Margin(size), direction="increase")
     assert float(fall.p_value) == pytest.approx(reference.norm.sf(likelihood_score(table, -size)), rel=1e-6)
     rise = fixed.rate_non_inferiority(*pair, margin=Margin(0.25, relative=True), direction="decrease")
     expected = score_test_proportions_2indep(
@@ -335,13 +335,31 @@ def test_one_grid_answers_like_its_cells():
         (lambda a: fixed.compare_rates(a, a, alpha=0.5, alternative="less"), "alpha"),
         (lambda a: fixed.compare_rates(a, a, alternative="more"), "alternative"),
         (lambda a: fixed.compare_rates(ProportionStats([1, 2], 1), ProportionStats([1, 2, 3], 1)), "treatment"),
-        (lambda a: fixed.rate_non_inferiority(a, a, margin=Margin(1)), "margin"),
-        (lambda a: fixed.rate_non_inferiority(a, a, margin=Margin(1, relative=True)), "margin"),
+        (lambda a: fixed.rate_non_inferiority(a, a, margin=Margin(1), direction="increase"), "margin"),
+        (lambda a: fixed.rate_non_inferiority(a, a, margin=Margin(1, relative=True), direction="increase"), "margin"),
         (lambda a: fixed.rate_non_inferiority(a, a, margin=Margin(0.1), direction="up"), "direction"),
+        (lambda a: fixed.compare_rates(ProportionStats([9, 9], 3), a, alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (
+            lambda a: fixed.rate_non_inferiority(
+                ProportionStats([9, 9], 3), a, margin=Margin([0.1, 0.2, 0.3]), direction="increase"
+            ),
+            "margin",
+        ),
+        (lambda a: fixed.rate_non_inferiority(a, a, margin=0.1, direction="increase"), "margin must be Margin"),
         (lambda a: fixed.wilson_interval(a, alpha=0), "alpha"),
+        (lambda a: fixed.wilson_interval(ProportionStats([9, 9], 3), alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (lambda a: fixed.wilson_interval(MeanStats(2, 0, 1)), "arm must be ProportionStats"),
+        (lambda a: fixed.newcombe_interval(ProportionStats([9, 9], 3), a, alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (lambda a: fixed.newcombe_interval(a, MeanStats(2, 0, 1)), "control must be ProportionStats"),
         (lambda a: fixed.newcombe_interval(ProportionStats([1, 2], 1), ProportionStats([1, 2, 3], 1)), "treatment"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call(ProportionStats(10, 3))
+
+
+def test_the_form_of_the_set_is_named_like_that_of_every_other_method():
+    found = fixed.compare_rates(ProportionStats([120, 3, 0], [12, 1, 0]), ProportionStats([100, 3, 0], [10, 0, 0]))
+    assert [type(kind) for kind in found.relative.kind] == [SetKind] * 3
+    assert found.relative.kind.tolist() == [SetKind.BOUNDED, SetKind.HALF_LINE, SetKind.UNDEFINED]

@@ -202,6 +202,57 @@ def test_no_units_are_no_evidence_and_no_warning():
     assert float(sequential.p_value(200.0, 10**6, 0.1)) == 0
 
 
+def test_extreme_arguments_have_the_limits_of_the_formulas_and_no_warning():
+    # A square beyond all floats is certainty, unless there are no units at all.
+    for z in (1e200, np.inf):
+        for function in (sequential.p_value, sequential.one_sided_p_value):
+            assert function(z, [0, 10], 0.1).tolist() == [1, 0]
+        assert sequential.log_e_value(z, [0, 10], 0.1).tolist() == [0, np.inf]
+    for function in (sequential.p_value, sequential.one_sided_p_value, sequential.log_e_value):
+        assert np.isnan(function(np.nan, [0, 10], 0.1)).all()
+    for function in (sequential.critical_value, sequential.one_sided_critical_value):
+        assert function([0, 1e-320], 0.1, 0.05).tolist() == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize("alpha", [1e-300, 1e-170, 1.0001e-100, 0.9999e-100, 1e-20, 0.05, 0.6])
+def test_tuning_solves_its_equation_at_any_error_rate(alpha):
+    # u - ln u = 1 - 2 ln alpha at the narrowest interval.
+    u = 1 + 100 * float(sequential.tune_rho2(100, alpha))
+    assert u - np.log(u) == pytest.approx(1 - 2 * np.log(alpha), rel=1e-12)
+    assert sequential.compare(MeanStats(9, 1, 1), MeanStats(9, 1, 1), planned_units=18, alpha=alpha).p_value == 1
+    # The one-sided formula as it stands, in logarithms: ln(1 + x) is ln x where x is huge.
+    if alpha < 1e-20:
+        expected = np.sqrt(2 * 1.5 * (np.log(3) / 2 - np.log(2) - np.log(alpha)))
+        assert float(sequential.one_sided_critical_value(20, 0.1, alpha)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1 - 1e-10, float(np.nextafter(1, 0))])
+def test_tuning_keeps_its_digits_at_error_rates_near_one(alpha):
+    # With d = u - 1 the equation is d - ln(1 + d) = -2 ln alpha, and its left side is d^2 / 2 but for d^3 / 3.
+    d = 100 * float(sequential.tune_rho2(100, alpha))
+    assert d == pytest.approx(np.sqrt(-4 * np.log(alpha)), rel=d)
+
+
+def test_margin_answers_have_the_shape_of_the_whole_grid():
+    plan = {"planned_units": 300, "direction": "increase"}
+    for relative in (False, True):
+        got = sequential.non_inferiority(
+            *two_cells(), margin=Margin(0.1, relative=relative), alpha=[[0.01], [0.05], [0.1]], **plan
+        )
+        for name in ("bound", "limit", "p_value", "non_inferior", "not_computable"):
+            assert getattr(got, name).shape == (3, 2)
+
+
+def two_cells():
+    return ProportionStats([100, 200], [30, 40]), ProportionStats([100, 200], [30, 50])
+
+
+def test_guard_pairs_arms_that_are_broadcast():
+    # The arms lie along the first axis of the common grid, which only one of the two arrays has.
+    for n, nonzero in (([[600, 600], [600, 600]], [150, 50]), ([600, 600], [[150, 150], [150, 50]])):
+        assert sequential.efficacy_guard(n, nonzero, axis=0).tolist() == [None, "TOO_FEW_NONZERO"]
+
+
 @pytest.mark.parametrize(
     ("n", "nonzero", "block"),
     [
@@ -219,13 +270,51 @@ def test_guard_names_what_is_missing_in_any_arm(n, nonzero, block):
     ("call", "name"),
     [
         (lambda: sequential.efficacy_guard(5, 1), "n must have"),
+        (lambda: sequential.efficacy_guard([[]], [[]]), "n must have"),
+        (lambda: sequential.efficacy_guard([5, 5], [1, 1], axis=2), "axis 2"),
         (lambda: sequential.efficacy_guard([5, 5], [6, 1]), "nonzero"),
         (lambda: sequential.tune_rho2(0, 0.05), "planned_units"),
+        (lambda: sequential.tune_rho2(1e-320, 0.05), "planned_units"),
+        (lambda: sequential.tune_rho2([1, 2], [0.1, 0.2, 0.3]), "planned_units"),
         (lambda: sequential.critical_value(5, 0, 0.05), "rho2"),
+        (lambda: sequential.critical_value(-5, 1, 0.05), "n must not be negative"),
+        (lambda: sequential.critical_value([1, 2], [1, 2, 3], 0.05), "rho2"),
+        (lambda: sequential.critical_value([1, 2], 1, [0.1, 0.2, 0.3]), "alpha"),
+        (lambda: sequential.one_sided_critical_value(-5, 1, 0.05), "n must not be negative"),
+        (lambda: sequential.one_sided_critical_value([1, 2], 1, [0.1, 0.2, 0.3]), "alpha"),
+        (lambda: sequential.p_value(1, -5, 1), "n must not be negative"),
+        (lambda: sequential.p_value(1, np.inf, 1), "n must be finite"),
+        (lambda: sequential.p_value(1, 1e200, 1e200), "n times rho2"),
+        (lambda: sequential.p_value([1, 2], [1, 2, 3], 1), "z "),
+        (lambda: sequential.log_e_value(1, -5, 1), "n must not be negative"),
+        (lambda: sequential.one_sided_p_value(1, -5, 1), "n must not be negative"),
+        (lambda: sequential.one_sided_p_value([1, 2], [1, 2, 3], 1), "z "),
         (lambda: sequential.running_intersection([1, 2], [1]), "lower and upper"),
+        (lambda: sequential.running_intersection(1.0, 2.0), "lower and upper"),
+        (lambda: sequential.running_intersection([1.0], [2.0], axis=1), "axis 1"),
+        (lambda: sequential.compare(*two_cells(), planned_units=[1, 2, 3]), "planned_units"),
+        (lambda: sequential.compare(*two_cells(), planned_units=9, alpha=[0.1, 0.2, 0.3]), "alpha"),
+        *(
+            (
+                lambda change=change: sequential.non_inferiority(
+                    *two_cells(), **{"margin": Margin(1), "planned_units": 9, "direction": "increase"} | change
+                ),
+                name,
+            )
+            for change, name in (
+                ({"planned_units": [1, 2, 3]}, "planned_units"),
+                ({"alpha": [0.1, 0.2, 0.3]}, "alpha"),
+                ({"margin": Margin([1, 2, 3])}, "margin"),
+            )
+        ),
         (
             lambda: sequential.non_inferiority(
-                MeanStats(2, 0, 1), MeanStats(2, 0, 1), margin=Margin(0), planned_units=9, alpha=0.5
+                MeanStats(2, 0, 1),
+                MeanStats(2, 0, 1),
+                margin=Margin(0),
+                planned_units=9,
+                alpha=0.5,
+                direction="increase",
             ),
             "alpha",
         ),

@@ -139,3 +139,26 @@ def test_priors_may_be_given_for_any_grid():
 def test_bad_arguments_are_refused_by_name(call, name):
     with pytest.raises(ValueError, match=name):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: shrink_effects([1e200, 1, 2], [1, 1, 1]), "estimates must be at most"),
+        (lambda: shrink_effects([1, 1, 2], 5e-324), "estimates must be at most"),
+        (lambda: shrink_effects([1, 1, 2], [1, 1, 1e308]), "standard_errors must be at most"),
+        (lambda: shrink_effects([1, 1, 2], [1, 1, 1], alpha=[0.1, 0.2]), r"alpha \(2,\)"),
+        (lambda: shrink_effects([1, 1, 2], np.ones((2, 3))), "along one axis"),
+        (lambda: shrink_effects([1, 1, 2], [1, 1, 1], prior=NormalPrior(0, 1), alpha=[0.1, 0.2]), r"alpha \(2,\)"),
+        (lambda: shrink_effects([1, 1, 2], [1, 1, 1], prior=NormalPrior([0, 0], 1)), r"prior \(2,\)"),
+        (lambda: shrink_effects([1, 1, 2], [1, 1, 1], prior=0.1), "prior must be NormalPrior"),
+    ],
+)
+def test_what_does_not_fit_or_cannot_be_computed_is_refused_by_name(call, name):
+    with pytest.raises(ValueError, match=name):
+        call()
+
+
+def test_estimates_far_beyond_their_errors_keep_their_values():
+    estimates = np.array([1e49, -2e49, 3e49])
+    np.testing.assert_allclose(shrink_effects(estimates, np.ones(3)).estimate, estimates, rtol=1e-9)

@@ -153,6 +153,17 @@ def test_arms_share_the_arrivals(share, seed):
     assert looks.treatment.stats.n[:, -1].mean() / 1000 == pytest.approx(share, abs=slack)
 
 
+def test_a_schedule_may_be_any_whole_numbers_and_is_kept_as_a_copy():
+    given = [100, 200]
+    trial = Trial(Normal(), Normal(), given)
+    given[1] = 0
+    assert trial.schedule.tolist() == [100, 200]
+    assert not trial.schedule.flags.writeable
+    assert simulate(trial, Fixed(), repetitions=3, rng=RNG(0)).look.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="schedule"):
+        Trial(Normal(), Normal(), [100.5, 200.0])
+
+
 def test_blocks_bound_memory_and_draws():
     skewed = LogNormal()
     assert Trial(skewed, skewed, equally_spaced(10_000, 10)).block == trials.DRAWS // 10_000
@@ -271,7 +282,7 @@ def test_group_sequential_verdicts_are_crossings_of_the_engines_bounds(spending)
     looks = trial.draw(500, RNG(12))
     said = GroupSequential(10_000, 0.05, spending)(looks)
     critical = efficacy_bounds([0.2, 0.4, 0.6, 0.8, 1.0], alpha=0.05, spending=spending).critical
-    z = fixed_z(looks)
+    z = normal_deviates(looks)
     np.testing.assert_array_equal(said.sign, np.sign(z) * (np.abs(z) > critical))
     # Look by look the engine's comparison says the same, and its repeated intervals are these.
     for look in range(5):
@@ -282,11 +293,15 @@ def test_group_sequential_verdicts_are_crossings_of_the_engines_bounds(spending)
         np.testing.assert_allclose(result.absolute.lower, said.lower[:, look], rtol=1e-9)
 
 
-def fixed_z(looks):
-    """Difference over its standard error, written out."""
+def normal_deviates(looks):
+    """Of Welch's t statistic, written out."""
     treatment, control = looks.treatment.stats, looks.control.stats
-    variance = sum(arm.m2 / (arm.n - 1) / arm.n for arm in (treatment, control))
-    return (treatment.mean - control.mean) / np.sqrt(variance)
+    parts = [arm.m2 / (arm.n - 1) / arm.n for arm in (treatment, control)]
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (arm.n - 1) for part, arm in zip(parts, (treatment, control), strict=True)
+    )
+    t = (treatment.mean - control.mean) / np.sqrt(sum(parts))
+    return np.sign(t) * reference.norm.isf(reference.t.sf(np.abs(t), freedom))
 
 
 def test_group_sequential_planned_for_80_percent_has_it():

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abplatform.stats import MeanStats, ProportionStats, RatioStats
+from abplatform.stats import CappedStats, EstimateStats, JointStats, MeanStats, ProportionStats, RatioStats, fixed
+from abplatform.stats.sufficient.moments import SkewStats
 
 values = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=0, max_size=30)
 # Events carry six decimal places.
@@ -159,3 +160,49 @@ def test_statistics_are_frozen_down_to_their_arrays():
     assert float(stats.mean[0]) == 1
     with pytest.raises(ValueError, match="read-only"):
         stats.mean[0] = 5
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: MeanStats.of([1e200, -1e200]), "m2 must be finite"),
+        (lambda: MeanStats.of([1e308, 1e308]), "mean must be finite"),
+        (lambda: MeanStats.from_sums(10, 1e200, 1e300), "sum_squares is smaller than the sum allows"),
+        (lambda: RatioStats.of([1e200, -1e200], [1, 2]), "m2_y must be finite"),
+        (lambda: RatioStats.of([1, 2], [1e308, 1e308]), "mean_d must be finite"),
+        (lambda: JointStats.of([1e308, 1e308]), "mean must be finite"),
+        (lambda: JointStats.of([1, 2], [1e200, -1e200]), "cross must be finite"),
+        (lambda: SkewStats.of([1e200, 0]), "m2 must be finite"),
+        (lambda: SkewStats.of([1e120, 0]), "m3 must be finite"),
+        (lambda: CappedStats.of([1e308, 1e308]), "mean must be finite"),
+    ],
+)
+def test_numbers_whose_moments_overflow_are_refused_by_name_and_not_by_a_warning(make, name):
+    with pytest.raises(ValueError, match=name):
+        make()
+
+
+def test_one_huge_number_has_a_mean():
+    assert float(CappedStats.of([1e308]).estimate) == 1e308
+    assert float(MeanStats.of([1e308]).m2) == 0
+
+
+def test_residual_moment_is_that_of_the_raw_residuals_at_any_ratio():
+    # Sum of squared deviations of y - R d, from raw values.
+    rng = np.random.default_rng(4)
+    y, d = rng.normal(size=50), rng.gamma(2, size=50)
+    moment, rounding = RatioStats.of(y, d).residual_moment(np.asarray(0.7))
+    assert float(moment) == pytest.approx(np.square(y - 0.7 * d - (y - 0.7 * d).mean()).sum(), rel=1e-12)
+    assert 0 < float(rounding) < 1e-12
+
+
+@pytest.mark.parametrize("cautions", [np.inf, 1.5, -1, "few"])
+def test_cautions_that_are_no_flags_are_refused(cautions):
+    with pytest.raises(ValueError, match="cautions"):
+        EstimateStats(1, 1.0, 1.0, cautions=cautions)
+
+
+def test_fields_of_finished_estimates_broadcast():
+    arm = EstimateStats([[10], [20]], [1.0, 2.0, 3.0], 1.0)
+    found = fixed.compare(arm, EstimateStats([[10], [20]], [0.0, 0.0, 0.0], 1.0)).absolute.estimate
+    assert found.tolist() == [[1.0, 2.0, 3.0]] * 2

@@ -173,13 +173,15 @@ def test_units_with_one_slope_and_arms_without_units_say_so():
 
 def test_a_given_covariance_gives_the_same_slope_as_the_units():
     rng = np.random.default_rng(10)
-    arms = [DailyStats.of(correlated_days(rng, (5000,))) for _ in range(2)]
+    raw = [correlated_days(rng, (5000,)) for _ in range(2)]
+    arms = [DailyStats.of(arm) for arm in raw]
     effects = arms[0].mean - arms[1].mean
     covariance = sum(arm.m2 / (arm.n - 1) / arm.n for arm in arms)
     got, expected = check_effect_trend(effects, covariance), check_trend(*arms)
     assert float(got.slope.estimate) == pytest.approx(float(expected.slope.estimate), rel=1e-9)
-    # Normal instead of t with some 10,000 degrees of freedom.
-    assert float(got.p_value) == pytest.approx(float(expected.p_value), rel=1e-2)
+    # The same statistic, read from the normal instead of t.
+    statistic = reference.ttest_ind(*(arm @ slope_weights(range(DAYS)) for arm in raw), equal_var=False).statistic
+    assert float(got.p_value) == pytest.approx(2 * reference.norm.sf(abs(statistic)), rel=1e-9)
 
 
 def test_independent_days_are_a_weighted_regression_with_known_variances():
@@ -202,6 +204,34 @@ def test_one_grid_answers_like_its_cells():
         assert float(grid.p_value[i]) == pytest.approx(float(single.p_value), rel=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200, -1e307, 3e-300])
+def test_days_of_any_size_have_weights(scale):
+    np.testing.assert_allclose(slope_weights(np.array([0.0, 1, 2, 5]) * scale) * scale, slope_weights([0.0, 1, 2, 5]))
+
+
+@pytest.mark.parametrize("power", [600, -600, 1000])
+def test_days_of_any_size_have_trends(power):
+    rng = np.random.default_rng(12)
+    arms = [DailyStats.of(correlated_days(rng, (40,))) for _ in range(2)]
+    effects, covariance = arms[0].mean - arms[1].mean, np.eye(DAYS) * 0.01
+    days = np.ldexp(np.arange(DAYS, dtype=float), power)
+    for check, data in ((check_trend, arms), (check_effect_trend, (effects, covariance))):
+        plain, far = check(*data), check(*data, days=days)
+        # A power of two: the same digits.
+        assert far.p_value == plain.p_value
+        assert far.slope.upper == np.ldexp(plain.slope.upper, -power)
+
+
+def test_effects_beyond_all_floats_say_so():
+    got = check_effect_trend([[1e200, 3.0], [1.0, 3.0]], np.eye(2))
+    assert got.not_computable.tolist() == [NotComputable.OVERFLOW, None]
+    assert np.isnan(got.p_value[0])
+
+
+def daily_pair():
+    return DailyStats.of([[[1.0, 2.0], [2.0, 5.0]]] * 2)
+
+
 def daily():
     return DailyStats.of([[1.0, 2.0], [2.0, 5.0]])
 
@@ -219,6 +249,11 @@ def daily():
         (lambda: daily().contrast([1.0, 2.0, 3.0]), "weights"),
         (lambda: slope_weights([1.0]), "days"),
         (lambda: slope_weights([1.0, 1.0]), "days"),
+        (lambda: slope_weights([1e-320, 2e-320]), "days"),
+        (lambda: check_trend(daily(), daily(), days=[1.0, 2.0, 3.0]), "days"),
+        (lambda: check_trend(*[daily_pair()] * 2, alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (lambda: check_effect_trend([[1.0, 2.0]] * 2, np.eye(2), alpha=[0.1, 0.2, 0.3]), "alpha"),
+        (lambda: check_effect_trend([[1.0, 2.0]] * 2, [np.eye(2)] * 3), "covariance"),
         (lambda: check_trend(daily(), daily(), days=[1.0, np.inf]), "days"),
         (lambda: check_trend(daily(), DailyStats.of(np.ones((3, 3)))), "control"),
         (lambda: check_trend(daily(), daily(), alpha=0), "alpha"),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abplatform.stats.adjust.linear import residual_moment
 from abplatform.stats.sufficient.centred import CONSTANT
 from abplatform.stats.sufficient.joint import JointStats
 from abplatform.stats.sufficient.ratios import RatioStats
@@ -47,7 +46,7 @@ def arm_moments(stats: JointStats) -> ArmMoments:
     estimate = outcome.estimate
     if isinstance(outcome, RatioStats):
         size = outcome.mean_d
-        yy, rounding = (part / np.square(size) for part in residual_moment(outcome, estimate))
+        yy, rounding = (part / np.square(size) for part in outcome.residual_moment(estimate))
         xy = (xy - estimate[..., None] * stats.cross[..., 1, first:]) / size[..., None]
     else:
         yy, rounding = outcome.m2, n * np.square(CONSTANT * outcome.mean)

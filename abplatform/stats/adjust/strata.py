@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from abplatform.stats.adjust.adjusted import Adjusted, Common, finite_or_nan, own_and_shared
 from abplatform.stats.adjust.collapse import FEWEST, collapsed, merged, strata_last
-from abplatform.stats.adjust.linear import residual_moment
 from abplatform.stats.results import Caution
 from abplatform.stats.sufficient.centred import CONSTANT
 from abplatform.stats.sufficient.estimates import EstimateStats
@@ -86,7 +85,10 @@ def post_stratify(treatment: StratifiedStats, control: StratifiedStats, *, axis:
     0.0106
     """
     if not isinstance(treatment, StratifiedStats):
-        raise ValueError("treatment must be means, rates, ratios or finished estimates")
+        raise ValueError(
+            "treatment must be means, rates, ratios or finished estimates: one object with the strata along an axis, "
+            f"such as MeanStats([60, 40], [10.5, 30.5], [59.0, 39.0]), not {type(treatment).__name__}"
+        )
     if type(treatment) is not type(control):
         raise ValueError(f"control must be {type(treatment).__name__} like treatment")
     shape = same_grid(treatment=_grid(treatment), control=_grid(control))
@@ -94,7 +96,7 @@ def post_stratify(treatment: StratifiedStats, control: StratifiedStats, *, axis:
         raise ValueError(f"axis must be one of the {len(shape)} axes of the statistics")
     if shape[axis] == 0:
         raise ValueError("axis must have at least one stratum")
-    if isinstance(treatment, EstimateStats) and isinstance(control, EstimateStats):
+    if isinstance(treatment, EstimateStats) or isinstance(control, EstimateStats):
         finished = _finished(treatment, shape, axis), _finished(control, shape, axis)
         return _averaged(*finished, _usable(finished[0]) & _usable(finished[1]))
     whole = [strata_last(_as_mean(arm), shape, axis) for arm in (treatment, control)]
@@ -108,13 +110,11 @@ def _grid(arm: StratifiedStats) -> FloatArray:
     return np.asarray(arm.n + arm.estimate + arm.variance)
 
 
-def _as_mean(arm: StratifiedStats) -> MeanStats | RatioStats:
+def _as_mean(arm: MeanStats | ProportionStats | RatioStats) -> MeanStats | RatioStats:
     """Rates are means of zeros and ones, whose variance has the divisor n - 1: strata may be small."""
     if isinstance(arm, ProportionStats):
         rate = np.nan_to_num(arm.estimate)
         return MeanStats(arm.n, rate, arm.successes * (1 - rate))
-    if isinstance(arm, EstimateStats):
-        raise ValueError("control must be of the class of treatment")
     return arm
 
 
@@ -139,13 +139,13 @@ def _linearised(part: RatioStats, share: FloatArray) -> tuple[FloatArray, FloatA
     top, bottom = _sum(share * part.mean_y), _sum(share * part.mean_d)
     ratio = np.where(bottom != 0, top / bottom, np.nan)
     each, size = ratio[..., None], bottom[..., None]
-    moment, rounding = residual_moment(part, each)
+    moment, rounding = part.residual_moment(each)
     moment = np.where(moment <= rounding, 0.0, moment)
     variance = np.where(part.n > 1, moment / (part.n - 1) / (part.n * np.square(size)), np.nan)
     return ratio, (part.mean_y - each * part.mean_d) / size, variance
 
 
-def _finished(arm: EstimateStats, shape: tuple[int, ...], axis: int) -> _Arm:
+def _finished(arm: StratifiedStats, shape: tuple[int, ...], axis: int) -> _Arm:
     def last(values: ArrayLike) -> NDArray[Any]:
         return np.moveaxis(np.broadcast_to(values, shape), axis, -1)
 

@@ -23,7 +23,7 @@ from abplatform.stats.results import (
     named_reasons,
 )
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import Direction, FloatArray, known_direction, probability
+from abplatform.stats.validation import Direction, FloatArray, instance_of, known_direction, probability
 
 
 @np.errstate(all="ignore")
@@ -62,8 +62,10 @@ def compare_conversions(
     """
     known_direction(direction)
     level = probability("alpha", alpha)
-    shapes = level.shape, () if margin is None else margin.size.shape
-    pair = RatePair.of(treatment, control, prior or BetaPrior(), *shapes)
+    if margin is not None:
+        instance_of("margin", margin, Margin, "Margin(0.001)")
+    size = np.zeros(()) if margin is None else margin.size
+    pair = RatePair.of(treatment, control, BetaPrior() if prior is None else prior, alpha=level, margin=size)
     first, second = pair.treatment, pair.control
     better, lesser = (first, second) if direction == "increase" else (second, first)
     (lower, upper), lift_bounds = _intervals(pair, pair.pick(level))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,10 @@ from abplatform.stats.validation import FloatArray, finite_values, positive
 
 FitMethod = Literal["ml", "reml", "paule_mandel", "dersimonian_laird"]
 _GRID = 400
+_REACH = 1e50
+"""How many typical errors an estimate may be from 0, so that products of four numbers stay in double precision."""
+_LARGEST = 1e150
+"""The same in the unit of the estimates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +56,13 @@ class FittedPrior:
 
     def weight(self, standard_errors: ArrayLike) -> FloatArray:
         """Return the share of its own estimate that an experiment keeps, ``scale^2 / (scale^2 + s^2)``."""
-        errors = positive("standard_errors", standard_errors)
-        return np.asarray(np.square(self.scale) / (np.square(self.scale) + np.square(errors)))
+        return own_share(np.asarray(self.scale), positive("standard_errors", standard_errors))
+
+
+@np.errstate(all="ignore")
+def own_share(scale: FloatArray, standard_errors: FloatArray) -> FloatArray:
+    """Return ``scale^2 / (scale^2 + s^2)`` by a quotient, which no square takes out of double precision."""
+    return np.asarray(1 / (1 + np.square(standard_errors / scale)))
 
 
 def fit_prior(
@@ -73,7 +82,8 @@ def fit_prior(
         A ``FittedPrior``. Its scale is 0 at the edge, where the estimates spread no more than their errors do.
 
     Raises:
-        ValueError: naming the argument that does not fit: fewer than two experiments, standard errors of 0.
+        ValueError: naming the argument that does not fit: fewer than two experiments, standard errors of 0, numbers
+            beyond 1e50 typical errors.
 
     >>> fitted = fit_prior([0.4, -1.1, 1.5, 0.2, 2.9, -0.6], [0.5, 0.6, 0.5, 0.4, 0.7, 0.5])
     >>> round(fitted.mean, 3), round(fitted.scale, 3), float(fitted.weight(0.5).round(3))
@@ -86,18 +96,16 @@ def fit_prior(
         raise ValueError("standard_errors must be as many as estimates")
     if method not in get_args(FitMethod):
         raise ValueError(f"method must be one of {', '.join(get_args(FitMethod))}, not {method!r}")
-    # In units of a typical error, so that no square leaves double precision.
-    unit = float(np.median(s))
-    centre = None if mean is None else float(finite_values("mean", mean)) / unit
-    sample = Sample(y / unit, np.square(s / unit), centre)
+    known = None if mean is None else float(finite_values("mean", mean))
+    sample, unit = Sample.scaled(y, s, mean=known)
     tau2 = {
         "ml": lambda: _most_likely(sample, restricted=False),
-        "reml": lambda: _most_likely(sample, restricted=centre is None),
+        "reml": lambda: _most_likely(sample, restricted=known is None),
         "paule_mandel": lambda: _paule_mandel(sample),
         "dersimonian_laird": lambda: _dersimonian_laird(sample),
     }[method]()
     weights = sample.weights(tau2)
-    error = 0.0 if centre is not None else unit / float(np.sqrt(weights.sum()))
+    error = 0.0 if known is not None else unit / float(np.sqrt(weights.sum()))
     return FittedPrior(
         mean=sample.mean(weights) * unit,
         scale=float(np.sqrt(tau2)) * unit,
@@ -114,6 +122,26 @@ class Sample:
     y: FloatArray
     v: FloatArray
     centre: float | None
+
+    @classmethod
+    def scaled(cls, y: FloatArray, s: FloatArray, *, mean: float | None) -> tuple[Self, float]:
+        """Return a sample in units of a typical error, so that no square leaves double precision, and that unit.
+
+        Raises:
+            ValueError: naming what is too far from the typical error.
+        """
+        unit = float(np.median(np.minimum(s, _LARGEST)))
+        limit = min(_REACH * unit, _LARGEST)
+        if (s > limit).any() or (s < unit / _REACH).any():
+            raise ValueError(
+                f"standard_errors must be at most {_LARGEST:g} and within a factor of {_REACH:g} of their median"
+            )
+        for name, values in (("estimates", y), ("mean", np.asarray(0.0 if mean is None else mean))):
+            if (np.abs(values) > limit).any():
+                raise ValueError(
+                    f"{name} must be at most {limit:g}, {_REACH:g} times the median of standard_errors or {_LARGEST:g}"
+                )
+        return cls(y / unit, np.square(s / unit), None if mean is None else mean / unit), unit
 
     @property
     def freedom(self) -> int:

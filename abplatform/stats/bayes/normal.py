@@ -20,7 +20,15 @@ from abplatform.stats.effects import Difference, Ratio, difference, relative_int
 from abplatform.stats.margins import Margin
 from abplatform.stats.results import Codes, Comparison, Interval, NotComputable, named_reasons, reason_code
 from abplatform.stats.sufficient import ArmStats
-from abplatform.stats.validation import Direction, FloatArray, known_direction, positive, probability
+from abplatform.stats.validation import (
+    Direction,
+    FloatArray,
+    instance_of,
+    known_direction,
+    positive,
+    probability,
+    same_grid,
+)
 
 
 @np.errstate(all="ignore")
@@ -68,6 +76,10 @@ def compare(
     diff = difference(treatment, control)
     z = -special.ndtri(probability("alpha", alpha) / 2)
     belief = _only_prior(prior, prior_scale)
+    if margin is not None:
+        instance_of("margin", margin, Margin, "Margin(0.001)")
+    asked = {"prior" if prior_scale is None else "prior_scale": belief.mean + belief.scale, "alpha": z}
+    same_grid(arms=diff.estimate, **asked, margin=np.zeros(()) if margin is None else margin.size)
     reasons = prior_reasons(diff, belief)
     joint = posterior(diff, belief)
     good = 1.0 if direction == "increase" else -1.0
@@ -97,6 +109,7 @@ def compare(
 
 def _only_prior(prior: NormalPrior | None, prior_scale: ArrayLike | None) -> NormalPrior:
     if prior is not None and prior_scale is None:
+        instance_of("prior", prior, NormalPrior, "NormalPrior(0, 0.1)")
         return prior
     if prior is not None or prior_scale is None:
         raise ValueError("prior or prior_scale must be given, and only one of them")

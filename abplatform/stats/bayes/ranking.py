@@ -22,7 +22,7 @@ from abplatform.stats.bayes.priors import BetaPrior, NormalPrior
 from abplatform.stats.bayes.quadrature import legendre_rule
 from abplatform.stats.results import Codes, NotComputable, Objects, named_reasons, reason_code
 from abplatform.stats.sufficient import ArmStats, ProportionStats
-from abplatform.stats.validation import Direction, FloatArray, known_direction, same_grid
+from abplatform.stats.validation import Direction, FloatArray, instance_of, known_direction, same_grid
 
 MOST_VARIANTS = 20
 _CUTS = (1.5, 3.0, 4.5, 6.25, 8.5)
@@ -85,8 +85,9 @@ def rank_variants(
     """
     known_direction(direction)
     _check_arms(arms, prior)
-    shape = same_grid(**{f"arms[{index}]": arm.estimate for index, arm in enumerate(arms)})
     rates = isinstance(prior, BetaPrior)
+    belief = prior.successes + prior.failures if isinstance(prior, BetaPrior) else prior.mean + prior.scale
+    shape = same_grid(**{f"arms[{index}]": arm.estimate for index, arm in enumerate(arms)}, prior=belief)
     reasons = np.broadcast_to(_reasons(arms, rates=rates), shape)
     usable = reasons == 0
     parameters = _beta_parameters(arms, prior) if isinstance(prior, BetaPrior) else _normal_parameters(arms, prior)
@@ -105,7 +106,9 @@ def _check_arms(arms: Sequence[ArmStats], prior: NormalPrior | BetaPrior) -> Non
         raise ValueError(f"arms must be 2 to {MOST_VARIANTS}")
     if any(type(arm) is not type(arms[0]) for arm in arms):
         raise ValueError("arms must be of one class")
-    if isinstance(prior, BetaPrior) and not isinstance(arms[0], ProportionStats):
+    if not isinstance(prior, BetaPrior):
+        instance_of("prior", prior, NormalPrior, "NormalPrior(0, 0.1)")
+    elif not isinstance(arms[0], ProportionStats):
         raise ValueError("prior must be a NormalPrior unless arms are ProportionStats")
     if isinstance(prior, NormalPrior) and prior.relative:
         raise ValueError("prior must be absolute")
@@ -160,16 +163,17 @@ def _integrate(curves: Curves) -> tuple[FloatArray, FloatArray]:
     return np.clip(chance, 0.0, 1.0), loss
 
 
-def _panels(cuts: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return nodes and half-lengths, of shapes (cells, panels, nodes) and (cells, panels, 1)."""
+def _panels(cuts: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return nodes, middles and half-lengths, of shapes (cells, panels, nodes) and twice (cells, panels, 1)."""
     ends = np.sort(cuts.reshape(cuts.shape[0], -1), axis=-1)
     half = np.diff(ends)[..., None] / 2
-    return (ends[:, :-1, None] + half) + half * legendre_rule(_NODES).points, half
+    middle = ends[:, :-1, None] + half
+    return middle + half * legendre_rule(_NODES).points, middle, half
 
 
 def _normal_curves(mean: FloatArray, sd: FloatArray) -> Curves:
     steps = np.array([*(-cut for cut in _CUTS), 0.0, *_CUTS])
-    x, half = _panels(mean[..., None] + sd[..., None] * steps)
+    x, _, half = _panels(mean[..., None] + sd[..., None] * steps)
     weight = (half * legendre_rule(_NODES).weights).reshape(x.shape[0], 1, -1)
     z = (x.reshape(x.shape[0], 1, -1) - mean[..., None]) / sd[..., None]
     density = np.exp(-np.square(z) / 2) / (np.sqrt(2 * np.pi) * sd[..., None])
@@ -182,7 +186,7 @@ def _beta_curves(a: FloatArray, b: FloatArray) -> Curves:
     mode, rule = np.log(a) - np.log(b), legendre_rule(_NODES)
     falls = [np.square(cut) / 2 for cut in _CUTS]
     cuts = [mode, *(mode - reach(a, b, fall) for fall in falls), *(mode + reach(b, a, fall) for fall in falls)]
-    logits, half = _panels(np.stack(cuts, axis=-1))
+    logits, middle, half = _panels(np.stack(cuts, axis=-1))
     x, rest = special.expit(logits), special.expit(-logits)
     flat = (np.repeat(part.reshape(cells, -1), variants, axis=0) for part in (x, rest))
     density = Beta.of(a.ravel(), b.ravel()).logit_density(*flat).reshape(cells, variants, *x.shape[1:])
@@ -193,5 +197,11 @@ def _beta_curves(a: FloatArray, b: FloatArray) -> Curves:
     lower, upper = np.maximum(before[..., None] + running, 0.0), np.maximum(after[..., None] - running, 0.0)
     weight = (half * rule.weights).reshape(cells, 1, -1)
     shape = cells, variants, -1
-    length = weight * (x * rest).reshape(cells, 1, -1)
-    return Curves(density.reshape(shape), lower.reshape(shape), upper.reshape(shape), weight, length)
+    length = half * rule.weights * x * rest
+    # Between distant supports only the length changes, too fast for one rule; its sum over a panel is known.
+    known = -np.expm1(-2 * half) * special.expit(middle + half) * special.expit(half - middle)
+    added = length.sum(axis=-1, keepdims=True)
+    length *= np.where(added > 0, known / added, 1.0)
+    return Curves(
+        density.reshape(shape), lower.reshape(shape), upper.reshape(shape), weight, length.reshape(cells, 1, -1)
+    )

@@ -12,7 +12,7 @@ from abplatform.stats.bayes.priors import BetaPrior
 from abplatform.stats.effects import difference
 from abplatform.stats.results import Codes, NotComputable, reason_code
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import BoolArray, FloatArray
+from abplatform.stats.validation import BoolArray, FloatArray, instance_of, same_grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,26 +29,25 @@ class RatePair:
 
     @classmethod
     def of(
-        cls, treatment: ProportionStats, control: ProportionStats, prior: BetaPrior, *shapes: tuple[int, ...]
+        cls, treatment: ProportionStats, control: ProportionStats, prior: BetaPrior, **asked: FloatArray
     ) -> RatePair:
         """Apply the prior to both arms.
 
         Args:
-            treatment, control: counts, broadcast against each other, the prior and ``shapes``.
+            treatment, control: counts, broadcast against each other, the prior and what is asked.
             prior: prior of each rate.
-            shapes: of whatever else is asked per cell.
+            asked: whatever else is given per cell, by the name of its parameter.
 
         Raises:
-            ValueError: naming an arm that is not ``ProportionStats``, or shapes that do not broadcast.
+            ValueError: naming an arm that is not ``ProportionStats``, a prior that is not a ``BetaPrior``, or
+                shapes that do not broadcast.
         """
         for name, arm in (("treatment", treatment), ("control", control)):
             if not isinstance(arm, ProportionStats):
                 raise ValueError(f"{name} must be ProportionStats")
+        instance_of("prior", prior, BetaPrior, "BetaPrior(1, 1)")
         reasons, lift_reasons = _reasons(treatment, control)
-        try:
-            shape = np.broadcast_shapes(reasons.shape, prior.successes.shape, prior.failures.shape, *shapes)
-        except ValueError:
-            raise ValueError(f"prior, alpha or margin does not broadcast to the arms' {reasons.shape}") from None
+        shape = same_grid(arms=reasons, prior=prior.successes + prior.failures, **asked)
         reasons, lift_reasons = np.broadcast_to(reasons, shape), np.broadcast_to(lift_reasons, shape)
         first, second = (_posterior(arm, prior, reasons == 0) for arm in (treatment, control))
         return cls(first, second, reasons, lift_reasons)

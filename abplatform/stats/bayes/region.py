@@ -15,7 +15,7 @@ from abplatform.stats.bayes.rates import RatePair
 from abplatform.stats.effects import difference
 from abplatform.stats.results import NotComputable, Objects, named_reasons, reason_code
 from abplatform.stats.sufficient import ArmStats, ProportionStats
-from abplatform.stats.validation import FloatArray, finite_values, same_grid
+from abplatform.stats.validation import FloatArray, finite_values, instance_of, same_grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +83,14 @@ def locate_effect(
     >>> round(float(found.within), 3), round(float(found.above), 3)
     (0.977, 0.019)
     """
+    instance_of("region", region, Region, "Region(-0.01, 0.01)")
     if isinstance(prior, BetaPrior):
         if not isinstance(treatment, ProportionStats) or not isinstance(control, ProportionStats):
             raise ValueError("prior must be a NormalPrior unless both arms are ProportionStats")
         return _locate_rates(treatment, control, region, prior)
+    instance_of("prior", prior, NormalPrior, "NormalPrior(0, 0.1)")
     diff = difference(treatment, control)
+    same_grid(arms=diff.estimate, region=region.lower + region.upper, prior=prior.mean + prior.scale)
     joint, reasons = posterior(diff, prior), prior_reasons(diff, prior)
     if region.relative:
         baseless = (reasons == 0) & (diff.control == 0)
@@ -104,7 +107,7 @@ def locate_effect(
 def _locate_rates(
     treatment: ProportionStats, control: ProportionStats, region: Region, prior: BetaPrior
 ) -> RegionProbability:
-    pair = RatePair.of(treatment, control, prior, region.lower.shape, region.upper.shape)
+    pair = RatePair.of(treatment, control, prior, region=region.lower + region.upper)
     contrast = Contrast(pair.treatment, pair.control, np.full(pair.with_lift.shape, region.relative))
 
     def below(end: FloatArray) -> FloatArray:

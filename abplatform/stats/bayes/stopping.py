@@ -13,10 +13,12 @@ from abplatform.stats.validation import (
     BoolArray,
     Direction,
     FloatArray,
+    instance_of,
     known_direction,
     non_negative,
     positive,
     probability,
+    same_grid,
     whole_counts,
 )
 
@@ -89,18 +91,21 @@ def should_stop(
     >>> bool(now.stop), str(now.reason)
     (True, 'TREATMENT_LOSS_BELOW_THRESHOLD')
     """
+    instance_of("comparison", comparison, Comparison, "bayes.compare(treatment, control, prior=prior)")
     if comparison.interval_kind != "credible":
         raise ValueError("comparison must be Bayesian")
     known_direction(direction)
     threshold, scale = positive("loss_threshold", loss_threshold), non_negative("base", base)
-    early = whole_counts("units", units) < whole_counts("minimum_units", minimum_units)
+    so_far, fewest = whole_counts("units", units), whole_counts("minimum_units", minimum_units)
+    asked = {"units": so_far, "minimum_units": fewest, "loss_threshold": threshold, "base": scale}
+    same_grid(comparison=comparison.chance_to_win, **asked)
     mean = comparison.absolute.estimate if direction == "increase" else -comparison.absolute.estimate
     win, treatment_loss = comparison.chance_to_win, comparison.expected_loss / scale
     # E[max(0, gain)] is E[gain] + E[max(0, -gain)].
     control_loss = np.maximum(mean / scale + treatment_loss, 0.0)
     rules = [
         (~(np.isfinite(win) & np.isfinite(treatment_loss)), StopReason.NOT_COMPUTABLE),
-        (early, StopReason.MINIMUM_UNITS_NOT_REACHED),
+        (so_far < fewest, StopReason.MINIMUM_UNITS_NOT_REACHED),
         ((win > 0.5) & (treatment_loss < threshold), StopReason.TREATMENT_LOSS_BELOW_THRESHOLD),
         ((win <= 0.5) & (control_loss < threshold), StopReason.CONTROL_LOSS_BELOW_THRESHOLD),
     ]
@@ -131,10 +136,14 @@ def judge_guardrail(
     >>> [str(verdict) for verdict in judge_guardrail([0.01, 0.4, 0.99])]
     ['non_inferior', 'inconclusive', 'worse']
     """
-    worse = np.asarray(probability_worse, dtype=np.float64)
+    try:
+        worse = np.asarray(probability_worse, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("probability_worse must be numbers, or NaN where there is none") from None
     if ((worse < 0) | (worse > 1)).any():
         raise ValueError("probability_worse must lie between 0 and 1")
     safe, harmful = probability("safe_below", safe_below), probability("harmful_above", harmful_above)
+    same_grid(probability_worse=worse, safe_below=safe, harmful_above=harmful)
     if (harmful < safe).any():
         raise ValueError("harmful_above must not be below safe_below")
     index = np.select([np.isnan(worse), worse < safe, worse > harmful], [0, 1, 2], 3)

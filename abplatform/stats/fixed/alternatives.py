@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from abplatform.stats.effects import Difference, RelativeMethod, lift_ratio
-from abplatform.stats.fixed.reference import lower_quantile, lower_tail
+from abplatform.stats.reference import lower_quantile, lower_tail
 from abplatform.stats.results import Caution, Comparison, Interval, RelativeInterval, SetKind
 from abplatform.stats.validation import FloatArray, probability
 

@@ -7,10 +7,11 @@ from numpy.typing import ArrayLike
 
 from abplatform.stats.effects import RelativeMethod, compare_at, difference
 from abplatform.stats.fixed.alternatives import Alternative, critical_value, open_side, tail_p_value, tail_rate
-from abplatform.stats.fixed.reference import welch_freedom
+from abplatform.stats.fixed.restricted import rates_only
+from abplatform.stats.reference import welch_freedom
 from abplatform.stats.results import Comparison
 from abplatform.stats.sufficient import ArmStats, ProportionStats
-from abplatform.stats.validation import FloatArray
+from abplatform.stats.validation import FloatArray, same_grid
 
 
 @np.errstate(all="ignore")
@@ -53,6 +54,7 @@ def compare(
     """
     diff = difference(treatment, control)
     tail = tail_rate(alpha, alternative)
+    same_grid(treatment=diff.estimate, alpha=tail)
     freedom = welch_freedom(diff, treatment, control, np.ones(()))
     result = compare_at(
         diff,
@@ -80,6 +82,7 @@ def pooled_z_test(
     0.1529
     """
     tail_rate(0.05, alternative)
+    rates_only(treatment=treatment, control=control)
     diff = difference(treatment, control)
     both = treatment + control
     rate = both.successes / both.n

@@ -11,7 +11,7 @@ from abplatform.stats.fixed.scores import Bounds, rate_comparison
 from abplatform.stats.fixed.unconditional import DIFFERENCE, MAX_OUTCOMES, RATIO, Table, lower_side
 from abplatform.stats.results import Comparison
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import FloatArray
+from abplatform.stats.validation import FloatArray, same_grid
 
 
 def compare_exactly(
@@ -46,7 +46,7 @@ def compare_exactly(
     """
     counts = Counts.of(treatment, control)
     tail = tail_rate(alpha, alternative)
-    grid = np.broadcast_shapes(counts.units.shape, tail.shape)
+    grid = same_grid(treatment=counts.units, alpha=tail)
     counts, tail = counts.over(grid), np.broadcast_to(tail, grid)
     if ((counts.units + 1) * (counts.control_units + 1) > MAX_OUTCOMES).any():
         raise ValueError(f"treatment and control have more than {MAX_OUTCOMES} outcomes: use compare_rates")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from abplatform.stats.fixed.alternatives import Alternative, tail_rate
+from abplatform.stats.fixed.restricted import rates_only
 from abplatform.stats.sufficient import ProportionStats
 from abplatform.stats.validation import FloatArray, same_grid
 
@@ -36,14 +37,15 @@ def fisher_p_value(
         P-values; NaN where an arm has no units, and 1 where nobody or everybody did it.
 
     Raises:
-        ValueError: for an unknown ``alternative``, shapes that do not broadcast, or counts with more than
-            ``MAX_OUTCOMES`` outcomes.
+        ValueError: for arms that are no rates, an unknown ``alternative``, shapes that do not broadcast, or counts
+            with more than ``MAX_OUTCOMES`` outcomes.
 
     >>> arms = ProportionStats(10, 1), ProportionStats(10, 7)
     >>> round(float(fisher_p_value(*arms)), 5), round(float(fisher_p_value(*arms, mid_p=True)), 5)
     (0.01977, 0.01024)
     """
     tail_rate(0.05, alternative)
+    rates_only(treatment=treatment, control=control)
     shape = same_grid(treatment=treatment.estimate, control=control.estimate)
     fields = (treatment.successes, treatment.n, control.successes, control.n)
     cells = [np.broadcast_to(values, shape).ravel().tolist() for values in fields]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from abplatform.stats.fixed.restricted import rates_only
 from abplatform.stats.results import Interval
 from abplatform.stats.sufficient import ProportionStats
 from abplatform.stats.validation import FloatArray, probability, same_grid
@@ -24,10 +25,14 @@ def wilson_interval(arm: ProportionStats, *, alpha: ArrayLike = 0.05) -> Interva
     Returns:
         Rate and bounds; NaN without units.
 
+    Raises:
+        ValueError: naming the argument that does not fit.
+
     >>> interval = wilson_interval(ProportionStats(10, 0))
     >>> float(interval.lower), round(float(interval.upper), 4)
     (0.0, 0.2775)
     """
+    rates_only(arm=arm)
     hits, units, half = _parts(arm, alpha)
     excess = np.square(special.ndtri(half)) / units
     rate, rest = hits / units, (units - hits) / units
@@ -51,10 +56,14 @@ def clopper_pearson_interval(arm: ProportionStats, *, alpha: ArrayLike = 0.05) -
     Returns:
         Rate and bounds; NaN without units.
 
+    Raises:
+        ValueError: naming the argument that does not fit.
+
     >>> interval = clopper_pearson_interval(ProportionStats(10, 0))
     >>> float(interval.lower), round(float(interval.upper), 4)
     (0.0, 0.3085)
     """
+    rates_only(arm=arm)
     hits, units, half = _parts(arm, alpha)
     misses = units - hits
     lower = np.where(hits > 0, special.betaincinv(np.maximum(hits, 1), misses + 1, half), 0.0)
@@ -77,11 +86,15 @@ def newcombe_interval(treatment: ProportionStats, control: ProportionStats, *, a
     Returns:
         Difference and bounds; NaN where an arm has no units.
 
+    Raises:
+        ValueError: naming the argument that does not fit.
+
     >>> interval = newcombe_interval(ProportionStats(70, 56), ProportionStats(80, 48))
     >>> round(float(interval.lower), 4), round(float(interval.upper), 4)
     (0.0524, 0.3339)
     """
-    same_grid(treatment=treatment.estimate, control=control.estimate)
+    rates_only(treatment=treatment, control=control)
+    same_grid(treatment=treatment.estimate, control=control.estimate, alpha=probability("alpha", alpha))
     first, second = wilson_interval(treatment, alpha=alpha), wilson_interval(control, alpha=alpha)
     gap = first.estimate - second.estimate
     return Interval(
@@ -94,6 +107,7 @@ def newcombe_interval(treatment: ProportionStats, control: ProportionStats, *, a
 def _parts(arm: ProportionStats, alpha: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return successes and units as floats (NaN without units), and half the error rate."""
     half = np.asarray(probability("alpha", alpha) / 2)
+    same_grid(arm=arm.estimate, alpha=half)
     hits, units, half = np.broadcast_arrays(arm.successes.astype(np.float64), arm.n.astype(np.float64), half)
     return hits, np.where(units > 0, units, np.nan), half
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.effects import difference
+from abplatform.stats.effects import difference, spread
 from abplatform.stats.fixed.alternatives import critical_value, tail_rate
-from abplatform.stats.fixed.reference import lower_tail, welch_freedom
 from abplatform.stats.margins import Margin, judge_margin, margin_contrast
+from abplatform.stats.reference import lower_tail, welch_freedom
 from abplatform.stats.results import NonInferiority, Objects
 from abplatform.stats.sufficient import ArmStats
-from abplatform.stats.validation import BoolArray, Direction, FloatArray, known_direction
+from abplatform.stats.validation import BoolArray, Direction, FloatArray, instance_of, known_direction, same_grid
 
 
 @np.errstate(all="ignore")
@@ -23,7 +23,7 @@ def non_inferiority(
     *,
     margin: Margin,
     alpha: ArrayLike = 0.05,
-    direction: Direction = "increase",
+    direction: Direction,
 ) -> NonInferiority:
     """Test, one-sided at ``alpha``, that the treatment is not worse than control by the margin or more.
 
@@ -46,6 +46,7 @@ def non_inferiority(
     diff = difference(treatment, control)
     rate = tail_rate(alpha, "greater")
     contrast = margin_contrast(diff, margin, direction)
+    same_grid(treatment=contrast.estimate, alpha=rate)
     freedom = welch_freedom(diff, treatment, control, contrast.control_weight)
     return judge_margin(
         diff,
@@ -85,7 +86,7 @@ def superiority(
     *,
     margin: Margin,
     alpha: ArrayLike = 0.05,
-    direction: Direction = "increase",
+    direction: Direction,
 ) -> Superiority:
     """Test, one-sided at ``alpha``, that the treatment is better than control by more than the margin.
 
@@ -106,7 +107,7 @@ def superiority(
 
     >>> from abplatform.stats import Margin, ProportionStats
     >>> arms = ProportionStats(10_000, 1_200), ProportionStats(10_000, 1_000)
-    >>> test = superiority(*arms, margin=Margin(0.01, relative=True))
+    >>> test = superiority(*arms, margin=Margin(0.01, relative=True), direction="increase")
     >>> bool(test.superior), round(float(test.bound), 4), float(test.limit)
     (True, 0.123, 0.01)
     """
@@ -115,6 +116,7 @@ def superiority(
     rate = tail_rate(alpha, "greater")
     # This is the margin of the other direction, seen from its other side.
     contrast = margin_contrast(diff, margin, "decrease" if direction == "increase" else "increase")
+    same_grid(treatment=contrast.estimate, alpha=rate)
     freedom = welch_freedom(diff, treatment, control, contrast.control_weight)
     judged = judge_margin(
         diff,
@@ -187,17 +189,20 @@ def equivalence(
     (True, -0.01, 0.0121)
     """
     above = margin if upper_margin is None else upper_margin
+    for name, given in (("margin", margin), ("upper_margin", above)):
+        instance_of(name, given, Margin, "Margin(0.001)")
     if above.relative != margin.relative:
         raise ValueError("upper_margin must be on the scale of margin: both absolute, or both relative")
     low = non_inferiority(treatment, control, margin=margin, alpha=alpha, direction="increase")
+    grid = same_grid(margin=low.bound, upper_margin=above.size)
     high = non_inferiority(treatment, control, margin=above, alpha=alpha, direction="decrease")
-    low_reason, high_reason = np.broadcast_arrays(low.not_computable, high.not_computable)
+    low_reason, high_reason = spread(low.not_computable, grid), spread(high.not_computable, grid)
     return Equivalence(
         method=low.method,
-        lower=low.bound,
-        upper=high.bound,
-        lower_limit=low.limit,
-        upper_limit=high.limit,
+        lower=spread(low.bound, grid),
+        upper=spread(high.bound, grid),
+        lower_limit=spread(low.limit, grid),
+        upper_limit=spread(high.limit, grid),
         p_value=np.maximum(low.p_value, high.p_value),
         equivalent=low.non_inferior & high.non_inferior,
         not_computable=np.where(low_reason == None, high_reason, low_reason),  # noqa: E711 - elementwise

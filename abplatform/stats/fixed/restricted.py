@@ -14,7 +14,13 @@ import numpy as np
 
 from abplatform.stats.results import Codes, NotComputable, reason_code
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import FloatArray, same_grid
+from abplatform.stats.validation import FloatArray, instance_of, same_grid
+
+
+def rates_only(**arms: object) -> None:
+    """Refuse arms that are no rates, naming the parameter."""
+    for name, arm in arms.items():
+        instance_of(name, arm, ProportionStats, "ProportionStats(1000, 120)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +39,7 @@ class Counts:
         Raises:
             ValueError: naming the arm that is no ``ProportionStats``, or both where their shapes do not fit.
         """
-        for name, arm in (("treatment", treatment), ("control", control)):
-            if not isinstance(arm, ProportionStats):
-                raise ValueError(f"{name} must be ProportionStats")
+        rates_only(treatment=treatment, control=control)
         shape = same_grid(treatment=treatment.estimate, control=control.estimate)
         fields = (treatment.successes, treatment.n, control.successes, control.n)
         return cls(*(np.broadcast_to(values.astype(np.float64), shape) for values in fields))

@@ -11,7 +11,7 @@ from abplatform.stats.fixed.scores import difference_bounds, ratio_bounds, score
 from abplatform.stats.margins import Margin
 from abplatform.stats.results import NonInferiority, named_reasons
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import Direction, FloatArray, known_direction
+from abplatform.stats.validation import Direction, FloatArray, instance_of, known_direction, same_grid
 
 
 @np.errstate(all="ignore")
@@ -21,7 +21,7 @@ def rate_non_inferiority(
     *,
     margin: Margin,
     alpha: ArrayLike = 0.05,
-    direction: Direction = "increase",
+    direction: Direction,
 ) -> NonInferiority:
     """Test by scores that a rate is not worse than control's by the margin or more (Farrington and Manning, 1990).
 
@@ -49,10 +49,11 @@ def rate_non_inferiority(
     (True, 0.000676)
     """
     known_direction(direction)
+    instance_of("margin", margin, Margin, "Margin(0.001)")
     if (margin.size >= 1).any() and not (margin.relative and direction == "decrease"):
         raise ValueError("margin must be below 1: no rate falls by more than all of it")
     rate, counts = tail_rate(alpha, "greater"), Counts.of(treatment, control)
-    grid = np.broadcast_shapes(counts.units.shape, rate.shape, margin.size.shape)
+    grid = same_grid(treatment=counts.units, margin=margin.size, alpha=rate)
     counts = counts.over(grid)
     limit = np.broadcast_to(-margin.size if direction == "increase" else margin.size, grid)
     critical = np.broadcast_to(critical_value(rate, None), grid)

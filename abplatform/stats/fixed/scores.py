@@ -16,12 +16,14 @@ from abplatform.stats.results import (
     NotComputable,
     RelativeInterval,
     SetKind,
+    kind_code,
+    named_kinds,
     named_reasons,
     reason_code,
 )
 from abplatform.stats.roots import find_crossing
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import FloatArray
+from abplatform.stats.validation import FloatArray, same_grid
 
 Bounds = tuple[FloatArray, FloatArray]
 
@@ -64,7 +66,7 @@ def compare_rates(
     """
     counts = Counts.of(treatment, control)
     tail = tail_rate(alpha, alternative)
-    grid = np.broadcast_shapes(counts.units.shape, tail.shape)
+    grid = same_grid(treatment=counts.units, alpha=tail)
     counts = counts.over(grid)
     correction = counts.correction if corrected else 1.0
     critical = np.broadcast_to(critical_value(tail, None), grid)
@@ -168,10 +170,12 @@ def _lift(counts: Counts, bounds: Bounds, alternative: Alternative) -> RelativeI
     lower = nothing if alternative == "less" else bounds[0] - 1
     upper = nothing if alternative == "greater" else np.where(np.isinf(bounds[1]), np.nan, bounds[1] - 1)
     empty, zero = counts.reasons != 0, second == 0
-    kind = np.full(first.shape, SetKind.HALF_LINE, dtype=object)
-    kind[np.isfinite(lower) & np.isfinite(upper)] = SetKind.BOUNDED
-    kind[~np.isfinite(lower) & ~np.isfinite(upper)] = SetKind.WHOLE_LINE
-    kind[empty] = SetKind.UNDEFINED
+    low, high = np.isfinite(lower), np.isfinite(upper)
+    kind = np.select(
+        [empty, low & high, low | high],
+        [kind_code(each) for each in (SetKind.UNDEFINED, SetKind.BOUNDED, SetKind.HALF_LINE)],
+        kind_code(SetKind.WHOLE_LINE),
+    )
     codes = np.where(zero & ~empty, reason_code(NotComputable.ZERO_CONTROL), counts.reasons).astype(np.int8)
     # A half line is a warning only where an upper bound was asked for.
     unbounded = ~empty & ~np.isfinite(upper) & (alternative != "greater")
@@ -179,7 +183,7 @@ def _lift(counts: Counts, bounds: Bounds, alternative: Alternative) -> RelativeI
         estimate=np.where(zero, np.nan, (first - second) / second),
         lower=lower,
         upper=upper,
-        kind=kind,
+        kind=named_kinds(kind.astype(np.int8)),
         excludes_zero=(lower > 0) | (upper < 0),
         not_computable=named_reasons(codes),
         cautions=np.where(unbounded, Caution.RELATIVE_UNBOUNDED.value, 0),

@@ -14,6 +14,7 @@ from abplatform.stats.group_sequential.bounds import checked_fractions, critical
 from abplatform.stats.group_sequential.repeated import repeated_p_values
 from abplatform.stats.group_sequential.spending import OBRIEN_FLEMING, Spending
 from abplatform.stats.margins import Margin, judge_margin, margin_contrast
+from abplatform.stats.reference import critical_statistic, normal_score, welch_freedom
 from abplatform.stats.results import Comparison, NonInferiority
 from abplatform.stats.sufficient import ArmStats
 from abplatform.stats.validation import BoolArray, Direction, FloatArray, probability, same_grid
@@ -35,7 +36,9 @@ def compare(
     """Compare two arms at the last of the looks so far.
 
     Assumes a nearly normal estimate of independent units that accumulate from look to look, and fractions that do not
-    depend on the effects seen (Lan and DeMets, 1983).
+    depend on the effects seen (Lan and DeMets, 1983). Where arms have degrees of freedom, the t statistic is judged by
+    the bound of the same tail probability (Jennison and Turnbull, 1999, sec. 3.8): exact at the first look, nearly so
+    later.
 
     Args:
         treatment: statistics of the treatment at this look, any shape.
@@ -64,12 +67,14 @@ def compare(
     diff = difference(treatment, control)
     times, level = checked_fractions(fractions), probability("alpha", alpha)
     same_grid(treatment=diff.estimate, fractions=times[..., 0], alpha=level)
+    freedom = welch_freedom(diff, treatment, control, np.ones(()))
+    z = normal_score(diff.z, freedom)
     critical = critical_values(times, alpha=level, spending=spending, final=final)
-    p_value = repeated_p_values(diff.z, times, spending=spending, final=final)
+    p_value = repeated_p_values(z, times, spending=spending, final=final)
     return compare_at(
         diff,
-        critical,
-        p_value=_agreeing(p_value, np.abs(diff.z) > critical, level),
+        critical_statistic(critical, freedom),
+        p_value=_agreeing(p_value, np.abs(z) > critical, level),
         method=METHOD,
         interval_kind="repeated",
         relative=relative,
@@ -86,7 +91,7 @@ def non_inferiority(
     alpha: ArrayLike = 0.05,
     spending: Spending = OBRIEN_FLEMING,
     final: bool = False,
-    direction: Direction = "increase",
+    direction: Direction,
 ) -> NonInferiority:
     """Test, one-sided at ``alpha`` over all looks, that the treatment is not worse by the margin or more.
 
@@ -112,7 +117,8 @@ def non_inferiority(
     diff = difference(treatment, control)
     times, level = checked_fractions(fractions), probability("alpha", alpha)
     contrast = margin_contrast(diff, margin, direction)
-    z = contrast.estimate / contrast.standard_error
+    freedom = welch_freedom(diff, treatment, control, contrast.control_weight)
+    z = normal_score(contrast.estimate / contrast.standard_error, freedom)
     same_grid(treatment=z, fractions=times[..., 0], alpha=level)
     critical = critical_values(times, alpha=level, spending=spending, sides=1, final=final)
     p_value = repeated_p_values(z, times, spending=spending, sides=1, final=final)
@@ -121,7 +127,7 @@ def non_inferiority(
         contrast,
         margin=margin,
         direction=direction,
-        critical=critical,
+        critical=critical_statistic(critical, freedom),
         p_value=_agreeing(p_value, z > critical, level),
         alpha=level,
         method=METHOD,

@@ -20,6 +20,8 @@ from abplatform.stats.group_sequential.spending import OBRIEN_FLEMING, Spending,
 from abplatform.stats.validation import BoolArray, FloatArray, IntArray, non_negative, probability, same_grid
 
 Sides = Literal[1, 2]
+MOST_FRACTION = 10.0
+"""No plan is over-run tenfold; such a number is something else."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +122,8 @@ def checked_fractions(fractions: ArrayLike) -> FloatArray:
         raise ValueError("fractions must have the looks along their last axis")
     if (np.diff(times) < 0).any():
         raise ValueError("fractions must not decrease from look to look")
+    if (times > MOST_FRACTION).any():
+        raise ValueError("fractions must be shares of the plan, of which all is 1: not percent, not units")
     return times
 
 

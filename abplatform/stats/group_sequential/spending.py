@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abplatform.stats.validation import FloatArray, finite_values, non_negative, probability
+from abplatform.stats.validation import FloatArray, finite_values, instance_of, non_negative, probability
 
 SpendingKind = Literal["obrien_fleming", "pocock", "power", "hwang_shih_decani"]
 
@@ -86,6 +86,7 @@ def spend(information_fraction: ArrayLike, alpha: ArrayLike, spending: Spending 
 @np.errstate(divide="ignore")
 def share_spent(time: FloatArray, alpha: FloatArray, spending: Spending) -> FloatArray:
     """Return `spend` for a time of at most 1 and any level, unchecked."""
+    instance_of("spending", spending, Spending, 'Spending("pocock")')
     if spending.kind == "obrien_fleming":
         spent = 2 * special.ndtr(special.ndtri(alpha / 2) / np.sqrt(time))
         # Exactly all at the end: looks after it must not find a rest that is only rounding.

@@ -87,6 +87,8 @@ def at_stopping(
     diff = difference(treatment, control)
     times, level = checked_fractions(fractions), probability("alpha", alpha)
     grid = same_grid(treatment=diff.estimate, fractions=times[..., 0], alpha=level)
+    if (times[..., -1] == 0).any() or (times.shape[-1] > 1 and (times[..., -2] >= 1).any()):
+        raise ValueError("fractions must end at a look that had data and error left to spend")
     rows = np.broadcast_to(times, (*grid, times.shape[-1])).reshape(-1, times.shape[-1])
     levels, scores = np.broadcast_to(level, grid).ravel(), np.broadcast_to(diff.z, grid).ravel()
     found = np.full((4, scores.size), np.nan)

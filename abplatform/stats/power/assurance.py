@@ -13,7 +13,7 @@ from abplatform.stats.power.evidence import expected_evidence
 from abplatform.stats.power.goal import Goal, Split
 from abplatform.stats.power.planned import PlannedTest
 from abplatform.stats.power.solve import EQUAL, achieved_power
-from abplatform.stats.validation import FloatArray, finite_values, positive
+from abplatform.stats.validation import FloatArray, finite_values, instance_of, positive
 
 _REACH = 8.0
 _POINTS, _WEIGHTS = special.roots_legendre(8)
@@ -54,6 +54,7 @@ def assurance(
     >>> round(float(assurance(Baseline.rate(0.2), goal, test=rule, units=40_000, prior=(0.0, 0.05))), 3)
     0.311
     """
+    instance_of("goal", goal, Goal, "Goal.superiority(0.05, relative=True)")
     centre, sd = float(finite_values("prior", prior[0])), float(positive("prior", prior[1]))
     still = replace(goal, effect=np.zeros(()))
     plan = achieved_power(baseline, still, test=test, units=units, split=split)

@@ -57,6 +57,7 @@ class LossRule:
     """
 
     method: ClassVar[str] = "normal_normal"
+    exact: ClassVar[bool] = False
     alpha: ClassVar[float] = 0.0
     assumptions: ClassVar[tuple[str, ...]] = (
         "the rule is read once, at the planned size",

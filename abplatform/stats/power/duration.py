@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from abplatform.stats.power.results import Unplannable, first_reason
 from abplatform.stats.power.watched import scheduled_fractions
 from abplatform.stats.results import Objects
-from abplatform.stats.validation import FloatArray, non_negative, positive, whole_counts
+from abplatform.stats.validation import FloatArray, instance_of, non_negative, positive, whole_counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +102,7 @@ def calendar(
     >>> calendar(5000, Traffic([1000, 800, 500]), window=7).not_plannable.item()
     <Unplannable.NOT_REACHED: 'NOT_REACHED'>
     """
+    instance_of("traffic", traffic, Traffic, "Traffic(2_000)")
     given = np.asarray(units, dtype=np.float64)
     positive("units", given[~np.isnan(given)])
     wait = whole_counts("window", window)

@@ -8,7 +8,32 @@ import numpy as np
 
 from abplatform.stats.power.baseline import Baseline
 from abplatform.stats.power.goal import Goal, Kind, Split
-from abplatform.stats.validation import FloatArray
+from abplatform.stats.validation import Direction, FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpectedRates:
+    """What tests that read counts need to know, beyond z, of a goal on a rate; arrays broadcast.
+
+    Attributes:
+        treatment_units, control_units: of the two arms.
+        treatment, control: their true rates, which may lie outside of 0 to 1 where the goal is impossible.
+        margin: what is still acceptable.
+        relative: whether the margin is a share of the control's rate.
+        direction: which way is better.
+        share: planned share of the treatment among the units of the two arms.
+        inflation: what adjustment and clustering do to the variance.
+    """
+
+    treatment_units: FloatArray
+    control_units: FloatArray
+    treatment: FloatArray
+    control: FloatArray
+    margin: FloatArray
+    relative: bool
+    direction: Direction
+    share: float
+    inflation: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +47,7 @@ class Evidence:
         freedom: degrees of freedom (Welch, 1947); infinite where tests are normal.
         standard_error: of the contrast with control behind ``near``.
         magnitude: of the control mean, for thresholds relative to it.
+        rates: rates and units behind all this; ``None`` where the metric is no rate.
     """
 
     kind: Kind
@@ -30,6 +56,7 @@ class Evidence:
     freedom: FloatArray
     standard_error: FloatArray
     magnitude: FloatArray
+    rates: ExpectedRates | None = None
 
 
 @np.errstate(all="ignore")
@@ -60,4 +87,21 @@ def expected_evidence(baseline: Baseline, goal: Goal, arms: FloatArray, split: S
         freedom=1 / (np.square(share) / freedom[0] + np.square(1 - share) / freedom[1]),
         standard_error=error,
         magnitude=magnitude,
+        rates=_expected_rates(baseline, goal, arms, split) if baseline.binary else None,
+    )
+
+
+def _expected_rates(baseline: Baseline, goal: Goal, arms: FloatArray, split: Split) -> ExpectedRates:
+    effect = goal.effect * (baseline.mean if goal.relative else 1.0)
+    pair = split.weights[split.treatment], split.weights[split.control]
+    return ExpectedRates(
+        treatment_units=arms[..., split.treatment],
+        control_units=arms[..., split.control],
+        treatment=baseline.mean + goal.better * effect,
+        control=baseline.mean,
+        margin=goal.margin,
+        relative=goal.relative,
+        direction=goal.direction,
+        share=pair[0] / sum(pair),
+        inflation=baseline.inflation,
     )

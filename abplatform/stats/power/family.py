@@ -18,10 +18,10 @@ import numpy as np
 from abplatform.stats.power.baseline import Baseline
 from abplatform.stats.power.duration import Duration, Traffic, calendar
 from abplatform.stats.power.goal import Goal, Split
-from abplatform.stats.power.planned import PlannedTest
+from abplatform.stats.power.planned import PlannedTest, check_test
 from abplatform.stats.power.results import SizingCell, Unplannable
 from abplatform.stats.power.solve import achieved_power, required_units
-from abplatform.stats.validation import positive, probability, whole_counts
+from abplatform.stats.validation import instance_of, positive, probability, whole_counts
 
 Role = Literal["primary", "guardrail"]
 
@@ -35,7 +35,8 @@ class Requirement:
         role: ``primary`` (superiority) or ``guardrail`` (non-inferiority).
         baseline: its past, a single cell.
         goal: what it shall show.
-        test: how it is judged; the family sets its alpha.
+        test: how it is judged; the family sets its alpha. Experiments judge guardrails on rates by ``CountTest``, on
+            other metrics by ``SequenceTest``, whatever the method of the primary.
         window: whole days until a unit's outcome is complete.
 
     Raises:
@@ -50,6 +51,9 @@ class Requirement:
     window: int = 0
 
     def __post_init__(self) -> None:
+        instance_of("baseline", self.baseline, Baseline, "Baseline.rate(0.1)")
+        instance_of("goal", self.goal, Goal, "Goal.superiority(0.05, relative=True)")
+        check_test(self.test)
         if self.role not in get_args(Role):
             raise ValueError(f"role must be 'primary' or 'guardrail', not {self.role!r}")
         if (self.role == "primary") != (self.goal.kind == "superiority"):
@@ -123,19 +127,26 @@ def plan_family(
         ValueError: naming the argument that does not fit.
 
     >>> from abplatform.stats import Margin
-    >>> from abplatform.stats.power import FixedTest, Goal
-    >>> rate = Baseline.rate(0.10)
+    >>> from abplatform.stats.power import CountTest, FixedTest, Goal
     >>> signups = Requirement(
-    ...     metric="signup", role="primary", baseline=rate, goal=Goal.superiority(0.01), test=FixedTest()
+    ...     metric="signup",
+    ...     role="primary",
+    ...     baseline=Baseline.rate(0.10),
+    ...     goal=Goal.superiority(0.01),
+    ...     test=FixedTest(),
     ... )
-    >>> kept = Requirement(
-    ...     metric="kept", role="guardrail", baseline=rate, goal=Goal.non_inferiority(Margin(0.01)), test=FixedTest()
+    >>> complaints = Requirement(
+    ...     metric="complaint",
+    ...     role="guardrail",
+    ...     baseline=Baseline.rate(0.001),
+    ...     goal=Goal.non_inferiority(Margin(0.001), direction="decrease"),
+    ...     test=CountTest(),
     ... )
-    >>> plan = plan_family([signups, kept], traffic=Traffic(2_000))
+    >>> plan = plan_family([signups, complaints], traffic=Traffic(2_000))
     >>> plan.units, plan.power_each, plan.bottleneck, float(plan.duration.days)
-    ((19744, 19744), 0.9, ('signup', 1), 20.0)
+    ((39517, 39517), 0.9, ('complaint', 1), 40.0)
     """
-    _check(requirements, alpha, power)
+    _check(requirements, alpha, power, traffic)
     arms = len(Split(weights).weights)
     guardrails = sum(requirement.role == "guardrail" for requirement in requirements)
     primary_alpha = alpha / ((len(requirements) - guardrails) * (arms - 1))
@@ -168,7 +179,11 @@ def plan_family(
     )
 
 
-def _check(requirements: Sequence[Requirement], alpha: float, power: float) -> None:
+def _check(requirements: Sequence[Requirement], alpha: float, power: float, traffic: Traffic | None) -> None:
+    for requirement in requirements:
+        instance_of("requirements", requirement, Requirement, 'Requirement(metric="signup", ...)')
+    if traffic is not None:
+        instance_of("traffic", traffic, Traffic, "Traffic(2_000)")
     level = float(probability("alpha", alpha))
     if not level < float(positive("power", power)) < 1:
         raise ValueError(f"power must lie strictly between alpha, {level:g}, and 1")

@@ -31,6 +31,7 @@ class FixedTest:
     """
 
     method: ClassVar[str] = "fixed"
+    exact: ClassVar[bool] = False
     assumptions: ClassVar[tuple[str, ...]] = (
         "one look, at the planned size",
         "units behave as in history",

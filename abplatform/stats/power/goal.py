@@ -14,12 +14,18 @@ from abplatform.stats.validation import (
     Direction,
     FloatArray,
     finite_values,
+    instance_of,
     known_direction,
     positive,
     same_grid,
 )
 
 Kind = Literal["superiority", "non_inferiority", "equivalence"]
+
+
+def round_up(units: FloatArray) -> FloatArray:
+    """Return whole units, since nobody has a part of one; what is whole but for rounding errors stays."""
+    return np.asarray(np.ceil(units - np.minimum(1e-10 * units, 1e-3)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,18 +47,24 @@ class Goal:
     direction: Direction
 
     @classmethod
-    def superiority(cls, mde: ArrayLike, *, relative: bool = False, direction: Direction = "increase") -> Self:
-        """Show that the treatment is better, when it is so by ``mde``, above 0."""
+    def superiority(cls, effect: ArrayLike, *, relative: bool = False, direction: Direction = "increase") -> Self:
+        """Show that the treatment is better, when it is so by ``effect``, above 0 whichever way is better."""
         known_direction(direction)
-        return cls("superiority", positive("mde", mde), np.zeros(()), relative, direction)
+        return cls("superiority", positive("effect", effect), np.zeros(()), relative, direction)
 
     @classmethod
-    def non_inferiority(cls, margin: Margin, *, effect: ArrayLike = 0.0, direction: Direction = "increase") -> Self:
+    def non_inferiority(cls, margin: Margin, *, direction: Direction, effect: ArrayLike = 0.0) -> Self:
         """Show that the treatment is not worse by the margin, when its true effect is ``effect``.
 
+        Args:
+            margin: what is still acceptable.
+            direction: which way is better. It has no default: a complaint is planned otherwise than a purchase.
+            effect: the true effect, positive where it is an improvement, on the margin's scale.
+
         Raises:
-            ValueError: naming ``margin`` when the effect is that bad itself.
+            ValueError: naming the argument that does not fit, ``margin`` when the effect is that bad itself.
         """
+        instance_of("margin", margin, Margin, "Margin(0.001)")
         known_direction(direction)
         true = finite_values("effect", effect)
         same_grid(margin=margin.size, effect=true)
@@ -61,13 +73,18 @@ class Goal:
         return cls("non_inferiority", true, margin.size, margin.relative, direction)
 
     @classmethod
-    def equivalence(cls, margin: Margin, *, effect: ArrayLike = 0.0, direction: Direction = "increase") -> Self:
+    def equivalence(cls, margin: Margin, *, direction: Direction, effect: ArrayLike = 0.0) -> Self:
         """Show that the arms differ by less than the margin either way, when the true effect is ``effect``.
 
+        Args:
+            margin: what still counts as the same.
+            direction: which way is better, and thereby which way the true effect goes.
+            effect: the true effect, positive where it is an improvement, on the margin's scale.
+
         Raises:
-            ValueError: naming ``margin`` when the effect is not inside it.
+            ValueError: naming the argument that does not fit, ``margin`` when the effect is not inside it.
         """
-        goal = cls.non_inferiority(margin, effect=effect, direction=direction)
+        goal = cls.non_inferiority(margin, direction=direction, effect=effect)
         if (margin.size <= goal.effect).any():
             raise ValueError("margin must exceed the true effect either way")
         return replace(goal, kind="equivalence")
@@ -131,5 +148,5 @@ class Split:
         return np.asarray(total[..., None] * np.array(self.shares))
 
     def whole_units(self, total: FloatArray) -> FloatArray:
-        """Return units of every arm rounded up to whole ones; what is whole but for rounding errors stays."""
-        return np.asarray(np.ceil(self.units(total) * (1 - 1e-10)))
+        """Return units of every arm rounded up to whole ones."""
+        return round_up(self.units(total))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from abplatform.stats.power.baseline import Baseline
 from abplatform.stats.power.evidence import Evidence
 from abplatform.stats.validation import FloatArray
 
 
+@runtime_checkable
 class PlannedTest(Protocol):
     """How a plan will decide; every method of the engine has one."""
 
@@ -18,6 +19,11 @@ class PlannedTest(Protocol):
     @property
     def alpha(self) -> float:
         """Error rate, which planned power has to exceed; 0 where none is promised."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether it needs no normal approximation, so that few events are no reason for caution."""
         ...
 
     @property
@@ -45,3 +51,20 @@ class PlannedTest(Protocol):
         A decision needs the verdicts of several tests at one look; one that was given earlier may be gone by then.
         """
         ...
+
+
+def check_test(test: object) -> None:
+    """Refuse what is no test.
+
+    Raises:
+        ValueError: naming ``test``.
+
+    >>> check_test("fixed")
+    Traceback (most recent call last):
+    ValueError: test must be a planned test, such as FixedTest() or SequenceTest(), not str
+    """
+    if isinstance(test, type):
+        raise ValueError(f"test must be a planned test, such as {test.__name__}(), not the class itself")
+    if not isinstance(test, PlannedTest):
+        given = type(test).__name__
+        raise ValueError(f"test must be a planned test, such as FixedTest() or SequenceTest(), not {given}")

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from abplatform.stats.power.goal import round_up
 from abplatform.stats.results import Caution, Objects, optional
 from abplatform.stats.validation import BoolArray, FloatArray
 
@@ -88,8 +89,8 @@ class Sizing:
         flags, planned = int(self.cautions[index]), bool(np.isfinite(self.total[index]))
         return SizingCell(
             method=self.method,
-            # Given totals need not divide into whole arms; nobody has a part of a unit.
-            units=tuple(int(arm) for arm in np.ceil(self.units[index] - 1e-9)) if planned else None,
+            # Given totals need not divide into whole arms.
+            units=tuple(int(arm) for arm in round_up(self.units[index])) if planned else None,
             total=int(np.ceil(self.total[index])) if planned else None,
             expected_total=optional(self.expected_total[index]),
             power=optional(self.power[index]),

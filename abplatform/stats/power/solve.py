@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from abplatform.stats.power.baseline import Baseline
 from abplatform.stats.power.evidence import expected_evidence
 from abplatform.stats.power.goal import Goal, Split
-from abplatform.stats.power.planned import PlannedTest
+from abplatform.stats.power.planned import PlannedTest, check_test
 from abplatform.stats.power.results import Sizing, Unplannable, first_reason
 from abplatform.stats.power.roots import solve_power
 from abplatform.stats.results import Caution, Objects
 from abplatform.stats.sufficient.proportions import FEW_EVENTS
-from abplatform.stats.validation import FloatArray, finite_values, positive, same_grid
+from abplatform.stats.validation import FloatArray, finite_values, instance_of, positive, same_grid
 
 MOST_UNITS = 1e15
 """No plan asks for more units of all arms than this."""
@@ -35,7 +35,7 @@ def required_units(
     Args:
         baseline: the metric's past; any shape.
         goal: what shall be shown and the true effect; broadcast against the metrics.
-        test: ``FixedTest``, ``SequenceTest``, ``GroupSequentialTest`` or ``LossRule``.
+        test: ``FixedTest``, ``SequenceTest``, ``CountTest``, ``GroupSequentialTest`` or ``LossRule``.
         power: wanted, above the test's alpha and below 1; broadcast.
         split: weights of the arms.
 
@@ -51,6 +51,7 @@ def required_units(
     >>> plan.units, plan.total, round(plan.power, 4)
     ((14749, 14749), 29498, 0.8)
     """
+    _check(baseline, goal, test, split)
     wanted = _wanted(power, test)
     shape = _grid(baseline, goal, wanted)
     least = np.broadcast_to(_least_total(baseline, test, split), shape)
@@ -87,6 +88,7 @@ def achieved_power(
     >>> round(plan.power, 3), round(plan.absolute, 3)
     (0.8, 0.5)
     """
+    _check(baseline, goal, test, split)
     total = _given_units(units, split)
     shape = np.broadcast_shapes(_grid(baseline, goal, total))
     return _sizing(baseline, goal, test, arms=split.units(np.broadcast_to(total, shape)), split=split)
@@ -121,6 +123,7 @@ def detectable_size(
     >>> round(plan.absolute, 4), round(plan.relative, 3)
     (0.01, 0.1)
     """
+    _check(baseline, goal, test, split)
     wanted, total = _wanted(power, test), _given_units(units, split)
     shape = np.broadcast_shapes(_grid(baseline, goal, wanted), total.shape)
     arms = split.units(np.broadcast_to(total, shape))
@@ -132,8 +135,16 @@ def detectable_size(
     def at_size(extra: FloatArray) -> FloatArray:
         return _power(baseline, goal.with_size(floor + extra), test, arms, split)
 
-    extra = solve_power(at_size, wanted, low=1e-9 * unit, high=_largest(baseline, goal, unit))
+    most = np.maximum(_largest(baseline, goal, unit) - floor, 0.0)
+    extra = solve_power(at_size, wanted, low=1e-9 * unit, high=most)
     return _sizing(baseline, goal.with_size(floor + extra), test, arms=arms, split=split)
+
+
+def _check(baseline: Baseline, goal: Goal, test: PlannedTest, split: Split) -> None:
+    instance_of("baseline", baseline, Baseline, "Baseline.rate(0.1)")
+    instance_of("goal", goal, Goal, "Goal.superiority(0.05, relative=True)")
+    check_test(test)
+    instance_of("split", split, Split, "Split((2, 1))")
 
 
 def _power(baseline: Baseline, goal: Goal, test: PlannedTest, arms: FloatArray, split: Split) -> FloatArray:
@@ -161,9 +172,14 @@ def _standard_error(baseline: Baseline, goal: Goal, arms: FloatArray, split: Spl
 
 def _largest(baseline: Baseline, goal: Goal, unit: FloatArray) -> FloatArray:
     """Return the largest size that makes sense: a rate can rise to 1 or fall to 0 and no further."""
-    if goal.kind != "superiority" or not baseline.binary:
+    if goal.kind == "equivalence" or not baseline.binary:
         return _MOST_SIZE * unit
-    room = 1 - baseline.mean if goal.direction == "increase" else baseline.mean
+    increase = goal.direction == "increase"
+    if goal.kind == "superiority":
+        room = 1 - baseline.mean if increase else baseline.mean
+    else:
+        # Rates differ by 1 at most, and fall by less than 100%.
+        room = baseline.mean if increase and goal.relative else np.ones(())
     # An ulp inside, so that rounding does not take the rate out.
     return np.broadcast_to((room / baseline.mean if goal.relative else room) * (1 - 1e-12), unit.shape)
 
@@ -211,7 +227,7 @@ def _sizing(baseline: Baseline, goal: Goal, test: PlannedTest, *, arms: FloatArr
         absolute=known(absolute),
         relative=known(np.where(magnitude > 0, absolute / magnitude, np.nan)),
         not_plannable=reasons,
-        cautions=np.where(planned, _cautions(baseline, _smaller_arm(arms, split)), 0),
+        cautions=np.where(planned, 0 if test.exact else _cautions(baseline, _smaller_arm(arms, split)), 0),
         assumptions=test.assumptions,
     )
 

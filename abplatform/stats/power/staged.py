@@ -46,6 +46,7 @@ class GroupSequentialTest:
     """
 
     method: ClassVar[str] = "group_sequential"
+    exact: ClassVar[bool] = False
 
     alpha: float
     looks: tuple[float, ...]

@@ -111,7 +111,8 @@ def _sequence_boundaries(alpha: float, fractions: tuple[float, ...], two_sided: 
 class SequenceTest:
     """An asymptotic confidence sequence tuned to the planned size (``abplatform.stats.sequential``).
 
-    Superiority by the two-sided sequence, margins by the one-sided one. Power is that of looking ``looks`` times;
+    Superiority by the two-sided sequence, margins by the one-sided one. Experiments judge every guardrail so that is no
+    rate; rates have ``CountTest``. Power is that of looking ``looks`` times;
     looking more often has more, so that 100 looks are a close lower bound for a dashboard that is always open.
     The guard, no efficacy verdict before 500 units per arm and 100 non-zero ones, is a least size here; what
     earlier looks would have added is negligible and still counted.
@@ -125,6 +126,7 @@ class SequenceTest:
     """
 
     method: ClassVar[str] = "asymptotic_confidence_sequence"
+    exact: ClassVar[bool] = False
 
     alpha: float = 0.05
     looks: tuple[float, ...] = ()
@@ -138,7 +140,11 @@ class SequenceTest:
     def assumptions(self) -> tuple[str, ...]:
         """What the power rests on."""
         return (
-            f"{len(self.looks)} looks; more of them add power",
+            (
+                "read at the planned size only"
+                if self.looks == (1.0,)
+                else f"{len(self.looks)} looks; more of them add power"
+            ),
             "the sequence is tuned to the planned units",
             "normal estimates; units behave as in history and come in random order",
         )

@@ -20,7 +20,15 @@ from abplatform.stats.results import NonInferiority, NotComputable, named_reason
 from abplatform.stats.roots import find_crossing
 from abplatform.stats.sequential.bets import Bets, Border, log_wealth, place_bets, second_wealth
 from abplatform.stats.sufficient import ProportionStats
-from abplatform.stats.validation import Direction, FloatArray, known_direction, positive, probability, same_grid
+from abplatform.stats.validation import (
+    Direction,
+    FloatArray,
+    instance_of,
+    known_direction,
+    positive,
+    probability,
+    same_grid,
+)
 
 METHOD = "count_e_process"
 
@@ -44,7 +52,7 @@ def log_margin_e_value(
     share: ArrayLike,
     planned_units: ArrayLike,
     alpha: ArrayLike = 0.05,
-    direction: Direction = "increase",
+    direction: Direction,
     base_rate: ArrayLike | None = None,
 ) -> FloatArray:
     """Return the log e-value against "worse by the margin or more"; arguments as ``count_non_inferiority``.
@@ -68,7 +76,7 @@ def count_non_inferiority(
     share: ArrayLike,
     planned_units: ArrayLike,
     alpha: ArrayLike = 0.05,
-    direction: Direction = "increase",
+    direction: Direction,
     base_rate: ArrayLike | None = None,
 ) -> NonInferiority:
     """Test at every look, one-sided at ``alpha`` over all of them and exactly, that harm stays below the margin.
@@ -77,8 +85,8 @@ def count_non_inferiority(
         treatment: units and converted units of the treatment, any shape. Every unit enters once, when its outcome
             is known.
         control: the same of the control, broadcast against treatment.
-        margin: what is still acceptable, absolute or relative. 0 asks for superiority; if relative and without
-            ``base_rate``, its p-value is the one of ``harm_p_value`` with the arms exchanged.
+        margin: what is still acceptable, absolute or relative. 0 asks for superiority, by converted units alone where
+            it is relative and there is no ``base_rate``: the other side of what ``harm_p_value`` watches.
         share: planned share of the treatment's units among those of both arms, between 0 and 1.
         planned_units: units of both arms at which the plan decides; tunes the bets and never affects validity.
         alpha: one-sided error rate over all looks, below 0.5.
@@ -162,6 +170,9 @@ def _watch(
     treatment: ProportionStats, control: ProportionStats, margin: Margin, design: _Design, direction: Direction
 ) -> _Watch:
     known_direction(direction)
+    instance_of("margin", margin, Margin, "Margin(0.001)")
+    for name, arm in (("treatment", treatment), ("control", control)):
+        instance_of(name, arm, ProportionStats, "ProportionStats(40_000, 41)")
     falls = direction == "decrease"
     grid = same_grid(
         treatment=treatment.estimate,

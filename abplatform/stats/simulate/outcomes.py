@@ -9,7 +9,7 @@ import numpy as np
 
 from abplatform.stats.simulate.procedures import Procedure, Signs, Verdicts
 from abplatform.stats.simulate.trials import Trial
-from abplatform.stats.validation import BoolArray, FloatArray, IntArray
+from abplatform.stats.validation import BoolArray, FloatArray, IntArray, instance_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def simulate(
         report: called after each block with the number of repetitions done so far.
 
     Raises:
-        ValueError: naming ``repetitions`` where it is below 1.
+        ValueError: naming ``repetitions`` where it is below 1, or ``rng``.
 
     >>> from abplatform.stats.simulate import Bernoulli, Sequential, Trial, equally_spaced
     >>> rate = Bernoulli(0.2)
@@ -153,6 +153,7 @@ def simulate(
     """
     if repetitions < 1:
         raise ValueError("repetitions must be at least 1")
+    instance_of("rng", rng, np.random.Generator, "np.random.default_rng(1)")
     parts: list[Outcomes] = []
     for begin in range(0, repetitions, trial.block):
         end = min(begin + trial.block, repetitions)

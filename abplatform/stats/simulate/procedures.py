@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from abplatform.stats import bayes, fixed, sequential
 from abplatform.stats.effects import difference
 from abplatform.stats.group_sequential import OBRIEN_FLEMING, Spending, efficacy_bounds
+from abplatform.stats.reference import critical_statistic, welch_freedom
 from abplatform.stats.results import Comparison
 from abplatform.stats.simulate.trials import Looks
 from abplatform.stats.validation import BoolArray, FloatArray, positive, probability
@@ -61,11 +62,13 @@ class GroupSequential:
     spending: Spending = OBRIEN_FLEMING
 
     def __call__(self, looks: Looks) -> Verdicts:
-        """Judge by ``group_sequential.efficacy_bounds``."""
-        diff = difference(looks.treatment.stats, looks.control.stats)
+        """Judge by ``group_sequential.efficacy_bounds``, as ``group_sequential.compare`` would at every look."""
+        arms = looks.treatment.stats, looks.control.stats
+        diff = difference(*arms)
         # Every repetition looks at the same units.
         fractions = tuple((diff.units[0] / self.planned_units).tolist())
-        half = _bounds(fractions, self.alpha, self.spending) * diff.standard_error
+        critical = _bounds(fractions, self.alpha, self.spending)
+        half = critical_statistic(critical, welch_freedom(diff, *arms, np.ones(()))) * diff.standard_error
         sign = np.where(np.abs(diff.estimate) > half, np.sign(diff.estimate), 0)
         return Verdicts(sign.astype(np.int8), diff.estimate, diff.estimate - half, diff.estimate + half)
 

@@ -59,7 +59,8 @@ class Trial:
     Args:
         control: what units of the control do.
         treatment: what units of the treatment do.
-        schedule: units of both arms at each look, increasing; the last is the planned size.
+        schedule: units of both arms at each look, increasing whole numbers; the last is the planned size. A
+            read-only copy is kept.
         share: probability that a unit belongs to the treatment, between 0 and 1.
 
     Raises:
@@ -75,6 +76,7 @@ class Trial:
         units = whole_counts("schedule", self.schedule)
         if units.ndim != 1 or not units.size or (np.diff(units, prepend=0) <= 0).any():
             raise ValueError("schedule must be increasing numbers of units")
+        object.__setattr__(self, "schedule", units)
         if not 0 < self.share < 1:
             raise ValueError("share must lie strictly between 0 and 1")
 

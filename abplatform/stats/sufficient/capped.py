@@ -166,9 +166,10 @@ def _limits(cap: ArrayLike | None) -> FloatArray:
     return limit
 
 
+@np.errstate(over="ignore")
 def _check_means(tested: SkewStats, uncapped: SkewStats, cap: FloatArray) -> None:
     mean, plain = tested.base.mean, uncapped.base.mean
-    size = 1e-9 * (np.abs(mean) + np.abs(plain))
+    size = 1e-9 * np.abs(mean) + 1e-9 * np.abs(plain)
     if (mean > plain + size).any():
         raise ValueError("tested must not have a larger mean than uncapped")
     if (mean > cap * (1 + 1e-9)).any():
@@ -192,7 +193,9 @@ def cap_from_history(values: ArrayLike, *, quantile: float = 0.99) -> float:
     >>> cap_from_history(history)
     99.0
     """
-    level = float(probability("quantile", quantile))
+    level = probability("quantile", quantile)
+    if level.ndim:
+        raise ValueError("quantile must be one number")
     spent = finite_values("values", values).ravel()
     spent = spent[spent != 0]
     if spent.size == 0:

@@ -24,6 +24,13 @@ def share_of(part: IntArray, total: IntArray) -> FloatArray:
     return np.where(total > 0, part / np.maximum(total, 1), 0.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def centre(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return means along the last axis, 0 of nothing, and the deviations from them; what overflows is infinite."""
+    mean = values.mean(axis=-1) if values.shape[-1] else np.zeros(values.shape[:-1])
+    return mean, values - mean[..., None]
+
+
 def merged_moment(left: FloatArray, right: FloatArray, weight: FloatArray, product: FloatArray) -> FloatArray:
     """Chan et al. (1979), eq. 2.1b: add two centred moments and what lies between their means."""
     return np.asarray(left + right + weight * product, dtype=np.float64)

@@ -66,8 +66,9 @@ class EstimateStats:
         for name in ("variance", "shared_variance", "freedom"):
             if name in parts and (parts[name] < 0).any():
                 raise ValueError(f"{name} must not be negative")
-        flags = np.asarray(cautions, dtype=np.int64)
-        same_grid(n=units, cautions=flags, **parts)
+        flags = whole_counts("cautions", cautions)
+        # The grid of an arm is that of its estimate and variance.
+        parts["estimate"] = np.broadcast_to(parts["estimate"], same_grid(n=units, cautions=flags, **parts))
         object.__setattr__(self, "n", units)
         object.__setattr__(self, "freedom", parts.pop("freedom", None))
         object.__setattr__(self, "cautions", flags)

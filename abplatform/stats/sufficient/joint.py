@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.sufficient.centred import checked_squares, empty_is_zero, merged_moment, share_of
+from abplatform.stats.sufficient.centred import centre, checked_squares, empty_is_zero, merged_moment, share_of
 from abplatform.stats.sufficient.means import MeanStats
 from abplatform.stats.sufficient.ratios import RatioStats
-from abplatform.stats.validation import FloatArray, IntArray, finite_values, same_grid, whole_counts
+from abplatform.stats.validation import FloatArray, IntArray, finite_values, instance_of, same_grid, whole_counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,12 +94,10 @@ class JointStats:
                 raise ValueError("d must have the shape of y")
         known, missing = _covariate_columns(outcome.shape, covariates)
         values = np.stack([*columns, *known, *missing], axis=-2)
-        n = outcome.shape[-1]
-        mean = values.mean(axis=-1) if n else np.zeros(values.shape[:-1])
+        mean, apart = centre(values)
         with np.errstate(over="ignore", invalid="ignore"):
-            apart = values - mean[..., None]
             cross = apart @ np.swapaxes(apart, -1, -2)
-        return cls(n, mean, cross, ratio=d is not None, indicators=len(missing))
+        return cls(outcome.shape[-1], mean, cross, ratio=d is not None, indicators=len(missing))
 
     @np.errstate(over="ignore", invalid="ignore")
     def __add__(self, other: Self) -> Self:
@@ -143,6 +141,8 @@ def aligned(left: JointStats, right: JointStats) -> tuple[JointStats, JointStats
     Raises:
         ValueError: when outcome or covariates are not of the same kind and number.
     """
+    for name, stats in (("treatment", left), ("control", right)):
+        instance_of(name, stats, JointStats, "JointStats.of(y, x)")
     widest = max(left.indicators, right.indicators)
     first, second = _padded(left, widest), _padded(right, widest)
     if first.ratio != second.ratio:

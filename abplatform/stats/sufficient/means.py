@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from abplatform.stats.results import NotComputable
 from abplatform.stats.sufficient.centred import (
     CONSTANT,
+    centre,
     centred_from_sums,
     checked_squares,
     empty_is_zero,
@@ -62,12 +63,12 @@ class MeanStats:
         empty_is_zero(self.n, mean=self.mean, m2=self.m2)
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
     def of(cls, values: ArrayLike) -> Self:
         """Reduce raw values, one per unit along the last axis (two passes, exact to rounding)."""
         raw = np.atleast_1d(finite_values("values", values))
-        n = raw.shape[-1]
-        mean = raw.mean(axis=-1) if n else np.zeros(raw.shape[:-1])
-        return cls(n, mean, np.square(raw - mean[..., None]).sum(axis=-1))
+        mean, apart = centre(raw)
+        return cls(raw.shape[-1], mean, np.square(apart).sum(axis=-1))
 
     @classmethod
     def from_sums(cls, n: ArrayLike, total: ArrayLike, sum_squares: ArrayLike) -> Self:
@@ -81,7 +82,9 @@ class MeanStats:
         same_grid(n=units, total=sums, sum_squares=squares)
         empty_is_zero(units, total=sums, sum_squares=squares)
         mean = sums / np.maximum(units, 1)
-        return cls(units, mean, centred_from_sums("sum_squares", squares, mean * sums, squares))
+        with np.errstate(over="ignore"):
+            between = mean * sums
+        return cls(units, mean, centred_from_sums("sum_squares", squares, between, squares))
 
     @np.errstate(over="ignore", invalid="ignore")
     def __add__(self, other: Self) -> Self:

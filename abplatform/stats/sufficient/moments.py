@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.sufficient.centred import EPS, empty_is_zero, share_of
+from abplatform.stats.sufficient.centred import EPS, centre, empty_is_zero, share_of
 from abplatform.stats.sufficient.means import MeanStats
 from abplatform.stats.validation import FloatArray, IntArray, finite_values, same_grid
 
@@ -42,9 +42,9 @@ class SkewStats:
     def of(cls, values: ArrayLike) -> Self:
         """Reduce raw values, one per unit along the last axis."""
         base = MeanStats.of(values)
-        deviations = np.atleast_1d(np.asarray(values, dtype=np.float64)) - base.mean[..., None]
+        _, apart = centre(np.atleast_1d(np.asarray(values, dtype=np.float64)))
         with np.errstate(over="ignore", invalid="ignore"):
-            return cls(base, (deviations**3).sum(axis=-1))
+            return cls(base, (apart**3).sum(axis=-1))
 
     @classmethod
     def from_sums(cls, n: ArrayLike, total: ArrayLike, sum_squares: ArrayLike, *, sum_cubes: ArrayLike) -> Self:

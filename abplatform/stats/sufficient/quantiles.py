@@ -66,7 +66,7 @@ class QuantileStats:
         object.__setattr__(self, "below", below)
         object.__setattr__(self, "q", probability("q", q))
         object.__setattr__(self, "cuts", points)
-        object.__setattr__(self, "closed", closed)
+        object.__setattr__(self, "closed", bool(closed))
         try:
             np.broadcast_shapes(self.q.shape, points.shape[:-1], below.mean_y.shape[:-1])
         except ValueError:
@@ -240,12 +240,14 @@ def cut_points(values: ArrayLike, *, q: float, n: int = 200) -> FloatArray:
     [0, 4392, 7056, 8424, 8928, 9000, 9008, 9064, 9216, 9512, 10000]
     """
     raw = finite_values("values", values).ravel()
-    level = float(probability("q", q))
+    level, count = probability("q", q), whole_counts("n", n)
     if raw.size == 0:
         raise ValueError("values must not be empty")
-    if n < 3:
-        raise ValueError("n must be at least 3")
+    if level.ndim:
+        raise ValueError("q must be one number")
+    if count.ndim or count < 3:
+        raise ValueError("n must be one number of at least 3")
     # A cube has its slowest steps in the middle: a step there is a tiny share, at the ends a large one.
-    offset = np.linspace(-1, 1, n) ** 3
+    offset = np.linspace(-1, 1, int(count)) ** 3
     levels = np.clip(level + np.where(offset < 0, level, 1 - level) * offset, 0.0, 1.0)
     return np.unique(np.quantile(raw, levels, method="inverted_cdf"))

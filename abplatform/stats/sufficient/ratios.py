@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abplatform.stats.results import Caution, NotComputable
-from abplatform.stats.sufficient.centred import CONSTANT, checked_squares, empty_is_zero, merged_moment, share_of
-from abplatform.stats.sufficient.means import MeanStats
+from abplatform.stats.sufficient.centred import (
+    CONSTANT,
+    centre,
+    checked_squares,
+    empty_is_zero,
+    merged_moment,
+    share_of,
+)
 from abplatform.stats.validation import BoolArray, FloatArray, IntArray, finite_values, same_grid, whole_counts
 
 FEW_CLUSTERS = 40
@@ -81,14 +87,16 @@ class RatioStats:
             raise ValueError("c_yd exceeds sqrt(m2_y * m2_d)")
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
     def of(cls, y: ArrayLike, d: ArrayLike) -> Self:
         """Reduce raw pairs, one per cluster along the last axis."""
         top, bottom = np.atleast_1d(finite_values("y", y)), np.atleast_1d(finite_values("d", d))
         if top.shape != bottom.shape:
             raise ValueError("y and d must have the same shape")
-        y_stats, d_stats = MeanStats.of(top), MeanStats.of(bottom)
-        products = (top - y_stats.mean[..., None]) * (bottom - d_stats.mean[..., None])
-        return cls(y_stats.n, y_stats.mean, d_stats.mean, m2_y=y_stats.m2, m2_d=d_stats.m2, c_yd=products.sum(axis=-1))
+        (mean_y, apart_y), (mean_d, apart_d) = centre(top), centre(bottom)
+        products = np.square(apart_y), np.square(apart_d), apart_y * apart_d
+        m2_y, m2_d, c_yd = (product.sum(axis=-1) for product in products)
+        return cls(top.shape[-1], mean_y, mean_d, m2_y=m2_y, m2_d=m2_d, c_yd=c_yd)
 
     @np.errstate(over="ignore", invalid="ignore")
     def __add__(self, other: Self) -> Self:
@@ -120,14 +128,19 @@ class RatioStats:
         The residual y - R d of each cluster has mean 0, so that the variance is the residuals' own, divided
         by n times the squared mean of d.
         """
-        ratio = self.estimate
-        scale = self.m2_y + np.square(ratio) * self.m2_d
-        residual = self.m2_y - 2 * ratio * self.c_yd + np.square(ratio) * self.m2_d
+        residual, rounding = self.residual_moment(self.estimate)
         # Proportional y and d leave only rounding, of either sign.
-        size = self.n * (np.square(CONSTANT * self.mean_y) + np.square(ratio * CONSTANT * self.mean_d))
-        residual = np.where(residual <= CONSTANT * scale + size, 0.0, residual)
+        residual = np.where(residual <= rounding, 0.0, residual)
         variance = residual / np.maximum(self.n - 1, 1) / (np.maximum(self.n, 1) * np.square(self.mean_d))
         return np.where(self.n > 1, variance, np.nan)
+
+    @np.errstate(all="ignore")
+    def residual_moment(self, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the sum of squared deviations of ``y - R d`` at a ratio R, and how much of it could be rounding."""
+        spread = np.square(ratio) * self.m2_d
+        moment = self.m2_y - 2 * ratio * self.c_yd + spread
+        means = np.square(CONSTANT * self.mean_y) + np.square(ratio * CONSTANT * self.mean_d)
+        return moment, CONSTANT * (self.m2_y + spread) + self.n * means
 
     @property
     def degenerate(self) -> BoolArray:

@@ -32,3 +32,21 @@ def lower_tail(statistic: FloatArray, freedom: FloatArray | None) -> FloatArray:
 def lower_quantile(level: FloatArray, freedom: FloatArray | None) -> FloatArray:
     """Return the statistic below which a share ``level`` lies."""
     return np.asarray(special.ndtri(level) if freedom is None else special.stdtrit(freedom, level))
+
+
+@np.errstate(all="ignore")
+def normal_score(statistic: FloatArray, freedom: FloatArray | None) -> FloatArray:
+    """Return the normal deviate with the tail probability of a t statistic; far out, where that is 0, the statistic."""
+    if freedom is None:
+        return statistic
+    tail = special.stdtr(freedom, -np.abs(statistic))
+    return np.asarray(np.where(tail > 0, np.copysign(special.ndtri(tail), statistic), statistic))
+
+
+@np.errstate(all="ignore")
+def critical_statistic(critical: FloatArray, freedom: FloatArray | None) -> FloatArray:
+    """Return the t statistic with the tail probability of a critical normal deviate, the inverse of `normal_score`."""
+    if freedom is None:
+        return critical
+    tail = special.ndtr(-np.abs(critical))
+    return np.asarray(np.where(tail > 0, np.copysign(special.stdtrit(freedom, tail), critical), critical))
