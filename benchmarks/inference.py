@@ -75,7 +75,7 @@ def ours(data: Inputs) -> dict[str, Callable[[], object]]:
         treatment, control = arms()
         sequential.compare(treatment, control, planned_units=PLANNED, alpha=LEVELS)
         units, active = _pairs(data)
-        sequential.efficacy_guard(units, active)
+        sequential.efficacy_guard(units, active, axis=0)
 
     def once() -> None:
         fixed.compare(*arms(), alpha=LEVELS)
@@ -94,9 +94,9 @@ def ours(data: Inputs) -> dict[str, Callable[[], object]]:
 
 
 def _pairs(data: Inputs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Units and non-zero units with treatment and control along the last axis."""
-    units = np.stack(np.broadcast_arrays(data.treatment_n, data.control_n), axis=-1)
-    return units, np.stack(np.broadcast_arrays(data.treatment_nonzero, data.control_nonzero), axis=-1)
+    """Units and non-zero units with treatment and control along the first axis."""
+    units = np.stack(np.broadcast_arrays(data.treatment_n, data.control_n))
+    return units, np.stack(np.broadcast_arrays(data.treatment_nonzero, data.control_nonzero))
 
 
 def floor(data: Inputs) -> dict[str, Callable[[], object]]:

@@ -45,7 +45,8 @@ class Difference:
 
     ``shared_variance`` is variance that both estimates have in common, beside their own; it cancels in the
     difference and matters to the relative lift only. ``reasons`` holds codes (0 where the difference can be
-    tested), ``cautions`` flags.
+    tested), ``cautions`` flags. All have the shape of the grid, but for ``shared_variance`` and ``cautions``, which
+    only broadcast to it.
     """
 
     treatment: FloatArray
@@ -125,11 +126,11 @@ def difference(treatment: ArmStats, control: ArmStats) -> Difference:
         control=spread(second, shape),
         treatment_variance=spread(first_variance, shape),
         control_variance=spread(second_variance, shape),
-        shared_variance=spread(np.asarray(control.shared_variance, dtype=np.float64), shape),
+        shared_variance=np.asarray(control.shared_variance, dtype=np.float64),
         treatment_n=spread(treatment.n.astype(np.float64), shape),
         control_n=spread(control.n.astype(np.float64), shape),
         reasons=spread(_reasons(np.minimum(treatment.n, control.n), *size, missing=treatment.missing), shape),
-        cautions=spread(np.asarray(treatment.cautions | control.cautions), shape),
+        cautions=np.asarray(treatment.cautions | control.cautions),
     )
 
 

@@ -114,9 +114,8 @@ class RelativeInterval:
 
     def over(self, shape: tuple[int, ...]) -> Self:
         """Return the same set over a larger grid."""
-        if self.lower.shape == shape == self.estimate.shape:
-            return self
-        return type(self)(*(np.broadcast_to(getattr(self, name), shape) for name in self.__slots__))
+        fields = (getattr(self, name) for name in self.__slots__)
+        return type(self)(*(field if field.shape == shape else np.broadcast_to(field, shape) for field in fields))
 
 
 @dataclass(frozen=True, slots=True)

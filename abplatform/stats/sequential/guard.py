@@ -8,6 +8,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from abplatform.stats.effects import spread
 from abplatform.stats.validation import BoolArray, same_grid, whole_counts
 
 MIN_UNITS = 500
@@ -47,7 +48,7 @@ def efficacy_guard(n: ArrayLike, nonzero: ArrayLike, *, axis: int = -1) -> NDArr
     grid = same_grid(n=units, nonzero=active)
     if not -len(grid) <= axis < len(grid) or grid[axis] == 0:
         raise ValueError(f"n must have the arms along an axis, here axis {axis}")
-    units, active = np.broadcast_to(units, grid), np.broadcast_to(active, grid)
+    units, active = spread(units, grid), spread(active, grid)
     if (active > units).any():
         raise ValueError("nonzero must not exceed n")
     codes = np.where(_any_arm(active < MIN_NONZERO, axis), 2, 0)
