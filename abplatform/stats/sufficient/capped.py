@@ -51,6 +51,7 @@ class CappedStats:
 
     fixed_method: ClassVar[str] = "welch_t"
     estimand: ClassVar[tuple[str, ...]] = ("cap",)
+    shared_variance: ClassVar[float] = 0.0
     missing: ClassVar[NotComputable] = NotComputable.NO_UNITS
 
     tested: SkewStats
@@ -121,11 +122,6 @@ class CappedStats:
     def freedom(self) -> FloatArray:
         """Degrees of freedom of ``variance``, n - 1."""
         return self.tested.base.freedom
-
-    @property
-    def shared_variance(self) -> float:
-        """Nothing is shared between independent arms."""
-        return 0.0
 
     @property
     def degenerate(self) -> BoolArray:

@@ -49,6 +49,7 @@ class DurationStats:
 
     fixed_method: ClassVar[str] = "kaplan_meier_z"
     estimand: ClassVar[tuple[str, ...]] = ("q",)
+    shared_variance: ClassVar[float] = 0.0
     missing: ClassVar[NotComputable] = NotComputable.NOT_REACHED
 
     n: IntArray
@@ -151,11 +152,6 @@ class DurationStats:
     def freedom(self) -> None:
         """None: tests are normal."""
         return
-
-    @property
-    def shared_variance(self) -> float:
-        """Nothing is shared between independent arms."""
-        return 0.0
 
     @property
     def degenerate(self) -> BoolArray:

@@ -48,6 +48,7 @@ class MeanStats:
 
     fixed_method: ClassVar[str] = "welch_t"
     estimand: ClassVar[tuple[str, ...]] = ()
+    shared_variance: ClassVar[float] = 0.0
     missing: ClassVar[NotComputable] = NotComputable.NO_UNITS
 
     n: IntArray
@@ -124,11 +125,6 @@ class MeanStats:
     def freedom(self) -> FloatArray:
         """Degrees of freedom of ``variance``, n - 1."""
         return np.asarray(self.n - 1.0)
-
-    @property
-    def shared_variance(self) -> float:
-        """Nothing is shared between independent arms."""
-        return 0.0
 
     @property
     def cautions(self) -> int:

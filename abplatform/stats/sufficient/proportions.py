@@ -34,6 +34,7 @@ class ProportionStats:
 
     fixed_method: ClassVar[str] = "unpooled_z"
     estimand: ClassVar[tuple[str, ...]] = ()
+    shared_variance: ClassVar[float] = 0.0
     missing: ClassVar[NotComputable] = NotComputable.NO_UNITS
 
     n: IntArray
@@ -83,11 +84,6 @@ class ProportionStats:
     def freedom(self) -> None:
         """None: the variance follows from the rate, so that tests are normal."""
         return
-
-    @property
-    def shared_variance(self) -> float:
-        """Nothing is shared between independent arms."""
-        return 0.0
 
     @property
     def cautions(self) -> NDArray[np.int64]:

@@ -51,6 +51,7 @@ class QuantileStats:
 
     fixed_method: ClassVar[str] = "quantile_t"
     estimand: ClassVar[tuple[str, ...]] = ("q",)
+    shared_variance: ClassVar[float] = 0.0
     missing: ClassVar[NotComputable] = NotComputable.NOT_REACHED
 
     below: RatioStats
@@ -167,11 +168,6 @@ class QuantileStats:
     def freedom(self) -> FloatArray:
         """Degrees of freedom, clusters - 1."""
         return np.asarray(self.n - 1.0)
-
-    @property
-    def shared_variance(self) -> float:
-        """Nothing is shared between independent arms."""
-        return 0.0
 
     @property
     def degenerate(self) -> BoolArray:

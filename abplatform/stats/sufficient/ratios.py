@@ -47,6 +47,7 @@ class RatioStats:
 
     fixed_method: ClassVar[str] = "cluster_t"
     estimand: ClassVar[tuple[str, ...]] = ()
+    shared_variance: ClassVar[float] = 0.0
     missing: ClassVar[NotComputable] = NotComputable.ZERO_DENOMINATOR
 
     n: IntArray
@@ -151,11 +152,6 @@ class RatioStats:
     def freedom(self) -> FloatArray:
         """Degrees of freedom of ``variance``, clusters - 1."""
         return np.asarray(self.n - 1.0)
-
-    @property
-    def shared_variance(self) -> float:
-        """Nothing is shared between independent arms."""
-        return 0.0
 
     @property
     def cautions(self) -> NDArray[np.int64]:
