@@ -32,7 +32,6 @@ def wilson_interval(arm: ProportionStats, *, alpha: ArrayLike = 0.05) -> Interva
     >>> float(interval.lower), round(float(interval.upper), 4)
     (0.0, 0.2775)
     """
-    rates_only(arm=arm)
     hits, units, half = _parts(arm, alpha)
     excess = np.square(special.ndtri(half)) / units
     rate, rest = hits / units, (units - hits) / units
@@ -63,7 +62,6 @@ def clopper_pearson_interval(arm: ProportionStats, *, alpha: ArrayLike = 0.05) -
     >>> float(interval.lower), round(float(interval.upper), 4)
     (0.0, 0.3085)
     """
-    rates_only(arm=arm)
     hits, units, half = _parts(arm, alpha)
     misses = units - hits
     lower = np.where(hits > 0, special.betaincinv(np.maximum(hits, 1), misses + 1, half), 0.0)
@@ -105,7 +103,8 @@ def newcombe_interval(treatment: ProportionStats, control: ProportionStats, *, a
 
 
 def _parts(arm: ProportionStats, alpha: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return successes and units as floats (NaN without units), and half the error rate."""
+    """Return successes and units as floats (NaN without units), and half the error rate, all checked."""
+    rates_only(arm=arm)
     half = np.asarray(probability("alpha", alpha) / 2)
     same_grid(arm=arm.estimate, alpha=half)
     hits, units, half = np.broadcast_arrays(arm.successes.astype(np.float64), arm.n.astype(np.float64), half)

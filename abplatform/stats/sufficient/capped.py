@@ -12,7 +12,6 @@ from abplatform.stats.results import Caution, NotComputable
 from abplatform.stats.sufficient.centred import share_of
 from abplatform.stats.sufficient.moments import SkewStats
 from abplatform.stats.validation import (
-    BoolArray,
     FloatArray,
     IntArray,
     finite_values,
@@ -122,11 +121,6 @@ class CappedStats:
     def freedom(self) -> FloatArray:
         """Degrees of freedom of ``variance``, n - 1."""
         return self.tested.base.freedom
-
-    @property
-    def degenerate(self) -> BoolArray:
-        """True where there are fewer than two units or no variation."""
-        return self.tested.base.degenerate
 
     @property
     def skewness(self) -> FloatArray:

@@ -19,7 +19,7 @@ from abplatform.stats.results import Caution, Interval, NotComputable
 from abplatform.stats.sufficient.curves import attained, cross, from_zero, frozen, pick, rising_cuts
 from abplatform.stats.sufficient.inversion import Inversion, invert
 from abplatform.stats.sufficient.lifetimes import actuarial_risk, count_lifetimes
-from abplatform.stats.validation import BoolArray, FloatArray, IntArray, non_negative, probability, whole_counts
+from abplatform.stats.validation import FloatArray, IntArray, non_negative, probability, whole_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +152,6 @@ class DurationStats:
     def freedom(self) -> None:
         """None: tests are normal."""
         return
-
-    @property
-    def degenerate(self) -> BoolArray:
-        """True where the quantile has no positive variance."""
-        return ~(self.variance > 0)
 
     @property
     def cautions(self) -> NDArray[np.int64]:

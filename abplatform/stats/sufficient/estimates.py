@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abplatform.stats.results import NotComputable
-from abplatform.stats.validation import BoolArray, FloatArray, IntArray, same_grid, whole_counts
+from abplatform.stats.validation import FloatArray, IntArray, same_grid, whole_counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,11 +75,6 @@ class EstimateStats:
         object.__setattr__(self, "missing", missing)
         for name, values in parts.items():
             object.__setattr__(self, name, values)
-
-    @property
-    def degenerate(self) -> BoolArray:
-        """True where there is no positive variance."""
-        return ~(self.variance > 0)
 
 
 def _number_or_nan(name: str, values: ArrayLike) -> FloatArray:

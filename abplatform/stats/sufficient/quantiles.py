@@ -22,7 +22,7 @@ from abplatform.stats.sufficient.clusters import at_cut, count_at_most, reduce_c
 from abplatform.stats.sufficient.curves import attained, from_zero, frozen, rising_cuts
 from abplatform.stats.sufficient.inversion import Inversion, invert, reach
 from abplatform.stats.sufficient.ratios import RatioStats
-from abplatform.stats.validation import BoolArray, FloatArray, IntArray, finite_values, probability, whole_counts
+from abplatform.stats.validation import FloatArray, IntArray, finite_values, probability, whole_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,11 +168,6 @@ class QuantileStats:
     def freedom(self) -> FloatArray:
         """Degrees of freedom, clusters - 1."""
         return np.asarray(self.n - 1.0)
-
-    @property
-    def degenerate(self) -> BoolArray:
-        """True where the quantile has no positive variance."""
-        return ~(self.variance > 0)
 
     @property
     def cautions(self) -> NDArray[np.int64]:
