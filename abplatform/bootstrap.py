@@ -69,18 +69,18 @@ class Platform:
         """
         self.seal(project)
         now = self.now()
+        with self.uow.reading() as work:
+            owner = work.projects.get(project)
 
         def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
-            return aggregate(self.engine, self.lake, project, experiment, metrics=metrics, as_of=now)
+            return aggregate(self.engine, self.lake, owner, experiment, metrics=metrics, as_of=now)
 
         question = analyse.Question(method=method, metric=metric, phase=phase)
         return analyse.read_results(self.uow, reduce, project, key, question=question, now=now)
 
-    def looks(self, project: str, key: str) -> tuple[Scorecard, ...]:
-        """All looks of the current phase of an experiment, oldest first."""
-        with self.uow.reading() as work:
-            experiment = work.experiments.get(project, key)
-            return work.looks.history(project, key, experiment.phase)
+    def looks(self, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
+        """All looks of a phase of an experiment, the current one by default, oldest first."""
+        return analyse.read_looks(self.uow, project, key, phase=phase)
 
     def close(self) -> None:
         """Give back connections and files."""

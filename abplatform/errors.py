@@ -12,6 +12,7 @@
     |   |-- AlreadyExists     ALREADY_EXISTS
     |   |-- IllegalTransition ILLEGAL_TRANSITION    the life cycle has no such step
     |   |-- InUse             IN_USE                something that runs depends on it
+    |   |-- LayerFull         LAYER_FULL            the layer has too few free slots
     |   |-- NotAnalysable     NOT_ANALYSABLE        there is nothing yet that a result could be about
     |   `-- ReviewRequired    REVIEW_REQUIRED       a second person has to approve first
     |-- PreconditionFailed    PRECONDITION_FAILED   the ETag in If-Match is no longer the current one
@@ -125,6 +126,12 @@ class InUse(Conflict):
     """Something that has started depends on it, so it cannot change."""
 
     code = "IN_USE"
+
+
+class LayerFull(Conflict):
+    """A shared layer has fewer free slots than an experiment needs; the sentence says how many."""
+
+    code = "LAYER_FULL"
 
 
 class NotAnalysable(Conflict):

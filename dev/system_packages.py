@@ -38,6 +38,7 @@ PROGRAMS = (
     Program("curl", _on_path("curl"), "the tour of the README"),
     Program("procps", _on_path("ps"), "what the demo leaves behind"),
     Program("nodejs", _on_path("node"), "the assignment vectors in JavaScript"),
+    Program("npm", _on_path("npm"), "OpenFeature's JavaScript providers"),
 )
 
 

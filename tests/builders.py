@@ -9,7 +9,18 @@ from typing import Any
 
 from abplatform.domain.access import ApiKey
 from abplatform.domain.events import Conversion, ConversionFact, Exposure, ExposureFact
-from abplatform.domain.experiment import Amount, Experiment, ExperimentDefinition, MetricUse, Variant
+from abplatform.domain.experiment import (
+    Amount,
+    DecisionRecord,
+    Experiment,
+    ExperimentDefinition,
+    MetricUse,
+    Outcome,
+    PastPhase,
+    Variant,
+)
+from abplatform.domain.holdout import Holdout
+from abplatform.domain.layer import Layer
 from abplatform.domain.metric import Metric, Window
 from abplatform.domain.plan import AnalysisPlan
 from abplatform.domain.scorecard import (
@@ -24,6 +35,7 @@ from abplatform.domain.scorecard import (
     Scorecard,
     VariantResult,
 )
+from abplatform.domain.segment import Segment, SegmentRequest, seal_segment
 
 NOW = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 
@@ -84,10 +96,33 @@ def a_draft(key: str = "rate-display", **changes: Any) -> Experiment:
     defaults: dict[str, Any] = {
         "definition": an_experiment(key),
         "salt": f"salt of {key}",
+        "phase_salt": changes.get("salt", f"salt of {key}"),
         "layer_salt": f"layer salt of {key}",
         "created_at": NOW,
     }
     return Experiment(**defaults | changes)
+
+
+def a_past_phase(number: int = 1, **changes: Any) -> PastPhase:
+    """A phase that lasted for a day and had the variants of `an_experiment`."""
+    definition = an_experiment()
+    defaults: dict[str, Any] = {
+        "number": number,
+        "salt": f"salt of phase {number}",
+        "slots": ((0, 1_000_000),),
+        "started_at": later(days=number - 1),
+        "ended_at": later(days=number),
+        "variants": definition.variants,
+        "control": definition.control,
+        "targeting": definition.targeting,
+        "reason": "A payload was wrong",
+    }
+    return PastPhase(**defaults | changes)
+
+
+def a_decision(outcome: Outcome = "ship", **changes: Any) -> DecisionRecord:
+    """What people decided, a day after the tests' time."""
+    return DecisionRecord(**{"outcome": outcome, "reason": "As planned", "decided_at": later(days=1)} | changes)
 
 
 def an_exposure(event_id: str = "exposure-1", **changes: Any) -> Exposure:
@@ -145,6 +180,7 @@ def a_conversion_fact(event_id: str = "conversion-1", **changes: Any) -> Convers
         "sent_timestamp": NOW,
         "received_at": NOW,
         "properties": {"product": '"term-deposit"'},
+        "units": {},
     }
     return ConversionFact(**defaults | changes)
 
@@ -224,3 +260,29 @@ def a_scorecard(experiment: str = "rate-display", **changes: Any) -> Scorecard:
         "decision": Decision(recommendation="ship", variant="treatment", reasons=("it is better",)),
     }
     return Scorecard(**defaults | changes)
+
+
+def a_layer(key: str = "home-page", **changes: Any) -> Layer:
+    """A layer of the project's usual units."""
+    return Layer(**{"key": key, "name": "Home page"} | changes)
+
+
+def a_holdout(key: str = "q3", **changes: Any) -> Holdout:
+    """A holdout of 5% from all experiments."""
+    return Holdout(**{"key": key, "name": "Third quarter", "share": 0.05} | changes)
+
+
+def a_segment_request(key: str = "vip-branches", **changes: Any) -> SegmentRequest:
+    """A segment of values, as its author sends it."""
+    defaults: dict[str, Any] = {"key": key, "name": "Branches for VIPs", "kind": "values", "values": ("SH-1", 7)}
+    return SegmentRequest(**defaults | changes)
+
+
+def a_segment(key: str = "vip-branches", *, salt: str = "salt of a segment", **changes: Any) -> Segment:
+    """A segment as the platform keeps it; ``changes`` are those of the request."""
+    return seal_segment(a_segment_request(key, **changes), salt=salt)
+
+
+def a_segment_of_units(key: str = "staff", *unit_ids: str, salt: str = "salt of a segment") -> Segment:
+    """A segment of units as the platform keeps it."""
+    return a_segment(key, salt=salt, name="Staff", kind="units", values=None, unit_ids=unit_ids or ("u-1", "u-2"))

@@ -12,6 +12,7 @@ from abplatform.api.problems import register_problems
 from abplatform.api.routing import prepare_routing
 from abplatform.api.telemetry import watch_requests
 from abplatform.bootstrap import Platform
+from abplatform.services.assign import Assigner
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -31,7 +32,8 @@ def create_app(platform: Platform) -> Flask:
     json: Any = app.json
     json.sort_keys, json.ensure_ascii, json.compact = False, False, True
     app.extensions["abplatform"] = platform
-    app.extensions["abplatform_intake"] = open_intake(platform)
+    app.extensions["abplatform_intake"] = intake = open_intake(platform)
+    app.extensions["abplatform_assigner"] = Assigner(platform.uow, intake)
     prepare_routing(app)
     register_problems(app)
     watch_requests(app)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import marshmallow
 from flask import Request, g
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
+from abplatform.api.bodies import LARGEST_BODY, LARGEST_LIST_BODY
 from abplatform.api.strict_json import read_json
 from abplatform.errors import InvalidInput
 
@@ -18,10 +19,11 @@ class StrictParser(FlaskParser):
     """Reads bodies and query strings; unknown fields are refused in both."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": None}  # noqa: RUF012 - the base class has it so
+    largest_body: ClassVar[int] = LARGEST_BODY
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
         """The value of the body; it stays at hand for the comparison of repeated requests."""
-        g.json_body = read_json(req).value
+        g.json_body = read_json(req, most=self.largest_body).value
         return g.json_body
 
     def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
@@ -33,6 +35,18 @@ class Resource(Blueprint):
     """The views of one resource."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+
+class ListParser(StrictParser):
+    """Reads bodies that hold long lists."""
+
+    largest_body = LARGEST_LIST_BODY
+
+
+class ListResource(Resource):
+    """The views of a resource whose bodies hold long lists."""
+
+    ARGUMENTS_PARSER = ListParser()
 
 
 def invalid_input(error: marshmallow.ValidationError, *, below_location: bool = False) -> InvalidInput:

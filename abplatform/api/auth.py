@@ -23,21 +23,30 @@ SECURITY_SCHEME = {
     "scheme": "bearer",
     "description": "An API key of the project, as `abplatform keys create` or `POST /keys` shows it once.",
 }
+API_KEY_HEADER = "X-API-Key"
+API_KEY_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": API_KEY_HEADER,
+    "description": "The same key, for clients of OpenFeature's protocol that cannot send another header.",
+}
 
 
 class Ability(StrEnum):
     """What an operation needs."""
 
     READ_SNAPSHOT = "read the snapshot"
+    EVALUATE = "evaluate assignments and flags"
     SEND_EVENTS = "send events"
     READ = "read definitions and results"
-    DEFINE = "define experiments and metrics"
+    DEFINE = "define experiments, metrics, layers, holdouts and segments"
     RUN = "start and stop experiments"
     MANAGE_KEYS = "manage keys"
 
 
 MATRIX: Mapping[Ability, frozenset[KeyRole]] = {
     Ability.READ_SNAPSHOT: frozenset({"sdk", "admin"}),
+    Ability.EVALUATE: frozenset({"sdk", "admin"}),
     Ability.SEND_EVENTS: frozenset({"sdk", "admin"}),
     Ability.READ: frozenset({"analyst", "experimenter", "reviewer", "admin"}),
     Ability.DEFINE: frozenset({"experimenter", "admin"}),
@@ -46,31 +55,38 @@ MATRIX: Mapping[Ability, frozenset[KeyRole]] = {
 }
 
 
-def needs(ability: Ability) -> Callable[[View], View]:
+def needs(ability: Ability, *, api_key_header: bool = False) -> Callable[[View], View]:
     """Let only callers through whose role has the ability, and say so in the API description.
+
+    Args:
+        ability: what the operation needs.
+        api_key_header: whether the key may also come in `API_KEY_HEADER`.
 
     Raises (when the view is called):
         Unauthenticated: without a key that is known and in force.
         Forbidden: if the key's role may not do this.
     """
     roles = ", ".join(sorted(MATRIX[ability]))
+    schemes = ("key", "api_key") if api_key_header else ("key",)
+    security: list[dict[str, list[str]]] = [{name: []} for name in schemes]
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            g.caller = _admit(ability)
+            g.caller = _admit(ability, request.headers.get(API_KEY_HEADER) if api_key_header else None)
             return view(*args, **kwargs)
 
-        described = Blueprint.doc(security=[{"key": []}], **{"x-roles": sorted(MATRIX[ability])})(guarded)
+        described = Blueprint.doc(security=security, **{"x-roles": sorted(MATRIX[ability])})(guarded)
         described.__doc__ = f"{inspect.cleandoc(view.__doc__ or '')}\n\nRoles: {roles}."
         return described
 
     return decorate
 
 
-def _admit(ability: Ability) -> ApiKey:
+def _admit(ability: Ability, api_key: str | None) -> ApiKey:
     parts = platform()
-    secret = _read_secret(request.headers.get("Authorization"))
+    header = request.headers.get("Authorization")
+    secret = api_key if api_key and not header else _read_secret(header)
     with parts.uow.reading() as work:
         key = access.authenticate(work, secret, now=parts.now())
     if key.role not in MATRIX[ability]:

@@ -11,18 +11,39 @@ from flask import Blueprint, Flask, Response, redirect, request
 from flask_smorest import Api
 
 from abplatform import __version__
-from abplatform.api import events, experiments, health, keys, metrics, results, snapshot
-from abplatform.api.auth import SECURITY_SCHEME
+from abplatform.api import (
+    assignments,
+    events,
+    experiments,
+    health,
+    holdouts,
+    keys,
+    layers,
+    metrics,
+    ofrep,
+    results,
+    segments,
+    snapshot,
+    steps,
+)
+from abplatform.api.auth import API_KEY_SCHEME, SECURITY_SCHEME
 from abplatform.api.problems import CONTENT_TYPE
 from abplatform.api.routing import CONVERTERS, path_schema
 from abplatform.api.schemas.events import COMPONENTS as EVENT_COMPONENTS
 from abplatform.api.schemas.listing import ProblemSchema
+from abplatform.api.schemas.ofrep import COMPONENTS as FLAG_COMPONENTS
 
 RESOURCES = (
     experiments.resource,
+    steps.resource,
     results.resource,
     metrics.resource,
+    layers.resource,
+    holdouts.resource,
+    segments.resource,
     snapshot.resource,
+    assignments.resource,
+    ofrep.resource,
     events.resource,
     keys.resource,
     health.resource,
@@ -76,7 +97,8 @@ def describe(app: Flask) -> None:
     for converter in CONVERTERS.values():
         api.register_converter(converter, path_schema)
     api.spec.components.security_scheme("key", SECURITY_SCHEME)
-    for name, component in (results.COMPONENTS | EVENT_COMPONENTS).items():
+    api.spec.components.security_scheme("api_key", API_KEY_SCHEME)
+    for name, component in (results.COMPONENTS | EVENT_COMPONENTS | FLAG_COMPONENTS).items():
         api.spec.components.schema(name, component)
     for resource in RESOURCES:
         api.register_blueprint(resource)

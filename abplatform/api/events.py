@@ -35,10 +35,10 @@ class Exposures(MethodView):
     """Units that met their variants."""
 
     @needs(Ability.SEND_EVENTS)
-    @resource.doc(requestBody=request_body("Exposure"))
+    @resource.doc(requestBody=request_body("Exposure", "HoldoutExposure"))
     @resource.response(202, IngestDocument)
     def post(self) -> Response:
-        """Send one exposure, or up to 1,000.
+        """Send one exposure, or up to 1,000, of experiments and of holdouts.
 
         The accepted ones are on disk when the answer comes. A bad event of a batch is named and does not keep the
         others out; a single bad event is a 422.

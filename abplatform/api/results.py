@@ -13,7 +13,7 @@ from flask.views import MethodView
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
-from abplatform.api.schemas.listing import ResultsQuery
+from abplatform.api.schemas.listing import LooksQuery, ResultsQuery
 from abplatform.domain.scorecard import Scorecard
 
 resource = Resource("results", __name__, url_prefix="/api/v1/experiments", description="What was found, and advised")
@@ -50,10 +50,11 @@ class Looks(MethodView):
     """The looks at an experiment."""
 
     @needs(Ability.READ)
+    @resource.arguments(LooksQuery(), location="query")
     @resource.response(200, _LOOKS)
-    def get(self, key: str) -> Response:
-        """List all looks of the current phase, oldest first, as they were recorded; the list is never cut."""
-        return _json({"items": platform().looks(project(), key), "next_cursor": None})
+    def get(self, query: Mapping[str, Any], key: str) -> Response:
+        """List all looks of a phase, oldest first, as they were recorded; the list is never cut."""
+        return _json({"items": platform().looks(project(), key, **query), "next_cursor": None})
 
 
 def _json(value: object) -> Response:

@@ -16,7 +16,7 @@ from flask import Request
 
 from abplatform.api.bodies import LARGEST_BODY, has_body, read_body
 from abplatform.domain.checks import storable
-from abplatform.errors import Unreadable, UnsupportedMedia
+from abplatform.errors import InvalidInput, Unreadable, UnsupportedMedia
 
 DEEPEST = 64
 LONGEST_NUMBER = 64
@@ -58,6 +58,17 @@ def read_optional_json(request: Request) -> Any:
         UnsupportedMedia, TooLarge, Unreadable: as `read_json`.
     """
     return read_json(request).value if has_body(request) else {}
+
+
+def check_no_fields(request: Request) -> None:
+    """Refuse a body that says anything, for calls that take none.
+
+    Raises:
+        InvalidInput: it has fields.
+        UnsupportedMedia, TooLarge, Unreadable: as `read_json`.
+    """
+    if read_optional_json(request) != {}:
+        raise InvalidInput({"": ["this call takes no fields; send no body or {}"]})
 
 
 def parse_json(body: bytes) -> Any:

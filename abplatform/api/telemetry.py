@@ -50,6 +50,10 @@ class Telemetry:
         self._events.labels(kind, "accepted").inc(accepted)
         self._events.labels(kind, "rejected").inc(rejected)
 
+    def count_lost_exposures(self, count: int) -> None:
+        """Count exposures of an evaluation here that could not be kept."""
+        self._events.labels("exposure", "lost").inc(count)
+
     def render(self, inbox: Inbox, projects: Sequence[str]) -> bytes:
         """All numbers, with what the inbox says of each project."""
         for project in projects:

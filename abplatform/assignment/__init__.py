@@ -5,24 +5,41 @@ knows no other.
 """
 
 from .codec import SCHEMA_VERSION, decode_snapshot, encode_snapshot
-from .evaluate import draw_variant, evaluate
-from .hashing import BUCKETS, HASH_VERSION, bucket
+from .evaluate import draw_variant, evaluate, evaluate_all, unanswered
+from .hashing import BUCKETS, HASH_VERSION, bucket, unit_digest
 from .layers import contains, coverage_slots, variant_ranges
-from .model import Evaluation, ExperimentRule, Reason, Snapshot, UnsupportedRule, VariantRule
-from .targeting import check_condition, compile_condition
+from .model import (
+    HELD_OUT,
+    OPEN,
+    Decider,
+    Evaluation,
+    ExperimentRule,
+    HoldoutRule,
+    Reason,
+    Snapshot,
+    UnsupportedRule,
+    VariantRule,
+)
+from .prerequisites import check_prerequisites
+from .targeting import check_condition, compile_condition, named_groups, named_paths
 
 __all__ = [
     "BUCKETS",
     "HASH_VERSION",
+    "HELD_OUT",
+    "OPEN",
     "SCHEMA_VERSION",
+    "Decider",
     "Evaluation",
     "ExperimentRule",
+    "HoldoutRule",
     "Reason",
     "Snapshot",
     "UnsupportedRule",
     "VariantRule",
     "bucket",
     "check_condition",
+    "check_prerequisites",
     "compile_condition",
     "contains",
     "coverage_slots",
@@ -30,5 +47,10 @@ __all__ = [
     "draw_variant",
     "encode_snapshot",
     "evaluate",
+    "evaluate_all",
+    "named_groups",
+    "named_paths",
+    "unanswered",
+    "unit_digest",
     "variant_ranges",
 ]

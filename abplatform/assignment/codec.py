@@ -7,13 +7,15 @@ assignment is never ignored: an experiment that uses it evaluates to ``ERROR``, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, NoReturn
 
 from .fields import Fields
-from .model import Snapshot
-from .rules import decode_rule
+from .groups import decode_group
+from .model import Decider, ExperimentRule, Snapshot, UnsupportedRule
+from .prerequisites import check_prerequisites
+from .rules import Surroundings, decode_holdout, decode_rule, refuse_rule
 from .values import is_json
 
 SCHEMA_VERSION = 1
@@ -22,8 +24,9 @@ SCHEMA_VERSION = 1
 def decode_snapshot(document: bytes | str | Mapping[str, object]) -> Snapshot:
     """Read a snapshot: JSON as UTF-8 bytes or as text, or a document that is already parsed.
 
-    An experiment that needs a newer evaluator (another ``hash_version``, an unknown ``status``, ``forced``,
-    ``holdouts`` or ``prerequisites``) becomes an ``UnsupportedRule`` and evaluates to ``ERROR``.
+    An experiment that needs a newer evaluator (another ``hash_version``, an unknown ``status``, anything in
+    ``requires``), or whose prerequisites cannot be evaluated, becomes an ``UnsupportedRule`` and evaluates to
+    ``ERROR``.
 
     Raises:
         ValueError: the document is not strict JSON, has another schema version, or a field is missing or
@@ -33,13 +36,12 @@ def decode_snapshot(document: bytes | str | Mapping[str, object]) -> Snapshot:
     schema_version = fields.integer("schema_version")
     if schema_version != SCHEMA_VERSION:
         raise ValueError(f"schema_version: {schema_version} is not supported, {SCHEMA_VERSION} is")
-    unit_type = fields.text("unit_type")
     return Snapshot(
         schema_version=schema_version,
         version=fields.integer("version"),
         project=fields.text("project"),
-        unit_type=unit_type,
-        experiments={key: decode_rule(key, rule, unit_type) for key, rule in fields.object("experiments").members()},
+        unit_type=fields.text("unit_type"),
+        experiments=_decode_experiments(fields),
     )
 
 
@@ -56,6 +58,30 @@ def encode_snapshot(document: Mapping[str, object]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"document: cannot be written as JSON ({error})") from error
     raise ValueError("document: holds a value, a key or a number that JSON does not have")
+
+
+def _decode_experiments(fields: Fields) -> dict[str, ExperimentRule | UnsupportedRule]:
+    deciders: dict[str, Decider] = {}
+    around = Surroundings(
+        unit_type=fields.text("unit_type"),
+        groups={key: decode_group(group) for key, group in _members(fields, "groups")},
+        holdouts={key: decode_holdout(key, holdout) for key, holdout in _members(fields, "holdouts")},
+        deciders=deciders,
+    )
+    rules = {key: decode_rule(key, rule, around) for key, rule in fields.object("experiments").members()}
+    needs = {key: _needs(rule) for key, rule in rules.items()}
+    for key, problem in check_prerequisites(needs).items():
+        rules[key] = refuse_rule(key, rules[key].unit_type, around, f"experiments.{key}.prerequisites: {problem}")
+    deciders |= {key: rule.decide for key, rule in rules.items()}
+    return rules
+
+
+def _members(fields: Fields, name: str) -> Iterator[tuple[str, Fields]]:
+    return fields.object(name).members() if fields.value(name) else iter(())
+
+
+def _needs(rule: ExperimentRule | UnsupportedRule) -> list[str]:
+    return [] if isinstance(rule, UnsupportedRule) else [needed.experiment for needed in rule.prerequisites]
 
 
 def _parse(document: bytes | str) -> object:

@@ -51,9 +51,14 @@ class Fields:
 
     def members(self) -> Iterator[tuple[str, Fields]]:
         """Return each key with the fields of the object that it names."""
+        for key, value in self.items():
+            yield key, Fields(value, self.path(key))
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Return each key with its value as it is."""
         for key, value in self._values.items():
             encode_text(key, self.path(key))
-            yield key, Fields(value, self.path(key))
+            yield key, value
 
     def array(self, name: str) -> list[Any] | tuple[Any, ...]:
         """Return an array."""

@@ -3,10 +3,15 @@
 A released hash version is never edited; a new one is added beside it.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
+from struct import Struct
 
 HASH_VERSION = 1
 BUCKETS = 1_000_000
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
+first_eight_bytes: Callable[[bytes], tuple[int]] = Struct(">Q").unpack_from
 
 
 def bucket(salt: str, unit_id: str) -> int:
@@ -26,6 +31,18 @@ def bucket(salt: str, unit_id: str) -> int:
     return bucket_of(salt_prefix(salt), encode_text(unit_id, "unit_id"))
 
 
+def unit_digest(salt: str, unit_id: str) -> str:
+    """Return the SHA-256 of what ``bucket`` hashes, as 64 hexadecimal digits: how lists of units are published.
+
+    Raises:
+        ValueError: as for ``bucket``.
+
+    >>> unit_digest("rate-display", "u-1")[:13]
+    'e1a6b3eadc0fd'
+    """
+    return sha256(salt_prefix(salt) + encode_text(unit_id, "unit_id")).hexdigest()
+
+
 def salt_prefix(salt: str) -> bytes:
     """Return the part of the hashed bytes that a salt fixes; ValueError as for ``bucket``."""
     encoded = encode_text(salt, "salt")
@@ -34,8 +51,20 @@ def salt_prefix(salt: str) -> bytes:
 
 def bucket_of(prefix: bytes, unit: bytes) -> int:
     """Return the bucket for the prefix of a salt and the UTF-8 bytes of a unit id."""
-    # Seven bytes are 14 hexadecimal digits; the shift drops the last one.
-    return (int.from_bytes(sha256(prefix + unit).digest()[:7], "big") >> 4) % BUCKETS
+    return bucket_of_digest(sha256(prefix + unit).digest())
+
+
+def bucket_of_digest(digest: bytes) -> int:
+    """Return the bucket for the SHA-256 of a prefix and a unit id."""
+    # Eight bytes are 16 hexadecimal digits; the shift drops the last three.
+    return (first_eight_bytes(digest)[0] >> 12) % BUCKETS
+
+
+def decode_digest(digits: object, name: str) -> bytes:
+    """Return the 32 bytes of a digest as ``unit_digest`` writes it; a ValueError names ``name``."""
+    if isinstance(digits, str) and len(digits) == 64 and _HEXADECIMAL.issuperset(digits):
+        return bytes.fromhex(digits)
+    raise ValueError(f"{name}: must be 64 hexadecimal digits in lower case")
 
 
 def encode_text(text: object, name: str) -> bytes:

@@ -21,6 +21,8 @@ def every(tests: tuple[Test, ...]) -> Test:
     """Combine tests with "and"; no tests at all match."""
     if len(tests) == 1:
         return tests[0]
+    if len(tests) == 2:
+        return _both(*tests)
 
     def run(value: object) -> bool | None:
         answer: bool | None = True
@@ -35,11 +37,50 @@ def every(tests: tuple[Test, ...]) -> Test:
     return run
 
 
+def demand(tests: tuple[Test, ...]) -> Callable[[Any], bool]:
+    """Combine tests with "and" where only a match counts: what is unknown does not match.
+
+    One call fewer than ``every`` for each evaluation; loops take half as long again as two tests written out.
+    """
+    if len(tests) == 1:
+        (only,) = tests
+        return lambda value: only(value) is True
+    if len(tests) == 2:
+        first, second = tests
+        return lambda value: first(value) is True and second(value) is True
+
+    def run(value: object) -> bool:
+        for test in tests:  # noqa: SIM110 - all() over a generator takes twice as long here
+            if test(value) is not True:
+                return False
+        return True
+
+    return run
+
+
+def _both(first: Test, second: Test) -> Test:
+    def run(value: object) -> bool | None:
+        one = first(value)
+        if one is False:
+            return False
+        other = second(value)
+        return other if one or other is False else None
+
+    return run
+
+
 def some(tests: tuple[Test, ...]) -> Test:
     """Combine tests with "or"; no tests at all do not match."""
 
     def run(value: object) -> bool | None:
-        return any_of(test(value) for test in tests)
+        answer: bool | None = False
+        for test in tests:
+            result = test(value)
+            if result:
+                return True
+            if result is None:
+                answer = None
+        return answer
 
     return run
 

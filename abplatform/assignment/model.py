@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from .layers import Ranges
+Attributes = Mapping[str, Any]
+Units = Mapping[str, str]
 
 
 class Reason:
@@ -19,10 +20,17 @@ class Reason:
     NO_UNIT: Final = "NO_UNIT"
     ERROR: Final = "ERROR"
     NOT_RUNNING: Final = "NOT_RUNNING"
+    FORCED: Final = "FORCED"
+    HOLDOUT: Final = "HOLDOUT"
     NOT_TARGETED: Final = "NOT_TARGETED"
+    PREREQUISITE: Final = "PREREQUISITE"
     SHIPPED: Final = "SHIPPED"
     NOT_IN_COVERAGE: Final = "NOT_IN_COVERAGE"
     ASSIGNED: Final = "ASSIGNED"
+
+
+HELD_OUT: Final = "held_out"
+OPEN: Final = "open"
 
 
 class Evaluation(NamedTuple):
@@ -30,7 +38,8 @@ class Evaluation(NamedTuple):
 
     ``variant``, ``payload`` and ``phase`` are None for the reasons ``NOT_READY``, ``UNKNOWN_EXPERIMENT``,
     ``NO_UNIT`` and ``ERROR``: the caller's own default applies. ``in_experiment`` is true for ``ASSIGNED``
-    alone. The payload belongs to the snapshot and is shared by all evaluations: copy it before changing it.
+    alone. ``holdouts`` are the holdout checks that were made, as (holdout, ``held_out`` or ``open``): both groups are
+    logged. The payload belongs to the snapshot and is shared by all evaluations: copy it before changing it.
     """
 
     experiment: str
@@ -39,6 +48,11 @@ class Evaluation(NamedTuple):
     in_experiment: bool
     reason: str
     phase: int | None
+    holdouts: tuple[tuple[str, str], ...] = ()
+
+
+# Takes the unit id, the attributes and the ids of other unit types; never raises.
+Decider = Callable[[Any, Any, Any], Evaluation]
 
 
 class VariantRule(NamedTuple):
@@ -50,37 +64,49 @@ class VariantRule(NamedTuple):
     payload: Any
 
 
-class Outcomes(NamedTuple):
-    """The evaluations that a rule can end in. None of them depends on the unit, so they are made once.
+class HoldoutRule(NamedTuple):
+    """A holdout: units whose bucket under its salt lies in ``[low, high)`` get no experiment that it covers."""
 
-    ``settled`` holds for every unit (not running), ``shipped`` for every targeted one; None where they do not
-    apply. ``assigned`` follows the order of the variants.
-    """
+    key: str
+    unit_type: str
+    prefix: bytes
+    low: int
+    high: int
 
-    settled: Evaluation | None
-    not_targeted: Evaluation
-    shipped: Evaluation | None
-    not_in_coverage: Evaluation
-    assigned: tuple[Evaluation, ...]
+
+class Prerequisite(NamedTuple):
+    """Another experiment has to give one of these variants."""
+
+    experiment: str
+    variants: frozenset[str]
 
 
 class Draws(NamedTuple):
     """The two draws, prepared for hashing.
 
-    ``slots`` is None where they cover every bucket, since the layer's draw then decides nothing. ``bounds``
-    are the upper ends of the variants' ranges, in order.
+    ``edges`` are the ends of the slots, in order: a bucket is in a slot if an odd number of edges lies at or below it.
+    None where the slots cover every bucket, since the layer's draw then decides nothing. ``bounds`` are the upper
+    ends of the variants' ranges, in order.
     """
 
     layer_prefix: bytes
-    slots: Ranges | None
+    edges: tuple[int, ...] | None
     variant_prefix: bytes
     bounds: tuple[int, ...]
+
+
+class Forced(NamedTuple):
+    """Units that get a variant of somebody's choice: SHA-256 under a salt -> position of the variant."""
+
+    prefix: bytes
+    positions: Mapping[bytes, int]
 
 
 class ExperimentRule(NamedTuple):
     """One experiment of a snapshot, ready to evaluate.
 
-    ``targeting`` is None where every unit is targeted.
+    ``targeting`` is None where every unit is targeted; ``paths`` are the attributes that it reads. ``forced`` is None
+    where nobody is. ``decide`` is all of this compiled into one function.
     """
 
     key: str
@@ -92,17 +118,22 @@ class ExperimentRule(NamedTuple):
     control: str
     shipped: str | None
     dimensions: tuple[str, ...]
-    targeting: Callable[[Mapping[str, object]], bool] | None
+    targeting: Callable[[Attributes], bool] | None
+    paths: frozenset[str]
+    forced: Forced | None
+    holdouts: tuple[HoldoutRule, ...]
+    prerequisites: tuple[Prerequisite, ...]
     draws: Draws
-    outcomes: Outcomes
+    decide: Decider
 
 
 class UnsupportedRule(NamedTuple):
-    """An experiment that needs a newer evaluator: it evaluates to ``ERROR``. ``error`` names the field."""
+    """An experiment that this evaluator cannot honour: it evaluates to ``ERROR``. ``error`` names the field."""
 
     key: str
     unit_type: str
     error: str
+    decide: Decider
 
 
 class Snapshot(NamedTuple):

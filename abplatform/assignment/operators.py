@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .logic import Test, negate
+from .patterns import MAX_INPUT, Pattern
 from .values import KINDS, equal, kind
 from .versions import parse_version
 
@@ -24,6 +25,8 @@ class BadOperand(ValueError):
 def _eq(operand: object) -> Test:
     if isinstance(operand, str):
         return lambda value: isinstance(value, str) and value == operand
+    if operand is None:
+        return lambda value: value is None
     return lambda value: equal(value, operand)
 
 
@@ -49,11 +52,14 @@ def _membership(fold: Callable[[str], str]) -> Callable[[object], Test]:
     def build(operand: object) -> Test:
         items = _array(operand)
         texts = frozenset(fold(item) for item in items if isinstance(item, str))
-        others = tuple(item for item in items if not isinstance(item, str))
+        numbers = frozenset(item for item in items if kind(item) == "number")
+        others = tuple(item for item in items if kind(item) not in {"string", "number"})
 
         def found(value: object) -> bool:
             if isinstance(value, str):
                 return fold(value) in texts
+            if kind(value) == "number":
+                return value in numbers
             return any(equal(value, item) for item in others)
 
         return lambda value: any(map(found, value)) if isinstance(value, (list, tuple)) else found(value)
@@ -110,6 +116,27 @@ def _version(compare: Compare) -> Callable[[object], Test]:
     return build
 
 
+def _pattern(*, ignore_case: bool) -> Callable[[object], Test]:
+    """Search strings; all else does not match, and a string that is too long cannot be evaluated."""
+
+    def build(operand: object) -> Test:
+        if not isinstance(operand, str):
+            raise BadOperand("must be a pattern, as a string")
+        try:
+            found_in = Pattern(operand, ignore_case=ignore_case).found_in
+        except ValueError as error:
+            raise BadOperand(str(error)) from error
+
+        def test(value: object) -> bool | None:
+            if not isinstance(value, str):
+                return False
+            return found_in(value) if len(value) <= MAX_INPUT else None
+
+        return test
+
+    return build
+
+
 def _negated(build: Callable[[object], Test]) -> Callable[[object], Test]:
     return lambda operand: negate(build(operand))
 
@@ -134,6 +161,10 @@ BUILDERS: dict[str, Callable[[object], Test]] = {
     "$nini": _negated(_membership(str.lower)),
     "$all": _containment(str),
     "$alli": _containment(str.lower),
+    "$regex": _pattern(ignore_case=False),
+    "$regexi": _pattern(ignore_case=True),
+    "$notRegex": _negated(_pattern(ignore_case=False)),
+    "$notRegexi": _negated(_pattern(ignore_case=True)),
     "$exists": _exists,
     "$type": _type,
     "$veq": _version(operator.eq),

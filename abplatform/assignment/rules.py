@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from .deciders import build_decider, build_refusal
 from .fields import Fields
-from .hashing import BUCKETS, HASH_VERSION, salt_prefix
+from .groups import Group
+from .hashing import BUCKETS, HASH_VERSION, decode_digest, salt_prefix
 from .layers import Ranges
-from .model import Draws, Evaluation, ExperimentRule, Outcomes, Reason, UnsupportedRule, VariantRule
-from .targeting import compile_condition
+from .model import (
+    Decider,
+    Draws,
+    ExperimentRule,
+    Forced,
+    HoldoutRule,
+    Prerequisite,
+    UnsupportedRule,
+    VariantRule,
+)
+from .targeting import compile_condition, named_paths
 
 STATUSES = ("running", "paused", "closed", "stopped")
-LATER_FEATURES = ("forced", "holdouts", "prerequisites")
 
 
-def decode_rule(key: str, fields: Fields, default_unit_type: str) -> ExperimentRule | UnsupportedRule:
+class Surroundings(NamedTuple):
+    """What a rule refers to outside itself. ``deciders`` may still be filled after the rule is built."""
+
+    unit_type: str
+    groups: Mapping[str, Group]
+    holdouts: Mapping[str, HoldoutRule]
+    deciders: Mapping[str, Decider]
+
+
+def decode_rule(key: str, fields: Fields, around: Surroundings) -> ExperimentRule | UnsupportedRule:
     """Read the rule of one experiment; a ValueError names the field that is missing or malformed."""
     unsupported = _find_unsupported(fields)
     if unsupported is not None:
         unit_type = fields.value("unit_type")
-        return UnsupportedRule(key, unit_type if isinstance(unit_type, str) else default_unit_type, unsupported)
+        return refuse_rule(key, unit_type if isinstance(unit_type, str) else around.unit_type, around, unsupported)
     variants = _decode_variants(fields)
-    status, phase = fields.text("status"), fields.integer("phase", 1)
-    control = _variant_key(fields, "control", variants)
-    shipped = None if fields.value("shipped") is None else _variant_key(fields, "shipped", variants)
-    return ExperimentRule(
+    condition = _decode_condition(fields)
+    rule = ExperimentRule(
         key=key,
-        status=status,
+        status=fields.text("status"),
         unit_type=fields.text("unit_type"),
-        phase=phase,
+        phase=fields.integer("phase", 1),
         salt=fields.text("salt"),
         variants=variants,
-        control=control,
-        shipped=shipped,
+        control=_variant_key(fields, "control", variants),
+        shipped=None if fields.value("shipped") is None else _variant_key(fields, "shipped", variants),
         dimensions=_decode_dimensions(fields),
-        targeting=_decode_targeting(fields),
+        targeting=compile_condition(condition, around.groups) if condition else None,
+        paths=named_paths(condition),
+        forced=_decode_forced(fields, variants),
+        holdouts=_decode_holdouts(fields, around.holdouts),
+        prerequisites=_decode_prerequisites(fields),
         draws=_decode_draws(fields, variants),
-        outcomes=_prepare_outcomes(Evaluation(key, None, None, False, "", phase), status, variants, (control, shipped)),
+        decide=build_refusal(key, "", ""),
     )
+    return rule._replace(decide=build_decider(rule, around.unit_type, around.deciders))
+
+
+def refuse_rule(key: str, unit_type: str, around: Surroundings, error: str) -> UnsupportedRule:
+    """Return the rule of an experiment that cannot be honoured; ``error`` names the field."""
+    return UnsupportedRule(key, unit_type, error, build_refusal(key, unit_type, around.unit_type))
+
+
+def decode_holdout(key: str, fields: Fields) -> HoldoutRule:
+    """Read a holdout; a ValueError names the field that is missing or malformed."""
+    low, high = _range(fields.value("range"), fields.path("range"))
+    return HoldoutRule(key, fields.text("unit_type"), salt_prefix(fields.text("salt")), low, high)
 
 
 def _find_unsupported(fields: Fields) -> str | None:
@@ -46,8 +80,7 @@ def _find_unsupported(fields: Fields) -> str | None:
         return f"{fields.path('hash_version')}: only {HASH_VERSION} is supported"
     if fields.text("status") not in STATUSES:
         return f"{fields.path('status')}: only {', '.join(STATUSES)} are supported"
-    feature = next((name for name in LATER_FEATURES if fields.value(name)), None)
-    return None if feature is None else f"{fields.path(feature)}: is not supported yet"
+    return f"{fields.path('requires')}: needs a newer evaluator" if fields.value("requires") else None
 
 
 def _decode_variants(fields: Fields) -> tuple[VariantRule, ...]:
@@ -81,21 +114,60 @@ def _decode_dimensions(fields: Fields) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _decode_targeting(fields: Fields) -> Callable[[Mapping[str, object]], bool] | None:
+def _decode_condition(fields: Fields) -> Mapping[str, object]:
     condition = fields.value("targeting")
-    if condition is None or condition == {}:
-        return None
+    if condition is None:
+        return {}
     if not isinstance(condition, Mapping):
         raise ValueError(f"{fields.path('targeting')}: must be an object")
-    return compile_condition(condition)
+    return condition
+
+
+def _decode_forced(fields: Fields, variants: tuple[VariantRule, ...]) -> Forced | None:
+    if not fields.value("forced"):
+        return None
+    forced = fields.object("forced")
+    units = forced.object("units")
+    places = {variant.key: place for place, variant in enumerate(variants)}
+    positions: dict[bytes, int] = {}
+    for digest, variant in units.items():
+        if not isinstance(variant, str) or variant not in places:
+            raise ValueError(f"{units.path(digest)}: names no variant")
+        positions[decode_digest(digest, units.path(digest))] = places[variant]
+    return Forced(salt_prefix(forced.text("salt")), positions) if positions else None
+
+
+def _decode_holdouts(fields: Fields, holdouts: Mapping[str, HoldoutRule]) -> tuple[HoldoutRule, ...]:
+    found: list[HoldoutRule] = []
+    for place, key in enumerate(fields.array("holdouts") if fields.value("holdouts") else ()):
+        holdout = holdouts.get(key) if isinstance(key, str) else None
+        if holdout is None:
+            raise ValueError(f"{fields.path('holdouts')}.{place}: names no holdout of the snapshot")
+        if holdout.unit_type != fields.value("unit_type"):
+            raise ValueError(f"{fields.path('holdouts')}.{place}: holds out another type of units")
+        found.append(holdout)
+    return tuple(found)
+
+
+def _decode_prerequisites(fields: Fields) -> tuple[Prerequisite, ...]:
+    if not fields.value("prerequisites"):
+        return ()
+    found: list[Prerequisite] = []
+    for item in fields.objects("prerequisites"):
+        variants = item.array("variants")
+        if not variants or not all(isinstance(key, str) for key in variants):
+            raise ValueError(f"{item.path('variants')}: must be keys of variants")
+        found.append(Prerequisite(item.text("experiment"), frozenset(variants)))
+    return tuple(found)
 
 
 def _decode_draws(fields: Fields, variants: tuple[VariantRule, ...]) -> Draws:
     layer = fields.object("layer")
     slots = tuple(_range(slot, f"{layer.path('slots')}.{i}") for i, slot in enumerate(layer.array("slots")))
+    edges = _edges(slots)
     return Draws(
         layer_prefix=salt_prefix(layer.text("salt")),
-        slots=None if _cover_all(slots) else slots,
+        edges=None if edges == (0, BUCKETS) else edges,
         variant_prefix=salt_prefix(fields.text("salt")),
         bounds=tuple(variant.high for variant in variants),
     )
@@ -109,30 +181,14 @@ def _range(value: object, path: str) -> tuple[int, int]:
     raise ValueError(f"{path}: must be two integers [low, high] with 0 <= low <= high <= {BUCKETS}")
 
 
-def _cover_all(slots: Ranges) -> bool:
-    end = 0
+def _edges(slots: Ranges) -> tuple[int, ...]:
+    """Return where the slots begin and end, in order, joined where they touch or overlap."""
+    edges: list[int] = []
     for low, high in sorted(slots):
-        if low > end:
-            return False
-        end = max(end, high)
-    return end == BUCKETS
-
-
-def _prepare_outcomes(
-    blank: Evaluation, status: str, variants: tuple[VariantRule, ...], served: tuple[str, str | None]
-) -> Outcomes:
-    by_key = {variant.key: variant for variant in variants}
-
-    def serve(key: str, reason: str) -> Evaluation:
-        assigned = reason == Reason.ASSIGNED
-        return blank._replace(variant=key, payload=by_key[key].payload, in_experiment=assigned, reason=reason)
-
-    control, shipped = served
-    idle = status == "paused" or (status == "stopped" and shipped is None)
-    return Outcomes(
-        settled=serve(control, Reason.NOT_RUNNING) if idle else None,
-        not_targeted=serve(control, Reason.NOT_TARGETED),
-        shipped=None if shipped is None else serve(shipped, Reason.SHIPPED),
-        not_in_coverage=serve(control, Reason.NOT_IN_COVERAGE),
-        assigned=tuple(serve(key, Reason.ASSIGNED) for key in by_key),
-    )
+        if low == high:
+            continue
+        if edges and low <= edges[-1]:
+            edges[-1] = max(edges[-1], high)
+        else:
+            edges += (low, high)
+    return tuple(edges)

@@ -19,6 +19,8 @@ _COMMANDS = {
     "worker": ("abplatform.cli.worker", "Seal incoming events into the lake until stopped."),
     "import": ("abplatform.cli.import_", "Import the table of an experiment that already ran."),
     "readout": ("abplatform.cli.readout", "Show the results of an experiment."),
+    "assign": ("abplatform.cli.assign", "Say for each unit of a table what it gets, and why."),
+    "verify": ("abplatform.cli.verify", "Compare the exposures of an experiment with what was drawn."),
     "simulate": ("abplatform.cli.simulate", "Measure how often a method errs, on simulated experiments."),
     "demo": ("abplatform.cli.demo", "Run the whole main job once, on real and on simulated data."),
     "db": ("abplatform.cli.db", "Create, update and inspect the database schema."),

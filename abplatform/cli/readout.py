@@ -32,8 +32,17 @@ _FORMATS = {".txt": "text", ".json": "json", ".html": "html", ".htm": "html"}
     help="By default what the name of --output ends in (.txt, .json, .html), else text.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, not to stdout.")
+@click.option("--phase", type=click.IntRange(min=1), help="Another phase than the current one.")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than the plan's; labelled exploratory.")
-def command(key: str | None, *, list_keys: bool, format_: str | None, output: Path | None, method: str | None) -> None:
+def command(
+    key: str | None,
+    *,
+    list_keys: bool,
+    format_: str | None,
+    output: Path | None,
+    phase: int | None,
+    method: str | None,
+) -> None:
     """Show the results of the experiment KEY, with everything received so far.
 
     By the plan's own method this is a look: it is numbered and kept.
@@ -46,8 +55,8 @@ def command(key: str | None, *, list_keys: bool, format_: str | None, output: Pa
             _print_keys(platform)
             return
         _check_exists(platform, key)
-        scorecard = platform.results(DEFAULT_PROJECT, key, method=method)
-        looks = platform.looks(DEFAULT_PROJECT, key) if method is None else ()
+        scorecard = platform.results(DEFAULT_PROJECT, key, method=method, phase=phase)
+        looks = platform.looks(DEFAULT_PROJECT, key, phase=phase) if method is None else ()
     if output is None:
         click.echo(_render(scorecard, looks, chosen, to_terminal=sys.stdout.isatty()), nl=False)
     else:

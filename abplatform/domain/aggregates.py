@@ -23,9 +23,14 @@ class AggregationRequest:
         covariates: numeric exposure attributes to reduce too.
         clustered: whether clusters were randomised: moments over clusters are needed.
         since: first exposures before it do not count; none for external experiments.
+        enrolled_until: exposures at or after it do not count, and so no unit enters; windows and conversions of those
+            that are in go on (the end of enrolment, or of a past phase).
         until: exposures and conversions at or after it do not count (the stop of a served experiment).
         as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
         by: name of an exposure attribute to slice by (its value at first exposure).
+        unit_type: set where units of another type than the project's own are analysed: a conversion then belongs to
+            the unit of that type that it names. One that names none belongs to its ``unit``, as everywhere else:
+            pseudonyms of two types never meet, so that this concerns facts that were written whole (imports).
     """
 
     project: str
@@ -37,8 +42,10 @@ class AggregationRequest:
     covariates: tuple[str, ...] = ()
     clustered: bool = False
     since: datetime | None = None
+    enrolled_until: datetime | None = None
     until: datetime | None = None
     by: str | None = None
+    unit_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,7 @@ class Aggregation:
         exposed_clusters, analysed_clusters, multi_variant_clusters: the same for clusters; empty where not clustered.
             A cluster is multi-variant when its units met more than one variant.
         mismatched_exposures: exposures of analysed-phase units whose variant is not what this platform draws.
+        undrawn_exposures: those of them whose unit it gives no variant: outside the slots, or held out.
         unknown_variants: exposures by variant keys that the experiment does not have.
         cells: one per metric x variant (x slice), zeros included for variants without units.
         covariates: one per covariate x variant (x slice).
@@ -101,3 +109,4 @@ class Aggregation:
     cells: tuple[ArmCell, ...]
     covariates: tuple[ArmCell, ...]
     data_through: datetime | None
+    undrawn_exposures: int = 0

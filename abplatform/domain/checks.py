@@ -39,7 +39,7 @@ class Faults:
         return holds
 
     def key(self, value: str, path: str) -> bool:
-        """Check the key of an experiment, metric or layer."""
+        """Check the key of an experiment, metric, layer, holdout or segment."""
         return self.check(KEY.fullmatch(value) is not None, path, KEY_RULE)
 
     def text(self, value: str, path: str, *, most: int = MAX_TEXT, least: int = 0) -> bool:
@@ -49,6 +49,10 @@ class Faults:
             path,
             f"must be {least} to {most} characters of valid text without NUL",
         )
+
+    def unit_type(self, value: str, path: str) -> bool:
+        """Check the name of a type of units."""
+        return self.check(0 < len(value) <= 64 and printable(value), path, "must be 1 to 64 printable characters")
 
     def raise_any(self) -> None:
         """Raise all faults together, if there are any.

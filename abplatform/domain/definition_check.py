@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from abplatform.assignment import check_condition
 from abplatform.domain.checks import Faults, is_number, printable, storable
-from abplatform.domain.experiment import ROLES, Amount, ExperimentDefinition, MetricUse, prior_scale
+from abplatform.domain.experiment import ROLES, Amount, Experiment, ExperimentDefinition, MetricUse, prior_scale
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, WATCHED, check_plan
+from abplatform.domain.prerequisites import check_prerequisites
 
 MOST_VARIANTS = 20
 MOST_METRICS = 100
@@ -18,29 +20,64 @@ MOST_NAMES = 20
 LONGEST_PAYLOAD = 65_536
 
 
-def check_definition(
-    definition: ExperimentDefinition, *, metrics: Mapping[str, Metric], default_unit_type: str
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What a project holds that a definition may name.
+
+    Attributes:
+        unit_type: the type of the ids that calls and events give as ``unit_id``.
+        metrics: by key.
+        layers: the unit type of each shared layer, by key.
+        segments: keys of the segments; targeting names them as groups.
+        experiments: all others, and this one as it is stored, by key.
+    """
+
+    unit_type: str
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
+    segments: Collection[str] = ()
+    experiments: Mapping[str, Experiment] = field(default_factory=dict)
+
+
+def check_definition(definition: ExperimentDefinition, catalogue: Catalogue) -> None:
     """Refuse a definition that could not run as it says, or that asks for what does not exist yet.
 
     Args:
         definition: what the author wrote.
-        metrics: all metrics of the project by key.
-        default_unit_type: what the project randomises.
+        catalogue: what it may name.
 
     Raises:
         InvalidInput: naming each field by its path.
     """
     faults = Faults()
     faults.key(definition.key, "key")
-    faults.text(definition.name, "name", most=200, least=1)
-    faults.text(definition.hypothesis, "hypothesis")
+    _check_words(definition, faults)
     _check_variants(definition, faults)
-    _check_enrolment(definition, default_unit_type, faults)
-    _check_metrics(definition, metrics, faults)
+    _check_enrolment(definition, faults)
+    _check_units(definition, catalogue.unit_type, faults)
+    _check_layer(definition, catalogue.layers, faults)
+    _check_targeting(definition, catalogue.segments, faults)
+    check_prerequisites(definition, catalogue.experiments, faults)
+    _check_metrics(definition, catalogue.metrics, faults)
     _check_names(definition, faults)
     check_plan(definition.plan, faults)
     faults.raise_any()
+
+
+def check_words(definition: ExperimentDefinition) -> None:
+    """Refuse texts for people that could not be stored: all that can still be edited after the start.
+
+    Raises:
+        InvalidInput: naming ``name`` or ``hypothesis``.
+    """
+    faults = Faults()
+    _check_words(definition, faults)
+    faults.raise_any()
+
+
+def _check_words(definition: ExperimentDefinition, faults: Faults) -> None:
+    faults.text(definition.name, "name", most=200, least=1)
+    faults.text(definition.hypothesis, "hypothesis")
 
 
 def _check_variants(definition: ExperimentDefinition, faults: Faults) -> None:
@@ -74,28 +111,52 @@ def _check_payload(payload: object, path: str, faults: Faults) -> None:
     faults.check(storable(text) and "\\u0000" not in text, path, "must be valid text without NUL")
 
 
-def _check_enrolment(definition: ExperimentDefinition, default_unit_type: str, faults: Faults) -> None:
-    external = definition.assignment == "external"
+def _check_enrolment(definition: ExperimentDefinition, faults: Faults) -> None:
     faults.check(definition.assignment in {"served", "external"}, "assignment", "must be served or external")
     faults.check(definition.risk_class in {"standard", "regulated"}, "risk_class", "must be standard or regulated")
-    faults.check(definition.layer is None, "layer", "shared layers are not supported yet; must be null")
     faults.check(
         is_number(definition.coverage) and 1e-6 <= definition.coverage <= 1,
         "coverage",
         "must be a number from 0.000001 to 1",
     )
-    if not external:
-        supported = f"other unit types are not supported yet; must be {default_unit_type}"
-        faults.check(definition.unit_type == default_unit_type, "unit_type", supported)
-        faults.check(not definition.clustered, "analysis_unit", "clusters are not supported yet; must be null")
-    elif definition.clustered:
-        faults.check(definition.unit_type != default_unit_type, "unit_type", "must not be the type of the units inside")
-        watched = definition.plan.method in WATCHED
-        refusal = f"{definition.plan.method} plans for clusters are not supported yet; use fixed"
-        faults.check(not watched, "plan.method", refusal)
-    for path, name in (("unit_type", definition.unit_type), ("analysis_unit", definition.analysis_unit)):
-        faults.check(name is None or (0 < len(name) <= 64 and printable(name)), path, "must be 1 to 64 characters")
-    for path, messages in check_condition(definition.targeting).items():
+    if definition.assignment == "external":
+        faults.check(definition.layer is None, "layer", "belongs to served experiments only; must be null")
+        faults.check(not definition.prerequisites, "prerequisites", "belong to served experiments only; must be empty")
+
+
+def _check_units(definition: ExperimentDefinition, default: str, faults: Faults) -> None:
+    """Check what is randomised and what is counted.
+
+    Served clusters are counted by their members, whose ids are those that every event gives: no other type can be
+    inside of them.
+    """
+    faults.unit_type(definition.unit_type, "unit_type")
+    if definition.analysis_unit is not None:
+        faults.unit_type(definition.analysis_unit, "analysis_unit")
+    if not definition.clustered:
+        return
+    faults.check(definition.unit_type != default, "unit_type", "must not be the type of the units inside")
+    if definition.assignment != "external":
+        rule = f"must be null, {definition.unit_type} or {default}: only those can be counted"
+        faults.check(definition.analysis_unit == default, "analysis_unit", rule)
+    watched = definition.plan.method in WATCHED
+    faults.check(
+        not watched, "plan.method", f"{definition.plan.method} plans for clusters are not supported yet; use fixed"
+    )
+
+
+def _check_layer(definition: ExperimentDefinition, layers: Mapping[str, str], faults: Faults) -> None:
+    layer, unit_type = definition.layer, definition.unit_type
+    if layer is None:
+        return
+    if faults.check(layer in layers, "layer", f"there is no layer {layer!r}; create it first"):
+        randomised = layers[layer]
+        same = unit_type == randomised
+        faults.check(same, "unit_type", f"must be {randomised!r}: that is what the layer {layer!r} randomises")
+
+
+def _check_targeting(definition: ExperimentDefinition, segments: Collection[str], faults: Faults) -> None:
+    for path, messages in check_condition(definition.targeting, segments).items():
         for message in messages:
             faults.add(f"targeting.{path}" if path else "targeting", message)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -20,33 +20,62 @@ LONGEST_ID = 256
 LONGEST_EVENT_ID = 64
 LONGEST_NAME = 128
 LONGEST_TEXT = 1024
+LONGEST_UNIT_TYPE = 64
 MOST_PROPERTIES = 64
+MOST_UNIT_TYPES = 16
 CLOCK_TOLERANCE = timedelta(seconds=60)
 FUTURE_TOLERANCE = timedelta(minutes=5)
+
+NOT_DRAWN = ""
+"""Expected of a unit outside the slots, and of one that is held out: keys of variants are never empty."""
+HELD_OUT = "held_out"
+OPEN = "open"
+HOLDOUT_GROUPS = (HELD_OUT, OPEN)
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 
 
 class Exposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A unit met its variant: what the SDK or a product sends."""
+    """A unit met its variant: what the SDK or a product sends.
+
+    ``unit_id`` may be absent where units of another type are randomised and counted: a device before the login.
+    """
 
     event_id: str
     experiment: str
     variant: str
-    unit_id: str
     timestamp: str
+    unit_id: str | None = None
     phase: int = 1
     attributes: dict[str, Scalar] = {}
     units: dict[str, str] = {}
 
 
+class HoldoutExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A unit was checked against a holdout: an exposure whose variant is its group."""
+
+    event_id: str
+    holdout: str
+    group: str
+    timestamp: str
+    unit_id: str | None = None
+    units: dict[str, str] = {}
+
+    attributes: ClassVar[Mapping[str, Scalar]] = {}
+
+    @property
+    def variant(self) -> str:
+        """``held_out`` or ``open``, if it is right."""
+        return self.group
+
+
 class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A unit did something that a metric may count."""
+    """A unit did something that a metric may count; ``unit_id`` may be absent where ``units`` names another."""
 
     event_id: str
     event: str
-    unit_id: str
     timestamp: str
+    unit_id: str | None = None
     value: Decimal | None = None
     properties: dict[str, Scalar] = {}
     units: dict[str, str] = {}
@@ -56,7 +85,8 @@ class ExposureFact(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One exposure as the inbox and the lake keep it.
 
     Attributes:
-        expected_variant: what this platform would have drawn; none for external experiments.
+        expected_variant: what this platform draws; none where it does not draw (external experiments), and
+            `NOT_DRAWN` where it gives the unit no variant.
         unit: pseudonym of the analysed unit.
         cluster: pseudonym of the randomised cluster, where the experiment is clustered.
         timestamp: corrected for clock skew; ``sent_timestamp`` is as the client sent it. All times in UTC.
@@ -77,7 +107,12 @@ class ExposureFact(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class ConversionFact(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """One conversion as the inbox and the lake keep it; see `ExposureFact` for the shared fields."""
+    """One conversion as the inbox and the lake keep it; see `ExposureFact` for the shared fields.
+
+    Attributes:
+        units: pseudonyms of the units of other types, for those that experiments analyse. It came later: inbox rows
+            and files from before do without it.
+    """
 
     event_id: str
     event: str
@@ -87,6 +122,7 @@ class ConversionFact(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     sent_timestamp: datetime
     received_at: datetime
     properties: dict[str, str]
+    units: dict[str, str] = {}
 
 
 class BadEvent(ValueError):
@@ -176,6 +212,28 @@ def check_event_text(value: str, field: str, *, most: int) -> None:
     """
     if not 0 < len(value) <= most or not storable(value):
         raise BadEvent("BAD_FIELD", field, f"must be 1 to {most} characters of valid text without NUL")
+
+
+def check_units(units: Mapping[str, str]) -> None:
+    """Refuse ids of other unit types that could not be used.
+
+    Raises:
+        BadEvent: ``BAD_FIELD`` for too many, too long or unstorable ones.
+    """
+    if len(units) > MOST_UNIT_TYPES:
+        raise BadEvent("BAD_FIELD", "units", f"must have at most {MOST_UNIT_TYPES} entries")
+    for unit_type, unit_id in units.items():
+        check_event_text(unit_type, "units", most=LONGEST_UNIT_TYPE)
+        check_event_text(unit_id, f"units.{unit_type}", most=LONGEST_ID)
+
+
+def name_holdout(key: str) -> str:
+    """What the lake calls a holdout among the experiments, none of which can have a colon in its key.
+
+    >>> name_holdout("q3")
+    'holdout:q3'
+    """
+    return f"holdout:{key}"
 
 
 def scalars_as_json(values: Mapping[str, Scalar], field: str) -> dict[str, str]:

@@ -8,25 +8,19 @@ from datetime import datetime
 from typing import Literal
 
 from abplatform.domain.plan import AnalysisPlan
-from abplatform.errors import IllegalTransition, ReviewRequired
+from abplatform.domain.slots import Ranges
 
-Status = Literal["draft", "running", "paused", "stopped", "archived"]
+Status = Literal["draft", "running", "paused", "closed", "stopped", "archived"]
 Assignment = Literal["served", "external"]
 RiskClass = Literal["standard", "regulated"]
 Role = Literal["primary", "secondary", "guardrail"]
-Step = Literal["start", "pause", "resume", "stop", "archive"]
+Outcome = Literal["ship", "roll_back", "inconclusive"]
 
 ROLES = ("primary", "secondary", "guardrail")
-STATUSES = ("draft", "running", "paused", "stopped", "archived")
-
-TRANSITIONS: Mapping[tuple[Status, Step], Status] = {
-    ("draft", "start"): "running",
-    ("running", "pause"): "paused",
-    ("paused", "resume"): "running",
-    ("running", "stop"): "stopped",
-    ("paused", "stop"): "stopped",
-    ("stopped", "archive"): "archived",
-}
+STATUSES = ("draft", "running", "paused", "closed", "stopped", "archived")
+OUTCOMES = ("ship", "roll_back", "inconclusive")
+UNDER_WAY: frozenset[Status] = frozenset({"running", "paused", "closed"})
+"""Started and neither stopped nor decided: slots are held, and what it depends on must stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +64,19 @@ class MetricUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prerequisite:
+    """Another experiment that must give a unit one of these variants before it enters this one.
+
+    Attributes:
+        experiment: key of the other experiment.
+        variants: keys of its variants; any of them will do, for whatever reason the unit gets it.
+    """
+
+    experiment: str
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentDefinition:
     """What the author of an experiment writes.
 
@@ -77,8 +84,9 @@ class ExperimentDefinition:
         key: name in this project.
         unit_type: what is randomised.
         analysis_unit: what is counted; the same as ``unit_type`` unless it is clustered.
-        layer: key of a layer; none of its own so far.
-        coverage: share of the targeted units that enter.
+        layer: key of a shared layer, whose experiments exclude each other; None for an implicit one of its own.
+        coverage: share of the targeted units that enter: of all slots of the layer.
+        prerequisites: all must hold.
         assignment: ``served`` by this platform, or ``external``: drawn elsewhere and only analysed here.
         targeting: JSON condition on the attributes (see ``docs/assignment.md``).
         dimensions: attributes that exposures carry, to slice results by.
@@ -99,6 +107,7 @@ class ExperimentDefinition:
     risk_class: RiskClass = "standard"
     assignment: Assignment = "served"
     targeting: Mapping[str, object] = field(default_factory=dict)
+    prerequisites: tuple[Prerequisite, ...] = ()
     dimensions: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
 
@@ -118,25 +127,85 @@ class ExperimentDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastPhase:
+    """What held in a phase that a later one has replaced.
+
+    Attributes:
+        number: from 1.
+        salt: drew its variants.
+        slots: which buckets of the layer were in, at its end.
+        variants, control, targeting, coverage, prerequisites: as they were in it.
+        reason: why the next one was opened, in its author's words.
+    """
+
+    number: int
+    salt: str
+    slots: Ranges
+    started_at: datetime
+    ended_at: datetime
+    variants: tuple[Variant, ...]
+    control: str
+    targeting: Mapping[str, object]
+    coverage: float = 1.0
+    prerequisites: tuple[Prerequisite, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """What people decided, which may be other than what the plan recommended.
+
+    Attributes:
+        outcome: ``ship`` serves ``variant`` to every targeted unit; the others ship nothing.
+        reason: in their words.
+    """
+
+    outcome: Outcome
+    variant: str | None = None
+    reason: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """A definition with its state.
 
     Attributes:
-        salt: decides which variant a unit gets; random, made once by the server.
-        layer_salt: decides whether a unit is in; random, of the experiment's own implicit layer.
+        salt: random, made once by the server; of phase 1 and of the forced list, for ever.
+        phase_salt: decides which variant a unit gets in this phase.
+        layer_salt: decides whether a unit is in; copied from the shared layer at the start, else its own.
+        slots: buckets of the layer that it holds now: from the start until it stops, and grown by ramps.
+        phase: from 1; each has its own salt, slots and results.
+        phase_ended_at: of what `in_phase` gives for a past phase; None for the current one.
+        forced: variant keys by ``unit_digest(salt, unit_id)``; test accounts only.
+        holdouts: keys of the holdouts that covered it at its start, oldest first.
+        closed_at: end of enrolment; later first exposures do not count.
+        shipped: key of the variant that every targeted unit gets.
+        decision, past_decisions: what was decided; earlier ones oldest first.
         revision: grows with every change; the ETag.
         preregistered: whether the plan was frozen here before the first unit was exposed.
     """
 
     definition: ExperimentDefinition
     salt: str
+    phase_salt: str
     layer_salt: str
     created_at: datetime
     status: Status = "draft"
+    slots: Ranges = ()
     phase: int = 1
+    past_phases: tuple[PastPhase, ...] = ()
+    forced: Mapping[str, str] = field(default_factory=dict)
+    holdouts: tuple[str, ...] = ()
+    shipped: str | None = None
+    decision: DecisionRecord | None = None
+    past_decisions: tuple[DecisionRecord, ...] = ()
     revision: int = 1
     preregistered: bool = True
     started_at: datetime | None = None
+    phase_started_at: datetime | None = None
+    phase_ended_at: datetime | None = None
+    closed_at: datetime | None = None
     stopped_at: datetime | None = None
     archived_at: datetime | None = None
 
@@ -145,32 +214,40 @@ class Experiment:
         """Name in this project."""
         return self.definition.key
 
-    def take(self, step: Step, *, now: datetime) -> Experiment:
-        """The experiment after one step of its life.
+    def in_phase(self, number: int) -> Experiment:
+        """The experiment as it was in that phase; what people said and decided about it is that of today.
 
         Raises:
-            IllegalTransition: if the life cycle has no such step from here.
-            ReviewRequired: at the start of a ``regulated`` experiment.
+            ValueError: it never had a phase of that number.
         """
-        after = TRANSITIONS.get((self.status, step))
-        if after is None:
-            possible = [allowed for status, allowed in TRANSITIONS if status == self.status]
-            hint = f"; possible now: {', '.join(possible)}" if possible else ""
-            raise IllegalTransition(f"{self.key} is {self.status}, so it cannot {step}{hint}")
-        if step == "start" and self.definition.risk_class == "regulated":
-            raise ReviewRequired(
-                f"{self.key} has the risk_class regulated: a reviewer has to approve it before it starts, and reviews "
-                "are not supported yet"
-            )
-        stamps: dict[Step, dict[str, datetime]] = {
-            "start": {"started_at": now},
-            "stop": {"stopped_at": now},
-            "archive": {"archived_at": now},
-        }
-        return replace(self, status=after, revision=self.revision + 1, **stamps.get(step, {}))  # type: ignore[arg-type]
+        if number == self.phase:
+            return self
+        past = next((phase for phase in self.past_phases if phase.number == number), None)
+        if past is None:
+            raise ValueError(f"number: {self.key} has had phases 1 to {self.phase} only")
+        definition = replace(
+            self.definition,
+            variants=past.variants,
+            control=past.control,
+            targeting=past.targeting,
+            coverage=past.coverage,
+            prerequisites=past.prerequisites,
+        )
+        return replace(
+            self,
+            definition=definition,
+            phase=number,
+            phase_salt=past.salt,
+            slots=past.slots,
+            phase_started_at=past.started_at,
+            phase_ended_at=past.ended_at,
+            closed_at=None,
+        )
 
 
 EDITABLE_AFTER_START = frozenset({"name", "hypothesis"})
+OF_A_PHASE = ("variants", "control", "targeting", "coverage", "prerequisites")
+"""What a new phase may change: units are drawn anew."""
 
 
 def changed_fields(before: ExperimentDefinition, after: ExperimentDefinition) -> tuple[str, ...]:

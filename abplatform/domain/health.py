@@ -136,6 +136,9 @@ def _exposure_warnings(aggregation: Aggregation) -> list[str]:
         sentences.append(
             f"{aggregation.mismatched_exposures} exposures carry another variant than this platform draws for the unit."
         )
+    if aggregation.undrawn_exposures:
+        count = aggregation.undrawn_exposures
+        sentences.append(f"{count} of them are of units that should have none: outside the coverage, or held out.")
     if aggregation.unknown_variants:
         names = ", ".join(sorted(aggregation.unknown_variants))
         count = sum(aggregation.unknown_variants.values())

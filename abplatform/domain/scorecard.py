@@ -176,6 +176,7 @@ class Scorecard:
         computed_at: when; ``data_through``: latest receipt of an event that it has seen.
         preregistered: whether the plan was frozen before the first exposure.
         planned_units: of the plan, analysed units of all arms.
+        phase_ended_at: when the next phase began; null for the phase that is the current one.
     """
 
     experiment: str
@@ -192,3 +193,4 @@ class Scorecard:
     health: Health
     metrics: tuple[MetricResult, ...]
     decision: Decision
+    phase_ended_at: datetime | None = None

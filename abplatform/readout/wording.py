@@ -70,6 +70,8 @@ def explain(code: str) -> str:
 def headline(scorecard: Scorecard) -> str:
     """The recommendation in a few words; beside another method's numbers it says that it is the plan's."""
     decision = scorecard.decision
+    if scorecard.phase_ended_at is not None and decision.recommendation != "invalid":
+        return "A past phase: it recommends nothing"
     who = visible(decision.variant) if decision.variant is not None else "the treatment"
     words = {
         "ship": f"Ship {who}",

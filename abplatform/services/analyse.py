@@ -16,6 +16,7 @@ from abplatform.domain.experiment import Experiment
 from abplatform.domain.health import check_health
 from abplatform.domain.information import earlier_fractions, keep_tested
 from abplatform.domain.metric import Metric
+from abplatform.domain.phase import decide_in_phase, judged_definition
 from abplatform.domain.plan import METHODS, WATCHED, Method
 from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, VariantResult
 from abplatform.domain.scoring import score_metrics
@@ -34,7 +35,7 @@ class Question:
     Attributes:
         method: another method than the plan's; its comparisons are exploratory and never decide.
         metric: only this metric; the decision still rests on all.
-        phase: only the current one has results.
+        phase: any that the experiment has had; the current one by default.
     """
 
     method: str | None = None
@@ -45,10 +46,11 @@ class Question:
 def read_results(
     uow: UnitOfWork, aggregate: Aggregate, project: str, key: str, *, question: Question, now: datetime
 ) -> Scorecard:
-    """The scorecard of an experiment as of now.
+    """The scorecard of a phase of an experiment as of now.
 
-    By the plan's own method it is a look: numbered, stored once with its decision, and given again unchanged as
-    long as nothing has changed in the data.
+    By the plan's own method it is a look: numbered within its phase, stored once with its decision, and given again
+    unchanged as long as nothing has changed in the data. Phase k is tested at alpha / 2^(k-1); a past phase has results
+    but recommends nothing.
 
     Args:
         uow: where definitions and looks are kept.
@@ -69,22 +71,34 @@ def read_results(
             return _only(scorecard, question.metric)
 
 
+def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
+    """All looks of a phase, the current one by default, oldest first, as they were recorded.
+
+    Raises:
+        NotFound: without such an experiment.
+        InvalidInput: naming ``phase``, if it never had one of that number.
+    """
+    with uow.reading() as work:
+        experiment = _find_phase(work.experiments.get(project, key), phase)
+        return work.looks.history(project, key, experiment.phase)
+
+
 def _look(
     uow: UnitOfWork, aggregate: Aggregate, project: str, key: str, *, question: Question, now: datetime
 ) -> Scorecard | None:
     """One try; None if another look was written meanwhile: this one must build on it, with data that are no older."""
     with uow.reading() as work:
-        experiment = work.experiments.get(project, key)
+        experiment = _find_phase(work.experiments.get(project, key), question.phase)
+        if experiment.status == "draft":
+            raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
         metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
         latest = work.looks.latest(project, key, experiment.phase)
-    if experiment.status == "draft":
-        raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
     method = _check_question(question, experiment, metrics)
     aggregation = aggregate(experiment, metrics)
     previous, known = latest if latest is not None else (None, None)
     look = _score(experiment, metrics, aggregation, previous=previous, now=now)
     if method != experiment.definition.plan.method:
-        explored = score_metrics(experiment.definition, metrics, aggregation, method=method)
+        explored = score_metrics(judged_definition(experiment), metrics, aggregation, method=method)
         return replace(look, look=0, method=method, metrics=explored)
     fingerprint = _fingerprint(experiment, metrics, aggregation)
     if previous is not None and known == fingerprint:
@@ -97,10 +111,17 @@ def _look(
     return look
 
 
+def _find_phase(experiment: Experiment, number: int | None) -> Experiment:
+    """The experiment as it was in the phase that is asked for."""
+    try:
+        return experiment.in_phase(experiment.phase if number is None else number)
+    except ValueError:
+        had = "phase 1 only" if experiment.phase == 1 else f"the phases 1 to {experiment.phase}"
+        raise InvalidInput({"phase": [f"{experiment.key} has had {had}"]}) from None
+
+
 def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
     plan = experiment.definition.plan
-    if question.phase not in {None, experiment.phase}:
-        raise InvalidInput({"phase": [f"{experiment.key} has phase {experiment.phase} only"]})
     if question.metric is not None and question.metric not in {metric.key for metric in metrics}:
         raise InvalidInput({"metric": [f"{experiment.key} does not use a metric {question.metric!r}"]})
     method = question.method or plan.method
@@ -121,7 +142,7 @@ def _score(
     previous: Scorecard | None,
     now: datetime,
 ) -> Scorecard:
-    definition = experiment.definition
+    definition = judged_definition(experiment)
     health = check_health(definition, aggregation, previous=previous.health if previous else None)
     earlier = earlier_fractions(previous)
     results = score_metrics(definition, metrics, aggregation, method=definition.plan.method, earlier=earlier)
@@ -131,6 +152,7 @@ def _score(
     if previous is not None and _is_final(previous):
         results = tuple(_looked_again(result) for result in results)
         decision = _stand_by(previous, health)
+    decision = decide_in_phase(decision, experiment)
     return Scorecard(
         experiment=experiment.key,
         name=definition.name,
@@ -146,6 +168,7 @@ def _score(
         health=health,
         metrics=results,
         decision=decision,
+        phase_ended_at=experiment.phase_ended_at,
     )
 
 
@@ -153,10 +176,11 @@ def _finished(experiment: Experiment, results: Sequence[MetricResult]) -> bool:
     """Whether no further data can come that the plan would wait for."""
     if _closed_units(results) >= experiment.definition.plan.planned_units:
         return True
-    # A served experiment that has stopped counts nothing that comes later; elsewhere open windows run on.
-    still_open = any(variant.open_units for variant in _arms(results))
-    ended = experiment.status in {"stopped", "archived"}
-    return ended and (experiment.definition.assignment == "served" or not still_open)
+    # Nobody enters any more. A served experiment that has stopped counts nothing that comes later, while the windows of
+    # one whose enrolment is closed run on, as they do elsewhere.
+    ended = experiment.status in {"closed", "stopped", "archived"}
+    cut_off = experiment.definition.assignment == "served" and experiment.status != "closed"
+    return ended and (cut_off or not any(variant.open_units for variant in _arms(results)))
 
 
 def _closed_units(results: Sequence[MetricResult]) -> int:
@@ -205,16 +229,18 @@ def _stand_by(previous: Scorecard, health: Health) -> Decision:
 def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
     """Names what a look rests on: definition (but for its texts), state and data.
 
-    An engine adds doubles in whatever order its threads finish, so moments are compared to nine digits; counts and
-    sums are exact.
+    A ramp changes who will be in, not what was found; and what becomes of an experiment after a phase has ended is no
+    news of that phase. An engine adds doubles in whatever order its threads finish, so moments are compared to nine
+    digits; counts and sums are exact.
     """
     covariates = [replace(cell, total=Decimal(0)) for cell in aggregation.covariates]  # their sums are doubles too
     cells = msgspec.to_builtins([*aggregation.cells, *covariates])
     for cell in cells:
         cell.update({name: f"{value:.9g}" for name, value in cell.items() if isinstance(value, float)})
     counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
-    definition = replace(experiment.definition, name="", hypothesis="")
-    content = (definition, experiment.status, tuple(metrics), counts, cells)
+    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
+    status = experiment.status if experiment.phase_ended_at is None else None
+    content = (definition, status, tuple(metrics), counts, cells)
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from abplatform.domain.events import BadEvent, Conversion, Exposure, read_timestamp
+from abplatform.domain.events import BadEvent, Conversion, Exposure, HoldoutExposure, read_timestamp
 from abplatform.errors import InvalidInput, TooLarge
 from abplatform.warehouse.inbox import Rejection
 
@@ -29,12 +29,12 @@ REJECTION_CODES: Mapping[str, str] = {
     "EXPERIMENT_ARCHIVED": "the experiment is archived: nothing more is counted",
     "MISSING_FIELD": "a required field is absent",
     "NOT_STARTED": "the experiment is still a draft",
-    "NOT_SUPPORTED": "the event uses what is not supported yet",
     "TIMESTAMP_IN_FUTURE": "the event lies more than 5 minutes ahead of the platform's clock",
     "TIMESTAMP_TOO_OLD": "the event is older than ABPLATFORM_MAX_EVENT_AGE_DAYS",
     "UNKNOWN_EXPERIMENT": "the project has no experiment of that key",
-    "UNKNOWN_FIELD": "a field that events do not have",
-    "UNKNOWN_VARIANT": "the experiment has no variant of that key",
+    "UNKNOWN_FIELD": "a field that such events do not have",
+    "UNKNOWN_HOLDOUT": "the project has no holdout of that key",
+    "UNKNOWN_VARIANT": "the experiment has no variant of that key in that phase",
 }
 
 RawEvent = msgspec.Raw | bytes
@@ -57,6 +57,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _EXPOSURE = msgspec.json.Decoder(Exposure)
+_HOLDOUT_EXPOSURE = msgspec.json.Decoder(HoldoutExposure)
 _CONVERSION = msgspec.json.Decoder(Conversion)
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
 _VALUED = msgspec.json.Decoder(_Valued)
@@ -105,14 +106,24 @@ def read_envelope(body: bytes, *, received_at: datetime) -> Envelope:
     return Envelope(events=_read_list(fields["events"]), skew=_read_skew(fields, received_at), single=False)
 
 
-def read_exposure(raw: RawEvent) -> Exposure:
-    """Read one exposure.
+def read_exposure(raw: RawEvent) -> Exposure | HoldoutExposure:
+    """Read one exposure, of an experiment or of a holdout.
 
     Raises:
         BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
     """
     try:
         return _EXPOSURE.decode(raw)
+    except msgspec.DecodeError as error:
+        what_is_wrong = str(error)
+    # Those of experiments are the many: only what is none of them is looked at twice.
+    fields = _fields(raw)
+    if "holdout" not in fields:
+        raise _explain(what_is_wrong)
+    if "experiment" in fields:
+        raise BadEvent("BAD_FIELD", "holdout", "must not stand beside experiment: an exposure is of one of them")
+    try:
+        return _HOLDOUT_EXPOSURE.decode(raw)
     except msgspec.DecodeError as error:
         raise _explain(str(error)) from None
 
@@ -172,6 +183,13 @@ def _read_skew(fields: Mapping[str, msgspec.Raw], received_at: datetime) -> time
         raise InvalidInput({"sent_at": ["must be a string"]}) from None
     except BadEvent as error:
         raise InvalidInput({"sent_at": [error.detail.removeprefix("sent_at: ")]}) from None
+
+
+def _fields(raw: RawEvent) -> Mapping[str, msgspec.Raw]:
+    try:
+        return _OBJECT.decode(raw)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _event_id(raw: RawEvent) -> str | None:

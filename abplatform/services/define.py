@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
 
 from abplatform.domain.access import Project
-from abplatform.domain.definition_check import check_definition
-from abplatform.domain.experiment import EDITABLE_AFTER_START, Experiment, ExperimentDefinition, changed_fields
+from abplatform.domain.definition_check import Catalogue, check_definition, check_words
+from abplatform.domain.experiment import (
+    EDITABLE_AFTER_START,
+    OF_A_PHASE,
+    Experiment,
+    ExperimentDefinition,
+    changed_fields,
+)
+from abplatform.domain.life import still_forced
 from abplatform.domain.metric import Metric, check_metric
-from abplatform.errors import Conflict, InUse, InvalidInput, PreconditionFailed
+from abplatform.domain.prerequisites import dependants
+from abplatform.errors import Conflict, InUse
+from abplatform.services.revise import apply_changes, check_revision
 from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.session import Work
-
-Definition = TypeVar("Definition", ExperimentDefinition, Metric)
 
 
 def create_experiment(work: Work, project: str, definition: ExperimentDefinition, *, now: datetime) -> Experiment:
@@ -32,9 +38,11 @@ def create_experiment(work: Work, project: str, definition: ExperimentDefinition
         NotFound: there is no such project.
     """
     check_for_project(work, work.projects.lock(project), definition)
+    salt = secrets.token_hex(16)
     experiment = Experiment(
         definition=definition,
-        salt=secrets.token_hex(16),
+        salt=salt,
+        phase_salt=salt,
         layer_salt=secrets.token_hex(16),
         created_at=now,
         preregistered=_is_preregistered(definition),
@@ -46,7 +54,8 @@ def create_experiment(work: Work, project: str, definition: ExperimentDefinition
 def edit_experiment(work: Work, project: str, key: str, changes: Mapping[str, object], *, revision: int) -> Experiment:
     """Change fields of a definition: of a draft any but the key, later only name and hypothesis.
 
-    Changes that change nothing leave the revision as it is.
+    Changes that change nothing leave the revision as it is. A unit that is forced into a variant that goes is no longer
+    forced.
 
     Args:
         changes: new values by field name.
@@ -55,21 +64,26 @@ def edit_experiment(work: Work, project: str, key: str, changes: Mapping[str, ob
     Raises:
         NotFound: there is no such experiment.
         PreconditionFailed: it has another revision by now.
-        Conflict: it has started, and the changes touch what its start has frozen; the sentence names the fields.
+        Conflict: it has started, and the changes touch what its start has frozen; the sentence names the fields, and
+            the step that may change them.
         InvalidInput: naming each field that is wrong or not supported yet.
     """
     locked = work.projects.lock(project)
     experiment = work.experiments.get(project, key)
     check_revision(experiment, revision)
-    definition = _apply(experiment.definition, changes)
+    definition = apply_changes(experiment.definition, changes)
     changed = changed_fields(experiment.definition, definition)
     if not changed:
         return experiment
     _check_not_frozen(experiment, changed)
-    check_for_project(work, locked, definition)
+    if experiment.status == "draft":
+        check_for_project(work, locked, definition)
+    else:
+        check_words(definition)
     edited = replace(
         experiment,
         definition=definition,
+        forced=still_forced(experiment.forced, definition),
         preregistered=_is_preregistered(definition) if experiment.status == "draft" else experiment.preregistered,
         revision=experiment.revision + 1,
     )
@@ -84,12 +98,16 @@ def delete_experiment(work: Work, project: str, key: str, *, revision: int) -> N
         NotFound: there is no such experiment.
         PreconditionFailed: it has another revision by now.
         Conflict: it has started.
+        InUse: another experiment names it as a prerequisite; the sentence says which.
     """
     work.projects.lock(project)
     experiment = work.experiments.get(project, key)
     check_revision(experiment, revision)
     if experiment.status != "draft":
         raise Conflict(f"{key} is {experiment.status}; only drafts can be deleted")
+    needed_by = dependants(key, work.experiments.all(project), drafts=True)
+    if needed_by:
+        raise InUse(f"{key} is a prerequisite of {needed_by[0]}")
     work.experiments.remove(project, key, expected_revision=revision)
 
 
@@ -122,7 +140,7 @@ def edit_metric(work: Work, project: str, key: str, changes: Mapping[str, object
     work.projects.lock(project)
     stored = work.metrics.get(project, key)
     check_revision(stored, revision)
-    metric = _apply(stored.metric, changes)
+    metric = apply_changes(stored.metric, changes)
     if metric == stored.metric:
         return stored
     check_metric(metric)
@@ -156,20 +174,16 @@ def check_for_project(work: Work, project: Project, definition: ExperimentDefini
     Raises:
         InvalidInput: naming each field that is wrong or not supported yet.
     """
-    metrics = {stored.key: stored.metric for stored in work.metrics.all(project.key)}
-    check_definition(definition, metrics=metrics, default_unit_type=project.unit_type)
-
-
-def check_revision(current: Experiment | StoredMetric, revision: int) -> None:
-    """Refuse to change what is no longer as the caller has read it.
-
-    Raises:
-        PreconditionFailed: ``current`` has another revision.
-    """
-    if current.revision != revision:
-        raise PreconditionFailed(
-            f"{current.key} has revision {current.revision} by now, not {revision}; read it again and decide anew"
-        )
+    # Projects keep all that they ever ran: read it only for definitions that name others.
+    experiments = work.experiments.all(project.key) if definition.prerequisites else ()
+    catalogue = Catalogue(
+        unit_type=project.unit_type,
+        metrics={stored.key: stored.metric for stored in work.metrics.all(project.key)},
+        layers={stored.key: stored.layer.unit_type for stored in work.layers.all(project.key)},
+        segments=work.segments.keys(project.key),
+        experiments={each.key: each for each in experiments},
+    )
+    check_definition(definition, catalogue)
 
 
 def _is_preregistered(definition: ExperimentDefinition) -> bool:
@@ -177,23 +191,19 @@ def _is_preregistered(definition: ExperimentDefinition) -> bool:
     return definition.assignment == "served"
 
 
-def _apply(definition: Definition, changes: Mapping[str, Any]) -> Definition:
-    names = {field.name for field in fields(definition)}
-    errors = {name: ["is not a field that can be edited"] for name in changes if name not in names}
-    if changes.get("key", definition.key) != definition.key:
-        errors["key"] = ["cannot be changed"]
-    if errors:
-        raise InvalidInput(errors)
-    return replace(definition, **changes)
-
-
 def _check_not_frozen(experiment: Experiment, changed: tuple[str, ...]) -> None:
     frozen = [name for name in changed if name not in EDITABLE_AFTER_START]
-    if experiment.status != "draft" and frozen:
-        raise Conflict(
-            f"{experiment.key} has started, which froze {', '.join(frozen)}; "
-            f"{' and '.join(sorted(EDITABLE_AFTER_START, reverse=True))} can still be edited"
-        )
+    if experiment.status == "draft" or not frozen:
+        return
+    moving = [name for name in frozen if name in OF_A_PHASE]
+    hint = ""
+    if moving and experiment.status in {"running", "paused"} and experiment.definition.assignment == "served":
+        hint = f"; to change {', '.join(moving)}, open a new phase (POST /experiments/{experiment.key}/phase)"
+        hint += ", or ramp to a larger coverage" if "coverage" in moving else ""
+    raise Conflict(
+        f"{experiment.key} has started, which froze {', '.join(frozen)}; "
+        f"{' and '.join(sorted(EDITABLE_AFTER_START, reverse=True))} can still be edited{hint}"
+    )
 
 
 def _users(work: Work, project: str, metric: str) -> list[Experiment]:

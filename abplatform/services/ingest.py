@@ -1,7 +1,7 @@
 """Take events: check each, turn the good ones into facts, keep them durably, and name the others.
 
 A request is answered only after its good events are on disk. Raw unit ids are used here, to draw the expected
-variant and the pseudonym, and go no further.
+variant and the pseudonyms, and go no further.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from abplatform.assignment import ExperimentRule, UnsupportedRule, decode_snapshot, draw_variant
-from abplatform.domain.checks import KEY
 from abplatform.domain.events import (
     LONGEST_EVENT_ID,
     LONGEST_ID,
@@ -21,15 +19,16 @@ from abplatform.domain.events import (
     ConversionFact,
     Exposure,
     ExposureFact,
+    HoldoutExposure,
     check_event_text,
+    check_units,
     read_timestamp,
     read_value,
     scalars_as_json,
     settle_timestamp,
 )
-from abplatform.domain.experiment import Experiment
 from abplatform.domain.pseudonym import pseudonymise
-from abplatform.services import publish
+from abplatform.services.agree import Place
 from abplatform.services.decode_events import (
     RawEvent,
     read_conversion,
@@ -37,6 +36,7 @@ from abplatform.services.decode_events import (
     read_exposure,
     sort_out,
 )
+from abplatform.services.recall import Memory, Rules
 from abplatform.storage.session import UnitOfWork, Work
 from abplatform.warehouse.inbox import Inbox, Rejection
 
@@ -47,23 +47,6 @@ class IngestReport:
 
     accepted: int
     rejected: tuple[Rejection, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What the exposures of a project are checked against.
-
-    Attributes:
-        version: of the snapshot; as long as it stays, so do these.
-        unit_type: what ``unit_id`` identifies.
-        started: all experiments that have started, by key.
-        served: the evaluator's rules of those that are served here.
-    """
-
-    version: int
-    unit_type: str
-    started: Mapping[str, Experiment]
-    served: Mapping[str, ExperimentRule | UnsupportedRule]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +78,7 @@ class Intake:
         self._inbox = inbox
         self._pseudonym_key = pseudonym_key
         self._max_age = max_age
-        self._rules: dict[str, Rules] = {}
+        self._memory = Memory()
 
     def take_exposures(self, project: str, body: bytes, *, received_at: datetime) -> IngestReport:
         """Take one exposure, or a batch of them; a bad event of a batch does not keep the others out.
@@ -113,13 +96,12 @@ class Intake:
         envelope = read_envelope(body, received_at=received_at)
         clock = self._clock(received_at, envelope.skew)
         with self._uow.reading() as work:
-            rules = self._read_rules(work, project)
+            rules = self._memory.read(work, project)
 
             def build(raw: RawEvent) -> ExposureFact:
                 event = read_exposure(raw)
                 _check_ids(event)
-                experiment = rules.started.get(event.experiment) or _look_up(work, project, event.experiment)
-                return self._exposure_fact(event, experiment, rules, clock)
+                return self._exposure_fact(event, _find_place(event, rules, work), rules, clock)
 
             facts, rejected = sort_out(envelope, build)
         self._inbox.add(project, "exposure", facts, rejected, received_at=received_at)
@@ -130,12 +112,12 @@ class Intake:
         envelope = read_envelope(body, received_at=received_at)
         clock = self._clock(received_at, envelope.skew)
         with self._uow.reading() as work:
-            unit_type = self._read_rules(work, project).unit_type
+            rules = self._memory.read(work, project)
 
         def build(raw: RawEvent) -> ConversionFact:
             event = read_conversion(raw)
             _check_ids(event)
-            return self._conversion_fact(event, unit_type, clock)
+            return self._conversion_fact(event, rules, clock)
 
         facts, rejected = sort_out(envelope, build)
         self._inbox.add(project, "conversion", facts, rejected, received_at=received_at)
@@ -144,105 +126,93 @@ class Intake:
     def _clock(self, received_at: datetime, skew: timedelta) -> Clock:
         return Clock(received_at=received_at, skew=skew, oldest=received_at - self._max_age)
 
-    def _read_rules(self, work: Work, project: str) -> Rules:
-        # The version first, the snapshot last: what is read in between is at least as new as the version says, and
-        # whoever acts on a snapshot has read it after it was published.
-        version = publish.current_version(work, project)
-        known = self._rules.get(project)
-        if known is None or known.version != version:
-            known = Rules(
-                version=version,
-                unit_type=work.projects.get(project).unit_type,
-                started={one.key: one for one in work.experiments.all(project) if one.status != "draft"},
-                served=decode_snapshot(publish.read_snapshot(work, project).document).experiments,
-            )
-            self._rules[project] = known
-        return known
-
-    def _exposure_fact(self, event: Exposure, experiment: Experiment, rules: Rules, clock: Clock) -> ExposureFact:
-        _check_place(event, experiment)
+    def _exposure_fact(
+        self, event: Exposure | HoldoutExposure, place: Place, rules: Rules, clock: Clock
+    ) -> ExposureFact:
         timestamp, sent = clock.settle(event.timestamp)
-        cluster_id = _cluster_id(event, experiment)
-        unit_type = experiment.definition.unit_type
+        randomised = _id_of(event, place.unit_type, rules.unit_type)
+        drawn = pseudonymise(self._pseudonym_key, place.unit_type, randomised)
+        inside = self._member(event, rules.unit_type) if place.clustered else None
         return ExposureFact(
             event_id=event.event_id,
-            experiment=event.experiment,
-            phase=event.phase,
+            experiment=place.experiment,
+            phase=place.phase,
             variant=event.variant,
-            expected_variant=_expected_variant(event, experiment, rules),
-            unit=pseudonymise(self._pseudonym_key, rules.unit_type, event.unit_id),
-            cluster=None if cluster_id is None else pseudonymise(self._pseudonym_key, unit_type, cluster_id),
+            expected_variant=place.expect(randomised),
+            unit=drawn if inside is None else inside,
+            cluster=None if inside is None else drawn,
             timestamp=timestamp,
             sent_timestamp=sent,
             received_at=clock.received_at,
-            attributes=_declared(scalars_as_json(event.attributes, "attributes"), experiment),
+            attributes=_declared(scalars_as_json(event.attributes, "attributes"), place),
         )
 
-    def _conversion_fact(self, event: Conversion, unit_type: str, clock: Clock) -> ConversionFact:
+    def _conversion_fact(self, event: Conversion, rules: Rules, clock: Clock) -> ConversionFact:
         check_event_text(event.event, "event", most=LONGEST_NAME)
-        if event.units:
-            raise BadEvent("NOT_SUPPORTED", "units", "other unit types are not supported yet; must be empty")
         timestamp, sent = clock.settle(event.timestamp)
         return ConversionFact(
             event_id=event.event_id,
             event=event.event,
-            unit=pseudonymise(self._pseudonym_key, unit_type, event.unit_id),
+            unit=self._whoever(event, rules.unit_type),
             value=read_value(event.value),
             timestamp=timestamp,
             sent_timestamp=sent,
             received_at=clock.received_at,
             properties=scalars_as_json(event.properties, "properties"),
+            units=self._analysed_units(event.units, rules) if event.units else {},
         )
 
+    def _member(self, event: Exposure | HoldoutExposure, default_type: str) -> str:
+        return pseudonymise(self._pseudonym_key, default_type, _id_of(event, default_type, default_type))
 
-def _check_ids(event: Exposure | Conversion) -> None:
+    def _whoever(self, event: Conversion, default_type: str) -> str:
+        """The pseudonym that a conversion lies under: of its default id, else of the first of its others."""
+        unit_type, unit_id = (
+            min(event.units.items()) if event.unit_id is None and event.units else (default_type, event.unit_id)
+        )
+        if unit_id is None:
+            raise BadEvent("MISSING_FIELD", "unit_id", "is required, unless units names a unit of another type")
+        return pseudonymise(self._pseudonym_key, unit_type, unit_id)
+
+    def _analysed_units(self, units: Mapping[str, str], rules: Rules) -> dict[str, str]:
+        """Only the unit types that are counted by are kept: nothing personal is stored by accident."""
+        return {
+            unit_type: pseudonymise(self._pseudonym_key, unit_type, unit_id)
+            for unit_type, unit_id in units.items()
+            if unit_type in rules.analysed
+        }
+
+
+def _check_ids(event: Exposure | HoldoutExposure | Conversion) -> None:
     check_event_text(event.event_id, "event_id", most=LONGEST_EVENT_ID)
-    check_event_text(event.unit_id, "unit_id", most=LONGEST_ID)
+    if event.unit_id is not None:
+        check_event_text(event.unit_id, "unit_id", most=LONGEST_ID)
+    if event.units:
+        check_units(event.units)
 
 
-def _look_up(work: Work, project: str, key: str) -> Experiment:
-    """An experiment that the rules do not know: not there, a draft, or started this very moment."""
-    found = work.experiments.find(project, key) if KEY.fullmatch(key) is not None else None
+def _find_place(event: Exposure | HoldoutExposure, rules: Rules, work: Work) -> Place:
+    """What the unit was exposed to, which must have the variant."""
+    if isinstance(event, HoldoutExposure):
+        place = rules.find_holdout(work, event.holdout)
+        if event.variant not in place.variants:
+            raise BadEvent("BAD_FIELD", "group", f"must be {' or '.join(place.variants)}")
+        return place
+    place = rules.find_phase(work, event.experiment, event.phase)
+    if event.variant not in place.variants:
+        raise BadEvent("UNKNOWN_VARIANT", "variant", "the experiment has no variant of that key in that phase")
+    return place
+
+
+def _id_of(event: Exposure | HoldoutExposure, unit_type: str, default_type: str) -> str:
+    """The id of that type, which the exposure must have."""
+    found = event.unit_id if unit_type == default_type else event.units.get(unit_type)
     if found is None:
-        raise BadEvent("UNKNOWN_EXPERIMENT", "experiment", "there is no experiment of that key")
-    if found.status == "draft":
-        raise BadEvent("NOT_STARTED", "experiment", "has not started")
+        field = "unit_id" if unit_type == default_type else f"units.{unit_type}"
+        raise BadEvent("MISSING_FIELD", field, "is required: such units are randomised or counted")
     return found
 
 
-def _check_place(event: Exposure, experiment: Experiment) -> None:
-    if experiment.status == "archived":
-        raise BadEvent("EXPERIMENT_ARCHIVED", "experiment", "is archived; nothing more is counted")
-    if not any(event.variant == variant.key for variant in experiment.definition.variants):
-        raise BadEvent("UNKNOWN_VARIANT", "variant", "the experiment has no variant of that key")
-    if not 1 <= event.phase <= experiment.phase:
-        raise BadEvent("BAD_PHASE", "phase", f"the experiment is in phase {experiment.phase}")
-
-
-def _cluster_id(event: Exposure, experiment: Experiment) -> str | None:
-    """The id of the randomised cluster, where clusters were randomised."""
-    unit_type = experiment.definition.unit_type
-    wanted = {unit_type} if experiment.definition.clustered else set()
-    if event.units.keys() - wanted:
-        detail = f"only {unit_type} is read" if wanted else "other unit types are not supported yet; must be empty"
-        raise BadEvent("NOT_SUPPORTED", "units", detail)
-    if not wanted:
-        return None
-    if unit_type not in event.units:
-        raise BadEvent("MISSING_FIELD", f"units.{unit_type}", "is required: whole clusters were randomised")
-    check_event_text(event.units[unit_type], f"units.{unit_type}", most=LONGEST_ID)
-    return event.units[unit_type]
-
-
-def _expected_variant(event: Exposure, experiment: Experiment, rules: Rules) -> str | None:
-    """What this platform draws for the unit in that phase; none where it did not draw."""
-    rule = rules.served.get(event.experiment)
-    if experiment.definition.assignment == "external" or not isinstance(rule, ExperimentRule):
-        return None
-    return draw_variant(rule, event.unit_id) if rule.phase == event.phase else None
-
-
-def _declared(attributes: dict[str, str], experiment: Experiment) -> dict[str, str]:
+def _declared(attributes: dict[str, str], place: Place) -> dict[str, str]:
     """Only what the experiment analyses by is kept: nothing personal is stored by accident."""
-    definition = experiment.definition
-    return {name: attributes[name] for name in (*definition.dimensions, *definition.covariates) if name in attributes}
+    return {name: attributes[name] for name in place.attributes if name in attributes}

@@ -1,56 +1,40 @@
-"""Move experiments through their life, and publish what evaluators need to know of it.
+"""Publish what evaluators need to know.
 
 A snapshot has everything that evaluation needs and nothing else: no names, hypotheses, metrics or plans, no
-drafts, no archived experiments, and none whose variants are drawn elsewhere.
+drafts, no archived experiments, none whose variants are drawn elsewhere, and of units nothing but salted digests.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 
-from abplatform.assignment import HASH_VERSION, SCHEMA_VERSION, coverage_slots, encode_snapshot, variant_ranges
+from abplatform.assignment import HASH_VERSION, SCHEMA_VERSION, encode_snapshot, named_groups, variant_ranges
 from abplatform.domain.access import Project
-from abplatform.domain.experiment import Experiment, Step
-from abplatform.errors import IllegalTransition
-from abplatform.services.define import check_for_project, check_revision
+from abplatform.domain.experiment import UNDER_WAY, Experiment
+from abplatform.storage.holdouts import StoredHoldout
+from abplatform.storage.segments import StoredSegment
 from abplatform.storage.session import Work
 from abplatform.storage.snapshots import PublishedSnapshot
 
-PUBLISHED = frozenset({"running", "paused", "stopped"})
+PUBLISHED = UNDER_WAY | {"stopped"}
+Document = dict[str, object]
 
 
-def take_step(
-    work: Work, project: str, key: str, step: Step, *, now: datetime, revision: int | None = None
-) -> Experiment:
-    """Take one step of an experiment's life and publish the next snapshot, both or neither.
+def publish_snapshot(work: Work, project: str) -> PublishedSnapshot:
+    """Publish the next version of a project's snapshot, from what its definitions are in this transaction.
 
-    Of several callers who take the same step at once, one succeeds.
-
-    Args:
-        now: kept as the time of the start, stop or archiving.
-        revision: the one that the caller has read; None to step from whatever is there.
+    For whoever changes what evaluators see: steps of experiments, forced units, the end of a holdout, other members of
+    a segment. It locks the project; of callers at once, each publishes a version of its own.
 
     Raises:
-        NotFound: there is no such experiment.
-        PreconditionFailed: it has another revision by now.
-        IllegalTransition: its life has no such step from here.
-        ReviewRequired: at the start of a regulated experiment.
-        InvalidInput: at the start, if the definition could not run as it says.
+        NotFound: there is no such project.
     """
     locked = work.projects.lock(project)
-    before = work.experiments.get(project, key)
-    if revision is not None:
-        check_revision(before, revision)
-    if before.definition.assignment == "external" and step in {"pause", "resume"}:
-        raise IllegalTransition(f"{key} has external assignment, so there is nothing here to {step}")
-    after = before.take(step, now=now)
-    if step == "start":
-        check_for_project(work, locked, before.definition)
-    work.experiments.save(project, after, expected_revision=before.revision)
-    _publish(work, locked)
-    return after
+    version = work.snapshots.version(project) + 1
+    published = _encode(locked, _parts(work, project), version=version)
+    work.snapshots.publish(project, published)
+    return published
 
 
 def read_snapshot(work: Work, project: str) -> PublishedSnapshot:
@@ -60,7 +44,18 @@ def read_snapshot(work: Work, project: str) -> PublishedSnapshot:
         NotFound: there is no such project.
     """
     published = work.snapshots.find(project)
-    return published if published is not None else _encode(work.projects.get(project), (), version=0)
+    return published if published is not None else _encode(work.projects.get(project), {"experiments": {}}, version=0)
+
+
+def preview_snapshot(work: Work, project: str, experiment: Experiment) -> bytes:
+    """The document that would be published if an experiment stood as it is given here, whatever its status.
+
+    For evaluating past phases. Nothing is published.
+
+    Raises:
+        NotFound: there is no such project.
+    """
+    return _encode(work.projects.get(project), _parts(work, project, experiment), version=0).document
 
 
 def current_version(work: Work, project: str) -> int:
@@ -68,46 +63,87 @@ def current_version(work: Work, project: str) -> int:
     return work.snapshots.version(project)
 
 
-def _publish(work: Work, project: Project) -> None:
-    served = (experiment for experiment in work.experiments.all(project.key) if _is_published(experiment))
-    version = work.snapshots.version(project.key) + 1
-    work.snapshots.publish(project.key, _encode(project, served, version=version))
-
-
-def _is_published(experiment: Experiment) -> bool:
+def is_published(experiment: Experiment) -> bool:
+    """Whether evaluators know it: served here, started, and not archived."""
     return experiment.definition.assignment == "served" and experiment.status in PUBLISHED
 
 
-def _encode(project: Project, experiments: Iterable[Experiment], *, version: int) -> PublishedSnapshot:
-    document = encode_snapshot(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "version": version,
-            "project": project.key,
-            "unit_type": project.unit_type,
-            "experiments": {experiment.key: _rule(experiment) for experiment in experiments},
-        }
-    )
+def _encode(project: Project, parts: Document, *, version: int) -> PublishedSnapshot:
+    head: Document = {
+        "schema_version": SCHEMA_VERSION,
+        "version": version,
+        "project": project.key,
+        "unit_type": project.unit_type,
+    }
+    document = encode_snapshot(head | parts)
     digest = hashlib.sha256(document).hexdigest()[:32]
     return PublishedSnapshot(version=version, document=document, etag=f"{version}-{digest}")
 
 
-def _rule(experiment: Experiment) -> dict[str, object]:
+def _parts(work: Work, project: str, instead: Experiment | None = None) -> Document:
+    experiments = [each for each in work.experiments.all(project) if is_published(each)]
+    if instead is not None:
+        experiments = [*(each for each in experiments if each.key != instead.key), instead]
+    active = {stored.key: stored for stored in work.holdouts.all(project) if stored.ended_at is None}
+    named = {key for experiment in experiments for key in experiment.holdouts if key in active}
+    groups = _groups(work, project, experiments)
+    parts: Document = {"experiments": {each.key: _rule(each, active) for each in experiments}}
+    if groups:
+        parts["groups"] = groups
+    if named:
+        parts["holdouts"] = {key: _holdout(active[key]) for key in named}
+    return parts
+
+
+def _groups(work: Work, project: str, experiments: Iterable[Experiment]) -> Document:
+    """The segments that targeting names; one by one, since all members of all segments may be megabytes."""
+    keys = {key for experiment in experiments for key in named_groups(experiment.definition.targeting)}
+    found = {key: work.segments.find(project, key) for key in keys}
+    return {key: _group(stored) for key, stored in found.items() if stored is not None}
+
+
+def _group(stored: StoredSegment) -> Document:
+    if stored.segment.kind == "values":
+        return {"values": stored.segment.values}
+    return {"salt": stored.salt, "sha256": stored.segment.digests}
+
+
+def _holdout(stored: StoredHoldout) -> Document:
+    return {"unit_type": stored.holdout.unit_type, "salt": stored.salt, "range": stored.holdout.buckets}
+
+
+def _rule(experiment: Experiment, active: Mapping[str, StoredHoldout]) -> Document:
     definition = experiment.definition
-    ranges = variant_ranges([variant.weight for variant in definition.variants])
-    return {
+    rule: Document = {
         "status": experiment.status,
         "hash_version": HASH_VERSION,
         "unit_type": definition.unit_type,
         "phase": experiment.phase,
-        "salt": experiment.salt,
-        "layer": {"salt": experiment.layer_salt, "slots": coverage_slots(definition.coverage)},
+        "salt": experiment.phase_salt,
+        # What has stopped draws nobody, and others may have its slots by now.
+        "layer": {"salt": experiment.layer_salt, "slots": experiment.slots if experiment.status in UNDER_WAY else ()},
         "targeting": definition.targeting,
-        "variants": [
-            {"key": variant.key, "range": buckets, "payload": variant.payload}
-            for variant, buckets in zip(definition.variants, ranges, strict=True)
-        ],
+        "variants": _variants(experiment),
         "control": definition.control,
-        "shipped": None,
+        "shipped": experiment.shipped,
         "dimensions": definition.dimensions,
     }
+    holdouts = [key for key in experiment.holdouts if key in active]
+    if experiment.forced:
+        rule["forced"] = {"salt": experiment.salt, "units": experiment.forced}
+    if holdouts:
+        rule["holdouts"] = holdouts
+    if definition.prerequisites:
+        rule["prerequisites"] = [
+            {"experiment": need.experiment, "variants": need.variants} for need in definition.prerequisites
+        ]
+    return rule
+
+
+def _variants(experiment: Experiment) -> Sequence[Document]:
+    variants = experiment.definition.variants
+    ranges = variant_ranges([variant.weight for variant in variants])
+    return [
+        {"key": variant.key, "range": buckets, "payload": variant.payload}
+        for variant, buckets in zip(variants, ranges, strict=True)
+    ]

@@ -41,7 +41,7 @@ class Position:
 
 def read_page(
     connection: sa.Connection,
-    table: sa.Table,
+    table: sa.FromClause,
     wanted: sa.ColumnElement[bool],
     *,
     limit: int,

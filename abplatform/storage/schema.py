@@ -67,13 +67,18 @@ experiment = sa.Table(
     sa.Column("phase", sa.Integer, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("phase_salt", sa.String(64), nullable=False, server_default="-"),
     sa.Column("layer_salt", sa.String(64), nullable=False),
     sa.Column("preregistered", sa.Boolean, nullable=False),
+    sa.Column("shipped", _KEY, nullable=True),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("started_at", UtcTime, nullable=True),
+    sa.Column("phase_started_at", UtcTime, nullable=True),
+    sa.Column("closed_at", UtcTime, nullable=True),
     sa.Column("stopped_at", UtcTime, nullable=True),
     sa.Column("archived_at", UtcTime, nullable=True),
     sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("records", sa.Text, nullable=False, server_default="{}"),
     sa.Index(None, "project", "created_at", "key"),
     comment="experiments: the definition as JSON, and the state",
 )
@@ -88,6 +93,49 @@ metric = sa.Table(
     sa.Column("definition", sa.Text, nullable=False),
     sa.Index(None, "project", "created_at", "key"),
     comment="metrics: the definition as JSON",
+)
+
+layer = sa.Table(
+    "layer",
+    metadata,
+    _project_column(),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Index(None, "project", "created_at", "key"),
+    comment="layers: the definition as JSON",
+)
+
+holdout = sa.Table(
+    "holdout",
+    metadata,
+    _project_column(),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime, nullable=True),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Index(None, "project", "created_at", "key"),
+    comment="holdouts: the definition as JSON, and whether it has ended",
+)
+
+segment = sa.Table(
+    "segment",
+    metadata,
+    _project_column(),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("member_count", sa.Integer, nullable=False),
+    sa.Column("members", sa.Text, nullable=False),
+    sa.Index(None, "project", "created_at", "key"),
+    comment="segments: their members as a JSON array, values or the salted SHA-256 of unit ids, never ids",
 )
 
 snapshot = sa.Table(

@@ -9,12 +9,15 @@ import sqlalchemy as sa
 
 from abplatform.database import reading, transaction
 from abplatform.storage.experiments import Experiments
+from abplatform.storage.holdouts import Holdouts
 from abplatform.storage.installation import Installation
 from abplatform.storage.keys import Keys
+from abplatform.storage.layers import Layers
 from abplatform.storage.looks import Looks
 from abplatform.storage.metrics import Metrics
 from abplatform.storage.projects import Projects
 from abplatform.storage.replies import Replies
+from abplatform.storage.segments import Segments
 from abplatform.storage.snapshots import Snapshots
 
 
@@ -26,6 +29,9 @@ class Work:
         self.projects = Projects(connection)
         self.keys = Keys(connection)
         self.metrics = Metrics(connection)
+        self.layers = Layers(connection)
+        self.holdouts = Holdouts(connection)
+        self.segments = Segments(connection)
         self.experiments = Experiments(connection)
         self.snapshots = Snapshots(connection)
         self.looks = Looks(connection)

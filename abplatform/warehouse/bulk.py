@@ -20,7 +20,8 @@ def append_facts(lake: Lake, project: str, kind: EventKind, table: pa.Table, *, 
         lake: gets the facts.
         project: key of the project.
         kind: exposures or conversions.
-        table: with the columns of `layout.arrow_schema`, in any order; see `layout.facts_to_arrow`.
+        table: with the columns of `layout.arrow_schema`, in any order; optional ones may be missing. See
+            `layout.facts_to_arrow`.
         seal_id: repeating a call with the same one adds nothing; by default a new one.
 
     Raises:
@@ -45,9 +46,11 @@ def append_facts(lake: Lake, project: str, kind: EventKind, table: pa.Table, *, 
 
 def _shape(kind: EventKind, table: pa.Table) -> pa.Table:
     schema = arrow_schema(kind)
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise ValueError(f"table must have the column {missing[0]}")
+    for field in schema:
+        if field.name not in table.column_names:
+            if not field.nullable:
+                raise ValueError(f"table must have the column {field.name}")
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     try:
         return table.select(schema.names).cast(schema)
     except (ValueError, pa.ArrowNotImplementedError) as error:

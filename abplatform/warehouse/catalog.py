@@ -78,6 +78,23 @@ def create_tables(catalog: SqlCatalog, root: str, project: str) -> None:
             _create_table(catalog, root, project, kind)
 
 
+def add_missing_columns(table: Table, kind: EventKind) -> bool:
+    """Give a table from an older release the columns that came later, and tell whether it lacked any.
+
+    Rows that are there have nulls in them. The files stay as they are.
+
+    Raises:
+        CommitFailedException: if the table changed since it was loaded; nothing was added.
+    """
+    known = {field.name for field in table.schema().fields}
+    missing = [field for field in iceberg_schema(kind).fields if field.name not in known]
+    if missing:
+        with table.update_schema() as update:
+            for field in missing:
+                update.add_column(field.name, field.field_type)
+    return bool(missing)
+
+
 def _create_table(catalog: SqlCatalog, root: str, project: str, kind: EventKind) -> Table:
     return catalog.create_table(
         (project, TABLE_NAMES[kind]),

@@ -64,7 +64,7 @@ def said(fact: Fact) -> tuple[object, ...]:
     if isinstance(fact, ExposureFact):
         who = (fact.unit, fact.cluster, fact.sent_timestamp)
         return (*who, fact.experiment, fact.phase, fact.variant, fact.attributes)
-    return fact.unit, fact.sent_timestamp, fact.event, fact.value, fact.properties
+    return fact.unit, fact.units, fact.sent_timestamp, fact.event, fact.value, fact.properties
 
 
 def find_sealed(kind: EventKind, files: Sequence[LakeFile], ids: Iterable[str], *, now: datetime) -> dict[str, Fact]:
@@ -93,7 +93,8 @@ def find_sealed(kind: EventKind, files: Sequence[LakeFile], ids: Iterable[str], 
 
 def _select(connection: duckdb.DuckDBPyConnection, paths: list[str], columns: str, ids: pa.Array) -> pa.Table:
     connection.register("wanted", pa.table({"event_id": ids}))
-    files = connection.read_parquet(paths, hive_partitioning=False)  # noqa: F841  (named in the query)
+    # By name: files from before a column lack it.
+    files = connection.read_parquet(paths, hive_partitioning=False, union_by_name=True)  # noqa: F841  (see the query)
     query = f"SELECT {columns} FROM files SEMI JOIN wanted USING (event_id)"  # noqa: S608  (columns are ours)
     return connection.sql(query).to_arrow_table()
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import duckdb
 
 
@@ -20,3 +25,19 @@ def open_duckdb(**settings: str | int) -> duckdb.DuckDBPyConnection:
     # Time zones live in a bundled extension that is not there yet when the configuration is read.
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+@contextmanager
+def open_spilling_duckdb(memory_limit: str, folder: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory DuckDB that goes to disk where memory is not enough; what it wrote there goes when it closes.
+
+    Args:
+        memory_limit: what it may use before, such as ``2GB``.
+        folder: where it spills to; by default the system's folder for temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="abplatform-", dir=folder) as spill:
+        connection = open_duckdb(memory_limit=memory_limit, temp_directory=spill)
+        try:
+            yield connection
+        finally:
+            connection.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from ibis.backends.duckdb import Backend
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
 from abplatform.warehouse import queries
 from abplatform.warehouse.cells import Row, build_cells, count_map
-from abplatform.warehouse.duck import open_duckdb
+from abplatform.warehouse.duck import open_spilling_duckdb
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 
 
@@ -51,19 +50,18 @@ class DuckDBEngine:
     @contextmanager
     def _open(self) -> Iterator[Backend]:
         # Never a shared file: DuckDB locks it to one process, and a forked child's writes are lost without an error.
-        with tempfile.TemporaryDirectory(prefix="abplatform-", dir=self._temp_directory) as spill:
-            connection = open_duckdb(memory_limit=self._memory_limit, temp_directory=spill)
-            try:
-                yield ibis.duckdb.from_connection(connection)
-            finally:
-                connection.close()
+        with open_spilling_duckdb(self._memory_limit, self._temp_directory) as connection:
+            yield ibis.duckdb.from_connection(connection)
 
 
 def _read(backend: Backend, files: Sequence[LakeFile], columns: dict[str, str]) -> ir.Table:
     if not files:
         # A list of no files has no columns: an empty table has.
         return backend.create_table(ibis.util.gen_name("empty"), schema=ibis.schema(columns), temp=True)
-    return backend.read_parquet([file.path for file in files], hive_partitioning=False).select(*columns)
+    # By name: files from before a column lack it, and it is null there.
+    table = backend.read_parquet([file.path for file in files], hive_partitioning=False, union_by_name=True)
+    missing = {name: ibis.null(type_) for name, type_ in columns.items() if name not in table.columns}
+    return table.mutate(**missing).select(*columns)
 
 
 def _answer(backend: Backend, met: ir.Table, happened: ir.Table, request: AggregationRequest) -> dict[str, list[Row]]:
@@ -101,6 +99,7 @@ def _summarise(request: AggregationRequest, answer: dict[str, list[Row]], files:
         analysed_clusters=count_map(clusters, "analysed", grouped),
         multi_variant_clusters=count_map(clusters, "multi_variant", grouped),
         mismatched_exposures=sum(int(row["mismatched"]) for row in units),
+        undrawn_exposures=sum(int(row["undrawn"]) for row in units),
         unknown_variants={row["variant"]: int(row["exposures"]) for row in sorted(answer["unknown"], key=_variant)},
         cells=build_cells("y", names, request, moments, cluster_moments),
         covariates=build_cells("x", request.covariates, request, moments, cluster_moments),

@@ -24,7 +24,7 @@ from pyiceberg.types import StringType, TimestamptzType
 from abplatform.database import database_answers
 from abplatform.domain.events import EventKind
 from abplatform.errors import Unavailable
-from abplatform.warehouse.catalog import create_tables, open_catalog, table_root
+from abplatform.warehouse.catalog import add_missing_columns, create_tables, open_catalog, table_root
 from abplatform.warehouse.layout import TABLE_NAMES, field_id, sort_rows
 
 SEAL_ID = "abplatform.seal-id"
@@ -101,6 +101,16 @@ class LakeTable:
         with database_answers():
             self._table.append(sort_rows(rows), snapshot_properties={**(properties or {}), SEAL_ID: seal_id})
 
+    def add_missing_columns(self) -> bool:
+        """Add the columns that came after the table was made, and tell whether there were any.
+
+        Raises:
+            CommitFailedException: if the table changed since it was opened; nothing was added.
+            Unavailable: if the catalog does not answer.
+        """
+        with database_answers():
+            return add_missing_columns(self._table, self.kind)
+
     def delete_experiment(self, key: str) -> bool:
         """Remove an experiment's exposures by rewriting the files that hold them; False if there were none.
 
@@ -149,19 +159,22 @@ class Lake:
             return None
 
     def open(self, project: str, kind: EventKind) -> LakeTable:
-        """Open a table as it is now, and create it on first use.
+        """Open a table to write, as it is now: created on first use, with all columns of this release.
 
         Raises:
-            Unavailable: if the catalog does not answer.
+            Unavailable: if the catalog does not answer, or others kept changing the table.
         """
-        found = self.find(project, kind)
-        if found is None:
-            with database_answers():
-                create_tables(self._catalog, self._root, project)
+        for _ in range(MOST_COMMIT_TRIES):
             found = self.find(project, kind)
-        if found is None:
-            raise Unavailable("a table of the lake vanished while it was created; try again")
-        return found
+            try:
+                if found is None:
+                    with database_answers():
+                        create_tables(self._catalog, self._root, project)
+                elif not found.add_missing_columns():
+                    return found
+            except CommitFailedException:
+                continue  # Somebody else wrote, perhaps the same columns: look again.
+        raise Unavailable("the lake keeps changing; try again shortly")
 
     def files(self, project: str, kind: EventKind) -> tuple[LakeFile, ...]:
         """The files that hold a table's rows now; none if there is no table."""

@@ -39,7 +39,7 @@ TABLE_PROPERTIES = {
     "write.metadata.metrics.column.event_id": "full",
 }
 
-_MAP_IDS = {"attributes": 100, "properties": 100}
+_MAP_IDS = {"attributes": 100, "properties": 100, "units": 102}
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int": pa.int32(),
@@ -48,7 +48,9 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "map": pa.map_(pa.string(), pa.string()),
 }
 
-# name, type, required; the position in the list (from 1) is the Iceberg field id and never changes.
+# name, type, required. Columns are never moved, and new ones stand at the end and are optional: tables that exist get
+# them when they are opened. The position of a column (from 1) is its Iceberg field id in all tables, up to those that
+# came later: Iceberg numbers them where it adds them.
 _COLUMNS: dict[str, tuple[tuple[str, str, bool], ...]] = {
     "exposure": (
         ("event_id", "string", True),
@@ -72,6 +74,7 @@ _COLUMNS: dict[str, tuple[tuple[str, str, bool], ...]] = {
         ("sent_timestamp", "time", True),
         ("received_at", "time", True),
         ("properties", "map", True),
+        ("units", "map", False),
     ),
 }
 _FACT_TYPES: dict[str, type[Fact]] = {"exposure": ExposureFact, "conversion": ConversionFact}
@@ -95,7 +98,7 @@ def iceberg_schema(kind: EventKind) -> Schema:
 
 
 def field_id(kind: EventKind, column: str) -> int:
-    """Iceberg's number of a column."""
+    """Iceberg's number of a column that all tables have had from the beginning."""
     return 1 + [name for name, _, _ in _COLUMNS[kind]].index(column)
 
 
@@ -121,16 +124,17 @@ def facts_to_arrow(kind: EventKind, facts: Sequence[Fact]) -> pa.Table:
     for field in arrow_schema(kind):
         values: list[Any] = [getattr(fact, field.name) for fact in facts]
         if pa.types.is_map(field.type):
-            values = [list(value.items()) for value in values]
+            # An optional map that is empty is null, as it is in files from before its column.
+            values = [list(value.items()) if value or not field.nullable else None for value in values]
         columns.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(columns, schema=arrow_schema(kind))
 
 
 def arrow_to_facts(kind: EventKind, table: pa.Table) -> list[Fact]:
-    """The rows of a table of the lake as facts."""
-    names = arrow_schema(kind).names
+    """The rows of a table of the lake as facts; files from before a column may lack it."""
+    names = [name for name in arrow_schema(kind).names if name in table.column_names]
     columns = [
-        [dict(each) for each in column.to_pylist()] if pa.types.is_map(column.type) else column.to_pylist()
+        [dict(each or ()) for each in column.to_pylist()] if pa.types.is_map(column.type) else column.to_pylist()
         for column in (table.column(name) for name in names)
     ]
     return [_FACT_TYPES[kind](**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]

@@ -17,7 +17,7 @@ import ibis
 import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
-from abplatform.domain.events import scalar_as_json
+from abplatform.domain.events import NOT_DRAWN, scalar_as_json
 from abplatform.domain.metric import Metric
 
 COLUMNS_OF_EXPOSURES = {
@@ -42,6 +42,7 @@ COLUMNS_OF_CONVERSIONS = {
     "sent_timestamp": "timestamp('UTC', 6)",
     "received_at": "timestamp('UTC', 6)",
     "properties": "map<string, string>",
+    "units": "map<string, string>",
 }
 _MONEY = "decimal(38, 6)"
 _LARGEST = 1e100  # Squares of larger numbers overflow, and one absurd value must not take a result away.
@@ -53,8 +54,9 @@ def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Ta
     counted = mine.filter(mine.phase == request.phase)
     if request.since is not None:
         counted = counted.filter(counted.timestamp >= _moment(request.since))
-    if request.until is not None:
-        counted = counted.filter(counted.timestamp < _moment(request.until))
+    for end in (request.enrolled_until, request.until):
+        if end is not None:
+            counted = counted.filter(counted.timestamp < _moment(end))
     if request.phase > 1:
         counted = counted.anti_join(mine.filter(mine.phase < request.phase).select("unit"), "unit")
     return counted
@@ -71,7 +73,8 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
 
     Columns: ``unit``; of its first exposure (by time, then event id) ``variant, cluster, slice, first`` (the time)
     and ``x0, x1, ...`` (covariates as doubles); ``several`` (whether it met more than one variant); ``mismatched``
-    (exposures by another variant than this platform draws); ``analysed`` (whether it counts).
+    (exposures by another variant than this platform draws) and ``undrawn`` (those of them where it draws none);
+    ``analysed`` (whether it counts).
     """
     known = counted.filter(counted.variant.isin(request.variants))
     details: dict[str, ir.Value] = {"variant": known.variant, "first": known.timestamp, "event_id": known.event_id}
@@ -84,22 +87,24 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
         met=ibis.struct(details).argmin(moment),
         several=known.variant.min() != known.variant.max(),
         mismatched=known.count(where=known.expected_variant != known.variant),
+        undrawn=known.count(where=known.expected_variant == NOT_DRAWN),
     )
     met = {name: units.met[name] for name in details}
     met |= {f"x{position}": _number(units.met[f"x{position}"]) for position in range(len(request.covariates))}
     # A unit without a cluster stands for itself.
     met["cluster"] = ibis.coalesce(met["cluster"], units.unit)
-    flat = units.select("unit", "several", "mismatched", **met)
+    flat = units.select("unit", "several", "mismatched", "undrawn", **met)
     return _leave_out_mixed(flat, request)
 
 
 def counts_by_variant(units: ir.Table) -> ir.Table:
-    """``variant, exposed, analysed, multi_variant, mismatched`` over units."""
+    """``variant, exposed, analysed, multi_variant, mismatched, undrawn`` over units."""
     return units.group_by("variant").aggregate(
         exposed=units.count(),
         analysed=units.count(where=units.analysed),
         multi_variant=units.count(where=units.several),
         mismatched=units.mismatched.sum(),
+        undrawn=units.undrawn.sum(),
     )
 
 
@@ -194,7 +199,7 @@ def _values(units: ir.Table, conversions: ir.Table, request: AggregationRequest)
     if request.until is not None:
         wanted = wanted.filter(wanted.timestamp < _moment(request.until))
     matches = {f"m{position}": _matches(wanted, metric) for position, metric in enumerate(request.metrics)}
-    wanted = wanted.select("unit", "timestamp", "value", **matches)
+    wanted = wanted.select("timestamp", "value", unit=_whose(wanted, request), **matches)
     joined = units.join(wanted, "unit")
     columns: dict[str, ir.Value] = {}
     for position, metric in enumerate(request.metrics):
@@ -204,6 +209,12 @@ def _values(units: ir.Table, conversions: ir.Table, request: AggregationRequest)
         else:
             columns[f"y{position}"] = (joined.count(where=counts) > 0).cast("int64").cast(_MONEY)
     return joined.group_by("unit").aggregate(**columns)
+
+
+def _whose(conversions: ir.Table, request: AggregationRequest) -> ir.StringValue:
+    if request.unit_type is None:
+        return conversions.unit
+    return ibis.coalesce(conversions.units.get(request.unit_type), conversions.unit)
 
 
 def _matches(conversions: ir.Table, metric: Metric) -> ir.BooleanValue:

@@ -12,8 +12,9 @@ from ._version import __version__
 from .client import Client
 from .config import Config
 from .decision import Decision
+from .notices import SnapshotNews
 from .stats import FlushResult, Stats
 
-__all__ = ["Client", "Config", "Decision", "FlushResult", "Stats", "__version__"]
+__all__ = ["Client", "Config", "Decision", "FlushResult", "SnapshotNews", "Stats", "__version__"]
 
 logging.getLogger("abplatform_sdk").addHandler(logging.NullHandler())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+
+from .events import LightExposure, Unsendable, encode_light_exposure
 
 _MOST_REASONS = 64
 
@@ -25,56 +28,108 @@ class Account:
 
 
 class EventBuffer:
-    """A bounded queue of encoded events: many threads put, one sender looks at the head and settles it.
+    """A bounded queue of events: many threads put, one sender looks at the head and settles it.
 
-    The head stays in the queue until its fate is known, so that an attempt that fails changes nothing.
+    The head stays in the queue until its fate is known, so that an attempt that fails changes nothing. An event comes
+    encoded, by `put`, or light: then the sender encodes it, once, and the request path pays for one append, without a
+    lock. Appending is atomic, and the account is derived from the length of the queue. Whoever appends does it so::
+
+        if len(buffer.light) < buffer.room:
+            buffer.light.append(event)
+            if len(buffer.light) >= buffer.wake_at:
+                buffer.call_sender()
+        else:
+            buffer.drop_for_room()
+
+    Threads that do so at the same moment can pass the bound by one event each.
 
     Args:
         max_events: bound on the events that wait.
-        max_bytes: bound on their size.
+        max_bytes: bound on the size of the encoded ones; light ones are small.
+        wake: called when the sender has something to do (see `arm`); whether it will look.
+
+    Attributes:
+        light: the newest events, not yet encoded or just put.
+        room: so many may stand in ``light``.
+        wake_at: so many there call the sender.
+        urgent: the last mark that was made: the sender does not wait for company for what is before it.
+        on_encoded: called for each light event that was encoded.
     """
 
-    def __init__(self, *, max_events: int, max_bytes: int) -> None:
+    def __init__(self, *, max_events: int, max_bytes: int, wake: Callable[[], bool]) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._sealed = False
-        self._closed = False
+        self._wake = wake
+        self.light: deque[LightExposure | bytes] = deque()
+        self.on_encoded: Callable[[], None] = lambda: None
+        self._sealed: str | None = None
+        self._closed: str | None = None
         self.renew()
 
     def renew(self) -> None:
         """Begin empty, with new locks and a new account: what a fork left here belongs to the parent."""
         self._changed = threading.Condition(threading.RLock())
-        self._queue: deque[bytes] = deque()
+        self.light.clear()
+        self._ready: deque[bytes] = deque()
         self._bytes = 0
         self._account = Account()
-        self._put = 0
-        self._settled = 0
+        self._settled = self.urgent = 0
+        self.room: float = -1 if self._sealed else self._max_events
+        self.wake_at: float = 1
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.light) + len(self._ready)
 
-    def put(self, event: bytes) -> int:
-        """Queue one event. Gives the new length, or 0 if the event was dropped."""
+    def put(self, event: bytes) -> bool:
+        """Queue one encoded event; False if it was dropped."""
         with self._changed:
-            if self._sealed:
-                return self._drop("closed")
-            if len(self._queue) >= self._max_events or self._bytes + len(event) > self._max_bytes:
-                return self._drop("queue_full")
-            self._account.produced += 1
-            self._put += 1
-            self._queue.append(event)
+            if len(self.light) >= self.room or self._bytes + len(event) > self._max_bytes:
+                return self.drop_for_room()
             self._bytes += len(event)
-            return len(self._queue)
+            self.light.append(event)
+        if len(self.light) >= self.wake_at:
+            self.call_sender()
+        return True
 
     def refuse(self, reason: str) -> None:
         """Count an event that cannot be queued."""
         with self._changed:
-            self._drop(reason)
+            self._account.dropped += 1
+            self._count(reason, 1)
+
+    def drop_for_room(self) -> bool:
+        """Count an event for which there is no room; False."""
+        with self._changed:
+            self.refuse(self._sealed or "queue_full")
+        return False
+
+    def call_sender(self) -> None:
+        """Wake the sender; after `close`, drop what came too late."""
+        if self._closed:
+            with self._changed:
+                self._empty(self._closed)
+            return
+        will_look = False
+        try:
+            self._call_at(math.inf)
+            will_look = self._wake()
+        finally:
+            # No thread to be had, or what a signal handler raised: the next event calls again.
+            if not will_look:
+                self._call_at(1)
+
+    def arm(self, waiting: float) -> int:
+        """Call `wake` once when so many events wait that have not been looked at; gives how many wait by now."""
+        self._call_at(waiting)
+        # In this order: an event that came before `wake_at` was set is seen here.
+        return len(self)
 
     def head(self, *, most: int, most_bytes: int) -> list[bytes]:
         """The first events, at most so many and so large, but at least one if there is one."""
+        while len(self._ready) < most and self._encode_next():
+            pass
         with self._changed:
-            events = list(islice(self._queue, most))
+            events = list(islice(self._ready, most))
         size = 0
         for index, event in enumerate(events):
             size += len(event)
@@ -88,37 +143,35 @@ class EventBuffer:
             if self._closed:
                 return
             for _ in range(count):
-                self._bytes -= len(self._queue.popleft())
+                self._bytes -= len(self._ready.popleft())
             refused = sum(rejected.values())
             self._account.delivered += count - refused
             self._account.rejected += refused
             for reason, number in rejected.items():
                 self._count(reason, number)
-            self._settled += count
-            self._changed.notify_all()
+            self._settle(count)
 
-    def seal(self) -> None:
-        """Drop what comes from now on; what waits can still be sent."""
+    def seal(self, reason: str = "closed") -> None:
+        """Drop what comes from now on, for ``reason``; what waits can still be sent."""
         with self._changed:
-            self._sealed = True
+            self._sealed = reason
+            self.room = -1
 
     def close(self, reason: str) -> None:
         """Drop what still waits, for ``reason``."""
         with self._changed:
-            left = len(self._queue)
-            self._sealed = self._closed = True
-            self._queue.clear()
-            self._bytes = 0
-            if left:
-                self._account.dropped += left
-                self._count(reason, left)
-            self._settled += left
-            self._changed.notify_all()
+            self._sealed = self._sealed or "closed"
+            self._closed = reason
+            self.room = -1
+            # A thread may have found room just before: what it appends now calls the sender, and is dropped there.
+            self.wake_at = 0
+            self._empty(reason)
 
     def mark(self) -> int:
-        """A mark behind the last event; `wait` waits until everything before it is settled."""
+        """A mark behind the last event, which makes all before it urgent; `wait` waits until that is settled."""
         with self._changed:
-            return self._put
+            self.urgent = self._settled + len(self)
+            return self.urgent
 
     def reached(self, mark: int) -> bool:
         """Whether everything before ``mark`` is settled."""
@@ -132,24 +185,77 @@ class EventBuffer:
     def account(self) -> Account:
         """The counts at this moment."""
         with self._changed:
-            now = self._account
+            now, pending = self._account, len(self)
             return Account(
-                now.produced,
+                now.delivered + now.rejected + now.dropped + pending,
                 now.delivered,
                 now.rejected,
                 now.dropped,
-                len(self._queue),
+                pending,
                 Counter(now.reasons),
             )
 
-    def _drop(self, reason: str) -> int:
-        self._account.produced += 1
-        self._account.dropped += 1
-        self._count(reason, 1)
-        return 0
+    def _call_at(self, waiting: float) -> None:
+        with self._changed:
+            # After `close` every event calls, to be dropped.
+            if not self._closed:
+                self.wake_at = waiting
+
+    def _encode_next(self) -> bool:
+        """Make the first event ready; False if there is none. Nobody else takes from that end, but `close`."""
+        try:
+            event = self.light[0]
+        except IndexError:
+            return False
+        encoded = event if isinstance(event, bytes) else _encode(event)
+        with self._changed:
+            if self._closed:
+                return False
+            self.light.popleft()
+            if isinstance(encoded, Unsendable):
+                self.refuse(encoded.reason)
+                self._settle(1)
+                return True
+            if encoded is not event:
+                self._bytes += len(encoded)
+                self.on_encoded()
+            self._ready.append(encoded)
+            self._measure_room()
+        return True
+
+    def _measure_room(self) -> None:
+        if not self._sealed:
+            self.room = self._max_events - len(self._ready)
+
+    def _settle(self, count: int) -> None:
+        self._settled += count
+        self._measure_room()
+        self._changed.notify_all()
+
+    def _empty(self, reason: str) -> None:
+        left = 0
+        for queue in (self._ready, self.light):
+            # One by one, since a thread may append to it at this moment.
+            while queue:
+                queue.popleft()
+                left += 1
+        self._bytes = 0
+        if left:
+            self._account.dropped += left
+            self._count(reason, left)
+            self._settle(left)
 
     def _count(self, reason: str, number: int) -> None:
         # Rejection codes come from outside: their number is bounded too.
         reasons = self._account.reasons
         known = reason in reasons or len(reasons) < _MOST_REASONS
         reasons[reason if known else "rejected:OTHER"] += number
+
+
+def _encode(event: LightExposure) -> bytes | Unsendable:
+    try:
+        return encode_light_exposure(event)
+    except Unsendable as error:
+        return error
+    except Exception:  # noqa: BLE001 (one that cannot be encoded must not stop those behind it)
+        return Unsendable("error")

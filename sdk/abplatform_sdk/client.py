@@ -5,17 +5,23 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from . import process
+from ._assignment import Evaluation, Reason, Snapshot, unanswered
+from .answers import NOTHING, Answers, compile_answers
 from .config import Config, Options
-from .decision import Decision, decide, no_decision
+from .decision import Decision, decision_with_default
 from .delivery import Delivery
 from .disk import DiskCopy
+from .given import read_given
+from .notices import Listeners, SnapshotNews
+from .overrides import Overrides
 from .recorder import Recorder
 from .snapshot import Poller, SnapshotStore
 from .stats import FlushResult, Stats
@@ -32,9 +38,9 @@ _LONGEST_WAIT = 86_400
 class Client:
     """Answers which variant a unit gets, and reports exposures and conversions.
 
-    Make one per process and keep it. `assign`, `evaluate`, `expose`, `track` and `stats` never raise and never
-    wait for the network; `wait_ready`, `flush` and `close` wait, at most as long as they are told. Threads start
-    on first use and again in a forked child, so a client may be made before a server forks its workers. At the
+    Make one per process and keep it. `assign`, `evaluate`, `evaluate_all`, `expose`, `track` and `stats` never raise
+    and never wait for the network; `wait_ready`, `flush` and `close` wait, at most as long as they are told. Threads
+    start on first use and again in a forked child, so a client may be made before a server forks its workers. At the
     end of the interpreter it closes itself.
 
     Args:
@@ -49,24 +55,53 @@ class Client:
     _clock = staticmethod(time.time)
 
     def __init__(self, base_url: str, api_key: str, **options: Unpack[Options]) -> None:
-        self._config = Config(base_url=base_url, api_key=api_key, **options)
+        self._set_up(Config(base_url=base_url, api_key=api_key, **options))
+        self._store.load_disk_copy()
+
+    @classmethod
+    def from_snapshot(cls, snapshot: bytes | Mapping[str, Any] | str | PathLike[str]) -> Self:
+        """A client without a server: it decides from one snapshot for ever and sends nothing.
+
+        Events are checked, then dropped for the reason ``offline``.
+
+        Args:
+            snapshot: a file with what ``GET /api/v1/snapshot`` answered, or its bytes, or the parsed document.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is not a snapshot; the message names the field.
+        """
+        given = read_given(snapshot)
+        client = cls.__new__(cls)
+        client._set_up_offline(given)  # noqa: SLF001 (one of us)
+        return client
+
+    def _set_up(self, config: Config) -> None:
+        self._config = config
         self._lock = threading.RLock()
         self._transport: Transport | None = None
         self._closed = False
         self._evaluation_errors = 0
         self._drops_reported = 0
         self._troubles = Troubles()
+        self._listeners: Listeners[Decision] = Listeners()
+        self._snapshot_listeners: Listeners[SnapshotNews] = Listeners()
+        self._overrides = Overrides()
+        # What answers; empty until the poller runs, so that the first call of a process takes the longer way.
+        self._assign, self._evaluate = self._compiled = NOTHING
+        self._compiled_from: Snapshot | None = None
+        self._is_polling = False
         self._store = SnapshotStore(self._disk_copy())
-        self._store.load_disk_copy()
         self._poller = Poller(
             self._store,
             transport=self._open_transport,
-            interval=self._config.poll_interval,
+            interval=config.poll_interval,
             troubles=self._troubles,
+            tell=self._hear,
         )
         self._polling = Worker("abplatform-snapshot", self._look, troubles=self._troubles)
         self._delivery = Delivery(
-            self._config,
+            config,
             transport=self._open_transport,
             troubles=self._troubles,
             on_start=lambda: process.close_with_child(self.close),
@@ -74,6 +109,14 @@ class Client:
         self._recorder = Recorder(self._delivery.exposures, self._delivery.conversions, clock=self._clock)
         process.join(self)
         atexit.register(self.close)
+
+    def _set_up_offline(self, snapshot: Snapshot) -> None:
+        self._set_up(Config(base_url="http://offline.invalid", api_key="offline", cache_dir=None))
+        self._store.hold(snapshot, "given")
+        self._delivery.seal("offline")
+        self._polling.stop()
+        self._is_polling = True
+        self._install()
 
     def assign(
         self,
@@ -93,8 +136,17 @@ class Client:
             units: ids of other unit types, by type.
             default: the payload when there is no variant to give.
         """
-        decision = self.evaluate(experiment, unit_id, attributes, units=units, default=default)
-        self.expose(decision)
+        try:
+            answer = self._assign.get(experiment)
+            decision = (
+                answer(unit_id, attributes, units, default)
+                if answer is not None
+                else self._take_longer(experiment, unit_id, attributes, units, default=default, exposed=True)
+            )
+        except Exception:  # noqa: BLE001 (arguments are the product's own objects; its request must go on)
+            decision = self._fail(default)
+        if self._listeners.all:
+            self._listeners.tell(decision)
         return decision
 
     def evaluate(
@@ -108,14 +160,54 @@ class Client:
     ) -> Decision:
         """Decide as `assign` does, without an exposure."""
         try:
-            self._polling.ensure()
-            decision = decide(self._store.current, experiment, unit_id, attributes, units=units, default=default)
-        except Exception:  # noqa: BLE001 (arguments are the product's own objects; its request must go on)
-            decision = no_decision("", "ERROR", default)
-        if decision.reason == "ERROR":
-            with self._lock:
-                self._evaluation_errors += 1
+            answer = self._evaluate.get(experiment)
+            decision = (
+                answer(unit_id, attributes, units, default)
+                if answer is not None
+                else self._take_longer(experiment, unit_id, attributes, units, default=default, exposed=False)
+            )
+        except Exception:  # noqa: BLE001 (as in assign)
+            decision = self._fail(default)
         return decision
+
+    def evaluate_all(
+        self,
+        unit_id: str | None,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        units: Mapping[str, str] | None = None,
+    ) -> dict[str, Decision]:
+        """Decide every experiment of the snapshot, without exposures: by key, empty before the first snapshot."""
+        self._start_polling()
+        answers = self._evaluate if self._is_polling else self._compile_answers().evaluate
+        try:
+            return {key: answer(unit_id, attributes, units, None) for key, answer in answers.items()}
+        except Exception:  # noqa: BLE001 (as in assign)
+            return {key: self._fail(None) for key in answers}
+
+    def force(self, experiment: str, variant: str | None, *, unit_id: str | None = None) -> None:
+        """Give a variant to one unit, or to all, in this process: for QA. Such decisions have no exposure.
+
+        Args:
+            experiment: its key; while the snapshot does not have it, or not that variant, nothing is forced.
+            variant: its key; None lifts what was forced.
+            unit_id: of the project's default type; None is every unit that is not forced by its own id.
+        """
+        with self._lock:
+            self._overrides.force(experiment, variant, unit_id)
+            self._compiled_from = None
+            self._install()
+
+    def add_listener(self, listener: Callable[[Decision], object]) -> Callable[[], None]:
+        """Call ``listener`` with each decision of `assign`, in the calling thread; gives what takes it away again.
+
+        What it raises is counted (`Stats.listener_errors`) and goes no further.
+        """
+        return self._listeners.add(listener)
+
+    def add_snapshot_listener(self, listener: Callable[[SnapshotNews], object]) -> Callable[[], None]:
+        """Call ``listener`` with news of the snapshot, in the thread that polls; as `add_listener`."""
+        return self._snapshot_listeners.add(listener)
 
     def expose(self, decision: Decision) -> bool:
         """Log the exposure of a decision, when the product really shows it.
@@ -128,7 +220,7 @@ class Client:
     def track(
         self,
         event: str,
-        unit_id: str,
+        unit_id: str | None,
         *,
         value: Decimal | float | str | None = None,
         properties: Mapping[str, str | int | float | bool | None] | None = None,
@@ -140,7 +232,7 @@ class Client:
 
         Args:
             event: its name, at most 128 characters.
-            unit_id: as in `assign`.
+            unit_id: as in `assign`; None where ``units`` names a unit of another type (a device before the login).
             value: an amount, rounded half-even to 6 places; at most 14 digits before the point.
             properties: at most 64 flat values.
             units: ids of other unit types, by type.
@@ -163,7 +255,7 @@ class Client:
 
         True if decisions can be made, be it from the disk copy.
         """
-        if self._polling.ensure():
+        if self._start_polling():
             self._poller.wait(self._seconds(timeout))
         return self._store.current is not None
 
@@ -191,6 +283,7 @@ class Client:
             snapshot_age=None if confirmed_at is None else time.monotonic() - confirmed_at,
             poll_failures=self._poller.failures,
             cache_failures=self._store.cache_failures,
+            listener_errors=self._listeners.errors + self._snapshot_listeners.errors,
         )
 
     def close(self, timeout: float | None = None) -> FlushResult:
@@ -219,13 +312,68 @@ class Client:
         """Begin anew in a forked child; the parent keeps its threads and sends what it had."""
         self._lock = threading.RLock()
         self._transport = None
+        self._assign, self._evaluate = NOTHING
+        self._is_polling = False
         self._evaluation_errors = 0
         self._drops_reported = 0
-        self._troubles.renew()
         self._poller.renew()
         self._polling.renew()
         self._recorder.renew()
         self._delivery.renew()
+        if self._closed:  # the fork may have come in the middle of it
+            self._polling.stop()
+            self._delivery.seal()
+
+    def _take_longer(
+        self, experiment: Any, unit_id: Any, attributes: Any, units: Any, *, default: Any, exposed: bool
+    ) -> Decision:
+        """Decide at the first call of a process, for an experiment that is not there, and after `close`."""
+        self._start_polling()
+        answers = self._compile_answers() if not self._is_polling else Answers(self._assign, self._evaluate)
+        answer = (answers.assign if exposed else answers.evaluate).get(experiment)
+        if answer is not None:
+            return answer(unit_id, attributes, units, default)
+        if not isinstance(experiment, str):
+            return self._fail(default)
+        is_ready = self._store.current is not None
+        reason = Reason.UNKNOWN_EXPERIMENT if is_ready else Reason.NOT_READY
+        return decision_with_default(unanswered(str.__str__(experiment), reason), default)
+
+    def _fail(self, default: Any) -> Decision:
+        return self._fall_back(unanswered("", Reason.ERROR), default)
+
+    def _fall_back(self, evaluation: Evaluation, default: Any) -> Decision:
+        if evaluation.reason == Reason.ERROR:
+            with self._lock:
+                self._evaluation_errors += 1
+        return decision_with_default(evaluation, default)
+
+    def _start_polling(self) -> bool:
+        """Let the poller run; False where no thread is to be had, as at the end of the process, and after `close`."""
+        if not self._is_polling and self._polling.ensure():
+            with self._lock:
+                # In this order: another thread that finds a poller finds its answers, too.
+                self._assign, self._evaluate = self._compile_answers()
+                self._is_polling = True
+        return self._is_polling
+
+    def _compile_answers(self) -> Answers:
+        with self._lock:
+            # Read under the lock: who waited for it must not bring back what answered before.
+            snapshot = self._store.current
+            if snapshot is not self._compiled_from:
+                self._compiled = compile_answers(snapshot, self._overrides, self._recorder, self._fall_back)
+                self._compiled_from = snapshot
+            return self._compiled
+
+    def _install(self) -> None:
+        with self._lock:
+            # Without a poller each call takes the longer way, and so tries to start one.
+            self._assign, self._evaluate = self._compile_answers() if self._is_polling else NOTHING
+
+    def _hear(self, news: SnapshotNews) -> None:
+        self._install()
+        self._snapshot_listeners.tell(news)
 
     def _look(self) -> float:
         """One look for a snapshot; drops are reported here since the request path never logs."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from ._assignment import Snapshot, UnsupportedRule, evaluate
-from .events import Exposure, Scalar, Unsendable, read_scalar
+from ._assignment import Decider, Evaluation
+from .events import Scalar, Unsendable, read_scalar
 
 
-@dataclass(frozen=True, slots=True)
+class Subject(NamedTuple):
+    """Whom a decision is about, where that takes more than the unit id.
+
+    Attributes:
+        units: ids of other unit types, as the product gave them.
+        attributes: values of the experiment's dimensions; no other attribute leaves the process.
+    """
+
+    unit_id: Any
+    units: dict[str, str]
+    attributes: dict[str, Scalar]
+
+
 class Decision:
-    """One answer for one unit.
+    """One answer for one unit. It cannot be changed; two are equal if they say the same of the same unit.
 
     Attributes:
         experiment: key of the experiment; empty if the product gave something that is not text.
@@ -23,69 +34,106 @@ class Decision:
         phase: the phase of the experiment; None without a variant.
     """
 
-    experiment: str
-    variant: str | None
-    payload: Any
-    in_experiment: bool
-    reason: str
-    phase: int | None = None
-    _exposure: Exposure | None = field(default=None, repr=False, compare=False)
+    __slots__ = ("_evaluation", "_payload", "_subject")
 
+    _evaluation: Evaluation
+    _subject: str | Subject | None
+    _payload: Any
 
-def no_decision(experiment: object, reason: str, default: object) -> Decision:
-    """The answer when nothing can be decided: the caller's default."""
-    key = _plain(experiment) if isinstance(experiment, str) else ""
-    return Decision(key, None, default, in_experiment=False, reason=reason)
+    def __init__(self, evaluation: Evaluation, subject: str | Subject | None = None) -> None:
+        self._evaluation = evaluation
+        self._subject = subject
 
+    @property
+    def experiment(self) -> str:
+        return self._evaluation.experiment
 
-def decide(
-    snapshot: Snapshot | None,
-    experiment: str,
-    unit_id: str | None,
-    attributes: Mapping[str, Any] | None,
-    *,
-    units: Mapping[str, str] | None,
-    default: object,
-) -> Decision:
-    """Evaluate, and keep with the answer what its exposure will need."""
-    experiment, unit_id = _plain(experiment), _plain(unit_id)
-    units = None if units is None else dict(units)
-    result = evaluate(snapshot, experiment, unit_id, attributes, units=units)
-    if result.variant is None or snapshot is None:
-        return no_decision(experiment, result.reason, default)
-    exposure = None
-    if result.in_experiment and result.phase is not None:
-        exposure = Exposure(
-            experiment=experiment,
-            phase=result.phase,
-            variant=result.variant,
-            unit_id=unit_id,
-            units=units or {},
-            attributes=_dimensions(snapshot, experiment, attributes),
+    @property
+    def variant(self) -> str | None:
+        return self._evaluation.variant
+
+    @property
+    def payload(self) -> Any:
+        # Copied when it is first read: most of what is decided is not.
+        try:
+            return self._payload
+        except AttributeError:
+            self._payload = copy_payload(self._evaluation.payload)
+            return self._payload
+
+    @property
+    def in_experiment(self) -> bool:
+        return self._evaluation.in_experiment
+
+    @property
+    def reason(self) -> str:
+        return self._evaluation.reason
+
+    @property
+    def phase(self) -> int | None:
+        return self._evaluation.phase
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Decision):
+            return NotImplemented
+        return (self._evaluation, self._subject, self.payload) == (other._evaluation, other._subject, other.payload)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        evaluation = self._evaluation
+        return (
+            f"Decision(experiment={evaluation.experiment!r}, variant={evaluation.variant!r}, payload={self.payload!r}, "
+            f"in_experiment={evaluation.in_experiment}, reason={evaluation.reason!r}, phase={evaluation.phase})"
         )
-    return Decision(
-        experiment=experiment,
-        variant=result.variant,
-        payload=_copied(result.payload),
-        in_experiment=result.in_experiment,
-        reason=result.reason,
-        phase=result.phase,
-        _exposure=exposure,
-    )
 
 
-def _plain(value: Any) -> Any:
-    """A text as plain `str`: a subclass could bring behaviour of its own into hashing and JSON."""
-    return str.__str__(value) if isinstance(value, str) else value
+# Takes the unit id, the attributes, the ids of other types and the default.
+Answer = Callable[[Any, Any, Any, Any], Decision]
+# Answers where there is no variant, with the default.
+FallBack = Callable[[Evaluation, Any], Decision]
 
 
-def _dimensions(snapshot: Snapshot, experiment: str, attributes: Mapping[str, Any] | None) -> dict[str, Scalar]:
-    """The attributes that the experiment is broken down by; no other attribute leaves the process."""
-    rule = snapshot.experiments[experiment]
-    if not attributes or isinstance(rule, UnsupportedRule):
-        return {}
+def decision_with_default(evaluation: Evaluation, default: object) -> Decision:
+    """The answer where there is no variant: the caller's default is the payload."""
+    decision = Decision(evaluation)
+    decision._payload = default  # noqa: SLF001 (made here)
+    return decision
+
+
+def build_evaluate(decide: Decider, dimensions: tuple[str, ...], fall_back: FallBack) -> Answer:
+    """Compile "decide" for one experiment; the decision keeps what its exposure would need."""
+
+    def evaluate(unit_id: Any, attributes: Any, units: Any, default: Any) -> Decision:
+        evaluation = decide(unit_id, attributes, units)
+        if evaluation[1] is None:
+            return fall_back(evaluation, default)
+        if units or (dimensions and attributes):
+            return Decision(evaluation, _describe_subject(unit_id, units, dimensions, attributes))
+        return Decision(evaluation, unit_id)
+
+    return evaluate
+
+
+def _describe_subject(
+    unit_id: Any, units: Mapping[str, str] | None, dimensions: tuple[str, ...], attributes: Mapping[str, Any] | None
+) -> Subject:
+    """Keep what an exposure will need, as it is at this moment."""
+    return Subject(unit_id, dict(units) if units else {}, _read_dimensions(dimensions, attributes or {}))
+
+
+def copy_payload(payload: Any) -> Any:
+    """A copy of JSON data: what a product does to its payload must not reach the next unit."""
+    if isinstance(payload, dict):
+        return {key: copy_payload(value) for key, value in payload.items()}
+    if isinstance(payload, list):
+        return [copy_payload(value) for value in payload]
+    return payload
+
+
+def _read_dimensions(dimensions: tuple[str, ...], attributes: Mapping[str, Any]) -> dict[str, Scalar]:
     found: dict[str, Scalar] = {}
-    for name in rule.dimensions:
+    for name in dimensions:
         try:
             value = read_scalar(attributes.get(name), "invalid_attribute")
         except Unsendable:
@@ -93,12 +141,3 @@ def _dimensions(snapshot: Snapshot, experiment: str, attributes: Mapping[str, An
         if value is not None:
             found[name] = value
     return found
-
-
-def _copied(payload: Any) -> Any:
-    """A copy of JSON data: what a product does to its payload must not reach the next unit."""
-    if isinstance(payload, dict):
-        return {key: _copied(value) for key, value in payload.items()}
-    if isinstance(payload, list):
-        return [_copied(value) for value in payload]
-    return payload

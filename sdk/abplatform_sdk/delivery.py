@@ -28,6 +28,9 @@ class Lane:
         transport: gives the way to the server.
         troubles: where failures are reported.
         on_start: called after each start of the thread.
+
+    Attributes:
+        buffer: where its events wait.
     """
 
     def __init__(
@@ -39,62 +42,59 @@ class Lane:
         troubles: Troubles,
         on_start: Callable[[], None],
     ) -> None:
-        self._buffer = EventBuffer(max_events=config.max_queue, max_bytes=_MOST_WAITING_BYTES)
-        self._sender = Sender(f"/{kind}", self._buffer, transport=transport, config=config, troubles=troubles)
+        self.buffer = EventBuffer(max_events=config.max_queue, max_bytes=_MOST_WAITING_BYTES, wake=self._wake)
+        self._sender = Sender(f"/{kind}", self.buffer, transport=transport, config=config, troubles=troubles)
         self._worker = Worker(f"abplatform-{kind}", self._sender.step, troubles=troubles, on_start=on_start)
 
     def renew(self) -> None:
         """Begin anew in a forked child: the parent sends what it had."""
-        self._buffer.renew()
+        self.buffer.renew()
         self._sender.renew()
         self._worker.renew()
 
     def put(self, event: bytes) -> bool:
         """Queue one event; False if it was dropped."""
-        waiting = self._buffer.put(event)
-        if waiting == 0:
-            return False
-        self._worker.ensure()
-        if waiting in {1, self._sender.enough}:
-            self._worker.wake()
-        return True
+        return self.buffer.put(event)
 
     def refuse(self, reason: str) -> None:
         """Count an event that cannot be sent."""
-        self._buffer.refuse(reason)
+        self.buffer.refuse(reason)
 
     def hurry(self) -> int:
         """Send what waits now; gives the mark for `wait`."""
-        mark = self._buffer.mark()
-        if not self._buffer.reached(mark):
-            self._sender.hurry(mark)
-            self._worker.ensure()
-            self._worker.wake()
+        mark = self.buffer.mark()
+        if not self.buffer.reached(mark):
+            self._sender.hurry()
+            self._wake()
         return mark
 
     def wait(self, mark: int, deadline: float) -> bool:
         """Wait until everything before ``mark`` is settled, at most until ``deadline``."""
-        if not self._worker.ensure():
+        if not self.buffer.reached(mark) and not self._worker.ensure():
             self._send_here(mark, deadline)
-        return self._buffer.wait(mark, deadline)
+        return self.buffer.wait(mark, deadline)
 
-    def seal(self) -> None:
-        """Drop what comes from now on."""
-        self._buffer.seal()
+    def seal(self, reason: str = "closed") -> None:
+        """Drop what comes from now on, for ``reason``."""
+        self.buffer.seal(reason)
 
     def close(self, deadline: float) -> None:
         """Stop the thread and drop what still waits."""
         self._worker.stop()
-        self._buffer.close("undelivered")
+        self.buffer.close("undelivered")
         self._worker.join(deadline - time.monotonic())
 
     def account(self) -> Account:
         """What became of the events."""
-        return self._buffer.account()
+        return self.buffer.account()
+
+    def _wake(self) -> bool:
+        self._worker.wake()
+        return self._worker.ensure()
 
     def _send_here(self, mark: int, deadline: float) -> None:
         """Send in the calling thread: at the very end of a process no thread can be started."""
-        while not self._buffer.reached(mark) and (budget := deadline - time.monotonic()) > 0:
+        while not self.buffer.reached(mark) and (budget := deadline - time.monotonic()) > 0:
             pause = self._sender.step(budget)
             if pause is not None and pause > 0:
                 time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
@@ -129,6 +129,11 @@ class Delivery:
         for lane in self._lanes:
             lane.renew()
 
+    def seal(self, reason: str) -> None:
+        """Drop whatever comes from now on, for ``reason``."""
+        for lane in self._lanes:
+            lane.seal(reason)
+
     def flush(self, deadline: float) -> FlushResult:
         """Send what waits now, at most until ``deadline`` (monotonic clock)."""
         before = self.account()
@@ -140,8 +145,7 @@ class Delivery:
     def close(self, deadline: float) -> FlushResult:
         """Send what waits, stop the threads, drop what is left."""
         before = self.account()
-        for lane in self._lanes:
-            lane.seal()
+        self.seal("closed")
         self.flush(deadline)
         for lane in self._lanes:
             lane.close(deadline)

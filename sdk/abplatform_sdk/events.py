@@ -14,7 +14,7 @@ from .amount import amount_text
 
 Scalar = str | int | float | bool | None
 
-_LONGEST_ID = 256
+LONGEST_ID = 256
 _LONGEST_EVENT_ID = 64
 _LONGEST_NAME = 128
 _LONGEST_PROPERTY_NAME = 64
@@ -43,9 +43,23 @@ class Exposure(NamedTuple):
     experiment: str
     phase: int
     variant: str
-    unit_id: str
+    unit_id: str | None
     units: dict[str, str]
     attributes: dict[str, Scalar]
+
+
+class HoldoutExposure(NamedTuple):
+    """What the exposure of a holdout check says, apart from its id and time."""
+
+    holdout: str
+    group: str
+    unit_id: str | None
+    units: dict[str, str]
+
+
+# An exposure that is still to be encoded: the head (see `encode_head`), the unit id, Unix time in seconds. It holds
+# nothing that the garbage collector would have to follow.
+LightExposure = tuple[str, str, float]
 
 
 def new_event_id(seconds: float) -> str:
@@ -54,12 +68,10 @@ def new_event_id(seconds: float) -> str:
     >>> new_event_id(1_700_000_000.123)[:15]
     '018bcfe5-687b-7'
     """
-    milliseconds = int(seconds * 1000) & 0xFFFF_FFFF_FFFF
-    number = milliseconds << 80 | int.from_bytes(os.urandom(10))
-    number = number & ~(0xF << 76) | 0x7 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time = f"{int(seconds * 1000) & 0xFFFF_FFFF_FFFF:012x}"
+    noise = os.urandom(10).hex()
+    variant = "89ab"[int(noise[0], 16) & 3]
+    return f"{time[:8]}-{time[8:]}-7{noise[1:4]}-{variant}{noise[5:8]}-{noise[8:]}"
 
 
 def utc_text(seconds: float) -> str:
@@ -82,14 +94,30 @@ def encode_exposure(exposure: Exposure, *, now: float) -> bytes:
         "experiment": exposure.experiment,
         "phase": exposure.phase,
         "variant": exposure.variant,
-        "unit_id": _text(exposure.unit_id, "invalid_unit", most=_LONGEST_ID),
-        "timestamp": utc_text(now),
     }
-    if exposure.units:
-        event["units"] = read_units(exposure.units)
-    if exposure.attributes:
-        event["attributes"] = exposure.attributes
-    return _encoded(event)
+    return _encoded(event | _unit_and_time(exposure, now) | _given("attributes", exposure.attributes))
+
+
+def encode_head(experiment: str, phase: int, variant: str) -> str:
+    """The part of an exposure's JSON that is the same for all units, without the braces."""
+    return _encode({"experiment": experiment, "phase": phase, "variant": variant})[1:-1]
+
+
+def encode_light_exposure(light: LightExposure) -> bytes:
+    """One exposure that was put aside by the request path; as `encode_exposure`."""
+    head, unit_id, now = light
+    unit = _encode(_text(unit_id, "invalid_unit", most=LONGEST_ID))
+    return f'{{"event_id":"{new_event_id(now)}",{head},"unit_id":{unit},"timestamp":"{utc_text(now)}"}}'.encode()
+
+
+def encode_holdout_exposure(exposure: HoldoutExposure, *, now: float) -> bytes:
+    """The exposure of a holdout check as JSON, with a fresh id; raises as `encode_exposure`."""
+    event: dict[str, object] = {
+        "event_id": new_event_id(now),
+        "holdout": exposure.holdout,
+        "group": exposure.group,
+    }
+    return _encoded(event | _unit_and_time(exposure, now))
 
 
 def encode_conversion(
@@ -114,9 +142,8 @@ def encode_conversion(
         if event_id is None
         else _text(event_id, "invalid_event_id", most=_LONGEST_EVENT_ID),
         "event": _text(event, "invalid_event", most=_LONGEST_NAME),
-        "unit_id": _text(unit_id, "invalid_unit", most=_LONGEST_ID),
         "timestamp": utc_text(now) if timestamp is None else _moment(timestamp),
-    }
+    } | _unit(unit_id, units)
     if value is not None:
         try:
             body["value"] = amount_text(value)
@@ -124,8 +151,6 @@ def encode_conversion(
             raise Unsendable("invalid_value") from None
     if properties is not None:
         body["properties"] = _read_properties(properties)
-    if units is not None:
-        body["units"] = read_units(units)
     return _encoded(body)
 
 
@@ -136,7 +161,7 @@ def read_units(units: object) -> dict[str, str]:
         Unsendable: ``invalid_unit``.
     """
     return {
-        _text(name, "invalid_unit", most=_LONGEST_PROPERTY_NAME): _text(value, "invalid_unit", most=_LONGEST_ID)
+        _text(name, "invalid_unit", most=_LONGEST_PROPERTY_NAME): _text(value, "invalid_unit", most=LONGEST_ID)
         for name, value in _items(units, "invalid_unit")
     }
 
@@ -160,6 +185,22 @@ def read_scalar(value: object, reason: str) -> Scalar:
         if math.isfinite(real):
             return real
     raise Unsendable(reason)
+
+
+def _unit_and_time(exposure: Exposure | HoldoutExposure, now: float) -> dict[str, object]:
+    return _unit(exposure.unit_id, exposure.units or None) | {"timestamp": utc_text(now)}
+
+
+def _unit(unit_id: object, units: object) -> dict[str, object]:
+    """The ids of a unit. Without one of the default type, it takes another: a device before the login."""
+    others = _given("units", read_units(units)) if units is not None else {}
+    if unit_id is None and others:
+        return others
+    return {"unit_id": _text(unit_id, "invalid_unit", most=LONGEST_ID)} | others
+
+
+def _given(name: str, values: Mapping[str, object]) -> dict[str, object]:
+    return {name: values} if values else {}
 
 
 def _read_properties(properties: object) -> dict[str, Scalar]:

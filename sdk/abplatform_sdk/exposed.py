@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
 
-_MOST = 50_000
+_MOST = 100_000
+_HOUR = 3600
+
+
+class Claims:
+    """Who was exposed to one thing: claim by unit.
+
+    Whoever does ``seen.setdefault(unit, claim) is claim``, with an object of its own, is the first: it is atomic, so
+    that no lock is needed.
+    """
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: dict[str, object] = {}
 
 
 class ExposedThisHour:
-    """A bounded memory of keys, emptied when the hour changes.
+    """A bounded memory of who was exposed to what, emptied when the hour changes.
 
-    Two generations of at most 50,000 keys: the older one goes when the younger is full. A key that was
-    forgotten is logged once more, which the platform counts as the same unit.
+    It is emptied, too, after 100,000 exposures. One that was forgotten is logged once more, which the platform counts
+    as the same unit.
+
+    Attributes:
+        since, until: the hour that is remembered, in Unix seconds.
     """
 
     def __init__(self) -> None:
+        self.since = self.until = 0.0
+        self._claims: dict[tuple[str, int], Claims] = {}
         self.renew()
 
     def renew(self) -> None:
         """Begin empty, with a new lock."""
         self._lock = threading.RLock()
-        self._hour = -1
-        self._young: set[Hashable] = set()
-        self._old: set[Hashable] = set()
+        self._forget()
 
-    def claim(self, key: Hashable, now: float) -> bool:
-        """True for the first to ask about ``key`` in the hour of ``now`` (Unix seconds)."""
-        hour = int(now // 3600)
-        with self._lock:
-            if hour != self._hour:
-                self._hour, self._young, self._old = hour, set(), set()
-            if key in self._young or key in self._old:
-                return False
-            if len(self._young) >= _MOST:
-                self._old, self._young = self._young, set()
-            self._young.add(key)
-            return True
+    def claims(self, what: str, phase: int) -> Claims:
+        """Who was exposed to a phase of something; one object for ever, to be asked after `turn`."""
+        found = self._claims.get((what, phase))
+        return found if found is not None else self._claims.setdefault((what, phase), Claims())
 
-    def give_up(self, key: Hashable) -> None:
-        """Take a claim back: the exposure was not logged after all."""
+    def turn(self, now: float) -> None:
+        """Begin the hour of ``now``, unless it has begun."""
         with self._lock:
-            self._young.discard(key)
-            self._old.discard(key)
+            if not self.since <= now < self.until:
+                self._forget()
+                self.since = now // _HOUR * _HOUR
+                self.until = self.since + _HOUR
+
+    def note(self) -> None:
+        """Count an exposure that was queued."""
+        with self._lock:
+            self._count += 1
+            if self._count >= _MOST:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._count = 0
+        for claims in list(self._claims.values()):
+            claims.seen = {}

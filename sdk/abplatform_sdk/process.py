@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
+
+from .hosts import after_uwsgi_fork, close_with_celery, close_with_multiprocessing
 
 
 class ForkAware(Protocol):
@@ -26,6 +28,7 @@ _members: set[ForkAware] = set()
 def join(member: ForkAware) -> None:
     """Tell ``member`` about forks, and keep it alive, until it leaves."""
     _members.add(member)
+    _watch_uwsgi()
 
 
 def leave(member: ForkAware) -> None:
@@ -34,16 +37,22 @@ def leave(member: ForkAware) -> None:
 
 
 def close_with_child(close: Callable[[], object]) -> None:
-    """Run ``close`` at the end of a multiprocessing child: it ends without running what atexit holds."""
-    module = sys.modules.get("multiprocessing.process")
-    if module is not None and module.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        Finalize(None, close, exitpriority=0)
+    """Run ``close`` at the end of a child that ends without running what atexit holds."""
+    close_with_multiprocessing(close)
+    close_with_celery(close)
 
 
 def _in_child() -> None:
     importing.release()
+    _renew()
+
+
+@cache
+def _watch_uwsgi() -> None:
+    after_uwsgi_fork(_renew)
+
+
+def _renew() -> None:
     for member in list(_members):
         member.after_fork_in_child()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -59,7 +60,6 @@ class Sender:
         self._due_at: float | None = None
         self._rest_until = 0.0
         self._told_until = 0.0
-        self._mark = 0
         self._busy = threading.Lock()
 
     @property
@@ -67,9 +67,8 @@ class Sender:
         """So many waiting events are sent without waiting for more."""
         return min(self._config.batch_size, self._config.max_queue)
 
-    def hurry(self, mark: int) -> None:
-        """Send everything before ``mark`` now. Only a pause that the server asked for is kept."""
-        self._mark = max(self._mark, mark)
+    def hurry(self) -> None:
+        """Send what is urgent now. Only a pause that the server asked for is kept."""
         self._rest_until = 0.0
 
     def step(self, budget: float | None = None) -> float | None:
@@ -86,7 +85,8 @@ class Sender:
             if wait is None or wait > 0:
                 return wait
             batch = self._buffer.head(most=self._limit, most_bytes=_MOST_BATCH_BYTES)
-            pause = self._send(batch, budget)
+            # Nothing is left where all that waited turned out to be invalid.
+            pause = self._send(batch, budget) if batch else 0.0
             if pause > 0:
                 self._rest_until = time.monotonic() + pause
             return self._wait(time.monotonic())
@@ -94,15 +94,17 @@ class Sender:
             self._busy.release()
 
     def _wait(self, now: float) -> float | None:
-        waiting = len(self._buffer)
-        if waiting == 0:
+        if self._buffer.arm(1) == 0:
             self._due_at = None
             return None
         if self._due_at is None:
             self._due_at = now + self._config.flush_interval
-        if waiting >= min(self._limit, self.enough) or not self._buffer.reached(self._mark):
+        rest_until = max(self._rest_until, self._told_until)
+        enough = min(self._limit, self.enough)
+        waiting = self._buffer.arm(math.inf if rest_until > now else enough)
+        if waiting >= enough or not self._buffer.reached(self._buffer.urgent):
             self._due_at = now
-        return max(self._due_at, self._rest_until, self._told_until) - now
+        return max(self._due_at, rest_until) - now
 
     def _send(self, batch: list[bytes], budget: float | None) -> float:
         """Try once. Gives the pause before the next try."""

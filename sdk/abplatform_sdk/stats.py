@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-SnapshotSource = Literal["server", "disk"]
+SnapshotSource = Literal["server", "disk", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,11 @@ class Stats:
         reasons: why events were rejected or dropped, as counts by reason.
         evaluation_errors: decisions with the reason ``ERROR``.
         snapshot_version: version of the snapshot that answers now; None before the first.
-        snapshot_source: where that snapshot came from.
+        snapshot_source: where that snapshot came from: the server, the disk copy, or `Client.from_snapshot`.
         snapshot_age: seconds since the server last confirmed the snapshot; None if it never did.
         poll_failures: looks for a snapshot that failed.
         cache_failures: times that the disk copy could not be read or written.
+        listener_errors: times that a listener of the product raised.
     """
 
     produced: int = 0
@@ -43,6 +44,7 @@ class Stats:
     snapshot_age: float | None = None
     poll_failures: int = 0
     cache_failures: int = 0
+    listener_errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

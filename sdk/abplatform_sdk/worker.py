@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from .troubles import Troubles
 
@@ -38,7 +39,10 @@ class Worker:
     def renew(self) -> None:
         """Forget the thread and the locks: in a forked child they belong to the parent."""
         self._lock = threading.RLock()
-        self._wake = threading.Event()
+        # Released by a call that the thread has not heard yet. An Event would have a lock inside, on which a signal
+        # handler that calls in the middle of a call would wait for ever.
+        self._call = threading.Lock()
+        self._call.acquire()
         self._thread: threading.Thread | None = None
 
     def ensure(self) -> bool:
@@ -62,12 +66,13 @@ class Worker:
 
     def wake(self) -> None:
         """Let the next step begin now."""
-        self._wake.set()
+        with suppress(RuntimeError):  # called already
+            self._call.release()
 
     def stop(self) -> None:
         """End the thread after its current step, for good."""
         self._stopping = True
-        self._wake.set()
+        self.wake()
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread, at most ``timeout`` seconds."""
@@ -79,8 +84,7 @@ class Worker:
         while not self._stopping:
             try:
                 delay = self._step()
-            except Exception as error:  # noqa: BLE001 (a defect of ours must not end delivery for good)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (neither a defect of ours nor a listener ends it)
                 self._troubles.warn("internal", "%s: %s: %s", self._name, type(error).__name__, error)
                 delay = _PAUSE_AFTER_ERROR
-            self._wake.wait(delay)
-            self._wake.clear()
+            self._call.acquire(timeout=-1 if delay is None else max(delay, 0.0))

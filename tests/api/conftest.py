@@ -15,7 +15,7 @@ from abplatform.bootstrap import Platform, build_platform, prepare_database
 from abplatform.domain.access import KeyRole
 from abplatform.services import access
 from abplatform.settings import Settings
-from tests.api.documents import experiment_body, metric_body
+from tests.api.documents import experiment_body, holdout_body, layer_body, metric_body, segment_body, units_body
 from tests.databases import Databases
 
 BASE = "/api/v1"
@@ -84,6 +84,17 @@ class Service:
         started = self.admin.post(f"/experiments/{key}/start")
         assert started.status_code == 200, started.text
 
+    def arrange(self) -> None:
+        """A layer, a holdout from its experiments, a segment of values and one of units."""
+        for path, body in (
+            ("/layers", layer_body()),
+            ("/holdouts", holdout_body(layers=["home-page"])),
+            ("/segments", segment_body()),
+            ("/segments", units_body()),
+        ):
+            made = self.admin.post(path, json=body)
+            assert made.status_code == 201, made.text
+
     def stored(self) -> tuple[Any, ...]:
         """Everything that requests can bring into the platform."""
         with self.platform.uow.reading() as work:
@@ -92,6 +103,9 @@ class Service:
                     project.key,
                     work.experiments.all(project.key),
                     work.metrics.all(project.key),
+                    work.layers.all(project.key),
+                    work.holdouts.all(project.key),
+                    work.segments.all(project.key),
                     work.keys.all(project.key),
                 )
                 for project in work.projects.all()

@@ -43,6 +43,47 @@ def experiment_body(key: str = "rate-display", **changes: Any) -> Body:
     } | changes
 
 
+def ramp_body(**changes: Any) -> Body:
+    """Everybody in."""
+    return {"coverage": 1.0} | changes
+
+
+def phase_body(**changes: Any) -> Body:
+    """A phase that draws everybody anew and changes nothing else."""
+    return {"reason": "A payload was wrong"} | changes
+
+
+def decision_body(**changes: Any) -> Body:
+    """The treatment ships."""
+    return {"outcome": "ship", "variant": "treatment", "reason": "Better, and no guardrail is hurt"} | changes
+
+
+def forced_body(**changes: Any) -> Body:
+    """A test account to force, and one to let go."""
+    units = [{"unit_id": "qa-1", "variant": "treatment"}, {"unit_id": "qa-2", "variant": None}]
+    return {"units": units} | changes
+
+
+def layer_body(key: str = "home-page", **changes: Any) -> Body:
+    """A layer with every field."""
+    return {"key": key, "name": "Home page", "unit_type": "user_id", "description": "one banner at a time"} | changes
+
+
+def holdout_body(key: str = "q3", **changes: Any) -> Body:
+    """A holdout from all experiments, with every field."""
+    return {"key": key, "name": "Third quarter", "unit_type": "user_id", "share": 0.05, "layers": None} | changes
+
+
+def segment_body(key: str = "vip-branches", **changes: Any) -> Body:
+    """A segment of values."""
+    return {"key": key, "name": "Branches for VIPs", "kind": "values", "values": ["SH-1", 7, True]} | changes
+
+
+def units_body(key: str = "staff", **changes: Any) -> Body:
+    """A segment of units."""
+    return {"key": key, "name": "Staff", "kind": "units", "unit_ids": ["u-1", "u-2"]} | changes
+
+
 def exposure_body(event_id: str = "e-1", **changes: Any) -> Body:
     """An exposure that happened now."""
     return {
@@ -54,6 +95,11 @@ def exposure_body(event_id: str = "e-1", **changes: Any) -> Body:
         "timestamp": ago(),
         "attributes": {"channel": "douyin"},
     } | changes
+
+
+def holdout_exposure_body(event_id: str = "h-1", **changes: Any) -> Body:
+    """A check against a holdout that happened now."""
+    return {"event_id": event_id, "holdout": "q3", "group": "open", "unit_id": "u-1", "timestamp": ago()} | changes
 
 
 def conversion_body(event_id: str = "c-1", **changes: Any) -> Body:

@@ -81,6 +81,7 @@ def test_refusals_are_described_as_problems(description: dict[str, Any]) -> None
 def test_generated_requests_find_no_server_error_and_no_answer_that_is_not_described(service: Service) -> None:
     """Schemathesis, some examples for each operation; the long run is a benchmark's matter."""
     service.start()
+    service.arrange()
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", service.app, config=SchemathesisConfig())
     headers = {"Authorization": f"Bearer {service.admin.secret}", "If-Match": "*"}
     asked = 0
@@ -106,7 +107,16 @@ def test_generated_requests_find_no_server_error_and_no_answer_that_is_not_descr
 
         ask()
     assert asked > 100
-    for path in ("/experiments", "/metrics", "/keys", "/snapshot", "/experiments/rate-display/results"):
+    for path in (
+        "/experiments",
+        "/metrics",
+        "/layers",
+        "/holdouts",
+        "/segments",
+        "/keys",
+        "/snapshot",
+        "/experiments/rate-display/results",
+    ):
         assert service.admin.get(path).status_code == 200, path
 
 

@@ -13,12 +13,14 @@ import sqlalchemy as sa
 
 from abplatform.assignment import decode_snapshot, evaluate
 from abplatform.domain.events import ConversionFact, ExposureFact
+from abplatform.services import hold_out
 from abplatform.services.decode_events import REJECTION_CODES
 from abplatform.warehouse.inbox import unpack
 from abplatform.warehouse.tables import inbox_batch, rejected_event
 from tests.api.conftest import Service
-from tests.api.documents import Body, ago, conversion_body, exposure_body
+from tests.api.documents import Body, ago, conversion_body, exposure_body, holdout_exposure_body
 from tests.api.problems import refusal, refused_fields
+from tests.builders import a_holdout
 
 
 def kept(service: Service, kind: str) -> list[Any]:
@@ -59,7 +61,14 @@ BAD_EXPOSURES: dict[str, tuple[Any, str]] = {
     "nested attribute": (exposure_body(attributes={"channel": {"a": 1}}), "BAD_FIELD"),
     "65 attributes": (exposure_body(attributes={f"a{number}": 1 for number in range(65)}), "BAD_FIELD"),
     "long attribute": (exposure_body(attributes={"channel": "x" * 1025}), "BAD_FIELD"),
-    "other units": (exposure_body(units={"device_id": "d-1"}), "NOT_SUPPORTED"),
+    "units in a list": (exposure_body(units=["d-1"]), "BAD_FIELD"),
+    "number for another unit": (exposure_body(units={"device_id": 1}), "BAD_FIELD"),
+    "empty other unit": (exposure_body(units={"device_id": ""}), "BAD_FIELD"),
+    "17 other units": (exposure_body(units={f"type-{number}": "x" for number in range(17)}), "BAD_FIELD"),
+    "holdout beside experiment": (exposure_body(holdout="q3"), "BAD_FIELD"),
+    "unknown holdout": (holdout_exposure_body(holdout="nothing"), "UNKNOWN_HOLDOUT"),
+    "unknown group": (holdout_exposure_body(group="control"), "BAD_FIELD"),
+    "holdout as an experiment": (exposure_body(experiment="holdout:q3", variant="open"), "UNKNOWN_EXPERIMENT"),
     "naive time": (exposure_body(timestamp="2026-11-23T01:02:03"), "BAD_TIMESTAMP"),
     "time as a number": (exposure_body(timestamp=1700000000), "BAD_FIELD"),
     "time in words": (exposure_body(timestamp="yesterday"), "BAD_TIMESTAMP"),
@@ -86,7 +95,8 @@ BAD_CONVERSIONS: dict[str, tuple[Any, str]] = {
     "digits apart": (conversion_body(value="1_000"), "BAD_VALUE"),
     "blanks around": (conversion_body(value=" 12 "), "BAD_VALUE"),
     "digits of another script": (conversion_body(value="٣"), "BAD_VALUE"),
-    "other units": (conversion_body(units={"device_id": "d-1"}), "NOT_SUPPORTED"),
+    "number for another unit": (conversion_body(units={"device_id": 1}), "BAD_FIELD"),
+    "long other unit": (conversion_body(units={"device_id": "d" * 257}), "BAD_FIELD"),
     "nested property": (conversion_body(properties={"a": []}), "BAD_FIELD"),
     "exposure": (exposure_body(), "UNKNOWN_FIELD"),
 }
@@ -99,6 +109,8 @@ def _running(service: Service) -> Service:
     service.start("old")
     for step in ("stop", "archive"):
         assert service.admin.post(f"/experiments/old/{step}").status_code == 200
+    with service.platform.uow.begin() as work:
+        hold_out.create_holdout(work, "default", a_holdout("q3"), now=service.platform.now())
     return service
 
 
@@ -181,8 +193,10 @@ def test_raw_unit_ids_reach_neither_database_nor_answer(running: Service) -> Non
     running.admin.post(
         "/exposures", json={"events": [exposure_body(unit_id=phone), exposure_body("e-2", unit_id=phone, x=1)]}
     )
-    running.admin.post("/conversions", json=conversion_body(unit_id=phone))
+    running.admin.post("/conversions", json=conversion_body(unit_id=phone, units={"phone": phone}))
     refused = running.admin.post("/exposures", json=exposure_body(unit_id=phone * 30))
+    assert phone not in refused.text
+    refused = running.admin.post("/exposures", json=exposure_body(units={"phone": phone * 30}))
     assert phone not in refused.text
     with running.platform.database.connect() as connection:
         stored = str(connection.execute(sa.select(rejected_event)).all())
@@ -217,6 +231,19 @@ def test_an_external_experiment_takes_any_declared_variant_and_expects_none(serv
     assert service.admin.get("/snapshot").get_json()["experiments"] == {}
 
 
+def test_a_batch_mixes_exposures_of_experiments_and_of_holdouts(running: Service) -> None:
+    events = [exposure_body("1"), holdout_exposure_body("2", group="held_out"), exposure_body("3")]
+    assert running.admin.post("/exposures", json={"events": events}).get_json() == {"accepted": 3, "rejected": []}
+    assert running.admin.post("/exposures", json=holdout_exposure_body("4")).status_code == 202
+    named = [(fact.experiment, fact.variant) for fact in exposures(running)]
+    assert named == [
+        ("rate-display", "treatment"),
+        ("holdout:q3", "held_out"),
+        ("rate-display", "treatment"),
+        ("holdout:q3", "open"),
+    ]
+
+
 def test_exposures_of_a_clustered_experiment_name_their_cluster(service: Service) -> None:
     service.start(
         "villages",
@@ -228,13 +255,10 @@ def test_exposures_of_a_clustered_experiment_name_their_cluster(service: Service
     )
     event = exposure_body(experiment="villages")
     assert refused_fields(service.admin.post("/exposures", json=event)) == {"units.village"}
-    assert refused_fields(service.admin.post("/exposures", json=event | {"units": {"village": "v", "x": "y"}})) == {
-        "units"
-    }
     assert refused_fields(service.admin.post("/exposures", json=event | {"units": {"village": ""}})) == {
         "units.village"
     }
-    assert service.admin.post("/exposures", json=event | {"units": {"village": "u-1"}}).status_code == 202
+    assert service.admin.post("/exposures", json=event | {"units": {"village": "u-1", "x": "y"}}).status_code == 202
     (fact,) = exposures(service)
     assert fact.cluster is not None
     assert fact.cluster != fact.unit, "a village and a person of the same name are two"
@@ -289,8 +313,8 @@ def test_amounts_of_money_are_kept_exactly(running: Service) -> None:
     assert [fact.value for fact in conversions(running)] == [Decimal(text) for text in written] * 2
 
 
-def test_a_paused_and_a_stopped_experiment_still_take_late_exposures(running: Service) -> None:
-    for number, step in enumerate(["pause", "resume", "stop"]):
+def test_a_paused_a_closed_and_a_stopped_experiment_still_take_late_exposures(running: Service) -> None:
+    for number, step in enumerate(["pause", "resume", "close", "stop"]):
         running.admin.post(f"/experiments/rate-display/{step}")
         assert running.admin.post("/exposures", json=exposure_body(f"e-{number}")).status_code == 202
     running.admin.post("/experiments/rate-display/archive")

@@ -13,7 +13,21 @@ import pytest
 import zstandard
 
 from tests.api.conftest import Service
-from tests.api.documents import Body, conversion_body, experiment_body, exposure_body, key_body, metric_body
+from tests.api.documents import (
+    Body,
+    conversion_body,
+    decision_body,
+    experiment_body,
+    exposure_body,
+    forced_body,
+    holdout_body,
+    key_body,
+    layer_body,
+    metric_body,
+    phase_body,
+    ramp_body,
+    segment_body,
+)
 from tests.api.problems import refusal, refused_fields
 
 Bytes = Callable[[bytes], bytes]
@@ -134,8 +148,18 @@ WRONG_SHAPE: dict[str, tuple[bytes, str]] = {
 ENDPOINTS: dict[str, tuple[str, str, Body]] = {
     "experiment": ("POST", "/experiments", experiment_body("new")),
     "experiment edit": ("PATCH", "/experiments/rate-display", {"name": "A"}),
+    "ramp": ("POST", "/experiments/rate-display/ramp", ramp_body()),
+    "phase": ("POST", "/experiments/rate-display/phase", phase_body()),
+    "decision": ("POST", "/experiments/rate-display/decide", decision_body()),
+    "forced": ("POST", "/experiments/rate-display/forced", forced_body()),
     "metric": ("POST", "/metrics", metric_body("new")),
     "metric edit": ("PATCH", "/metrics/purchase", {"name": "A"}),
+    "layer": ("POST", "/layers", layer_body("new")),
+    "layer edit": ("PATCH", "/layers/home-page", {"name": "A"}),
+    "holdout": ("POST", "/holdouts", holdout_body("new")),
+    "holdout edit": ("PATCH", "/holdouts/q3", {"name": "A"}),
+    "segment": ("POST", "/segments", segment_body("new")),
+    "segment edit": ("PATCH", "/segments/staff", {"unit_ids": ["u-1"]}),
     "exposure": ("POST", "/exposures", exposure_body()),
     "exposures": ("POST", "/exposures", {"events": [exposure_body()]}),
     "conversion": ("POST", "/conversions", conversion_body()),
@@ -147,6 +171,7 @@ ENDPOINTS: dict[str, tuple[str, str, Body]] = {
 @pytest.fixture(scope="module", name="prepared")
 def _prepared(shared_service: Service) -> Service:
     shared_service.start()
+    shared_service.arrange()
     return shared_service
 
 
@@ -207,7 +232,7 @@ def test_a_body_of_another_shape_is_a_422_that_names_what_is_wrong(unchanged: Se
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_body_too_large_is_a_413(unchanged: Service, endpoint: str) -> None:
     method, path, body = ENDPOINTS[endpoint]
-    limit = 5_000_000 if path in {"/exposures", "/conversions"} else 1_000_000
+    limit = 5_000_000 if path.startswith(("/exposures", "/conversions", "/segments")) else 1_000_000
     large = json.dumps(body).encode().ljust(limit + 1)
     packed = {"Content-Encoding": "gzip", "If-Match": "*"}
     for data, headers in [(large, {"If-Match": "*"}), (gzip.compress(large), packed)]:
@@ -324,6 +349,14 @@ MASS_ASSIGNMENT = {
     "revision": 99,
     "salt": "mine",
     "layer_salt": "mine",
+    "phase_salt": "mine",
+    "slots": [[0, 1_000_000]],
+    "holdouts": [],
+    "shipped": "treatment",
+    "past_phases": [],
+    "phase_started_at": "2020-01-01T00:00:00Z",
+    "closed_at": None,
+    "decided_at": "2020-01-01T00:00:00Z",
     "project": "other",
     "preregistered": False,
     "created_at": "2020-01-01T00:00:00Z",

@@ -43,6 +43,7 @@ def test_the_table_of_roles_is_the_matrix() -> None:
     documented = [{role for role, cell in zip(KEY_ROLES, row[1:], strict=True) if cell == "yes"} for row in rows[1:]]
     order = (
         Ability.READ_SNAPSHOT,
+        Ability.EVALUATE,
         Ability.SEND_EVENTS,
         Ability.READ,
         Ability.DEFINE,

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from abplatform.domain.access import KeyRole
 from tests.api.conftest import Service
-from tests.api.documents import conversion_body, experiment_body, exposure_body, key_body, metric_body
+from tests.api.documents import (
+    conversion_body,
+    decision_body,
+    experiment_body,
+    exposure_body,
+    forced_body,
+    holdout_body,
+    key_body,
+    layer_body,
+    metric_body,
+    phase_body,
+    ramp_body,
+    segment_body,
+)
 from tests.api.problems import refusal
 
 # Rows are operations, columns roles: written out here a second time, since this table is the promise.
@@ -25,6 +40,11 @@ OPERATIONS = {
     ("POST", "/experiments/rate-display/start"): AUTHORS,
     ("POST", "/experiments/rate-display/pause"): AUTHORS,
     ("POST", "/experiments/rate-display/resume"): AUTHORS,
+    ("POST", "/experiments/rate-display/ramp"): AUTHORS,
+    ("POST", "/experiments/rate-display/phase"): AUTHORS,
+    ("POST", "/experiments/rate-display/forced"): AUTHORS,
+    ("POST", "/experiments/rate-display/close"): AUTHORS,
+    ("POST", "/experiments/rate-display/decide"): AUTHORS,
     ("POST", "/experiments/rate-display/stop"): AUTHORS,
     ("POST", "/experiments/rate-display/archive"): AUTHORS,
     ("GET", "/experiments/rate-display/results"): READERS,
@@ -34,7 +54,26 @@ OPERATIONS = {
     ("GET", "/metrics/purchase"): READERS,
     ("PATCH", "/metrics/purchase"): AUTHORS,
     ("DELETE", "/metrics/purchase"): AUTHORS,
+    ("GET", "/layers"): READERS,
+    ("POST", "/layers"): AUTHORS,
+    ("GET", "/layers/home-page"): READERS,
+    ("PATCH", "/layers/home-page"): AUTHORS,
+    ("DELETE", "/layers/home-page"): AUTHORS,
+    ("GET", "/holdouts"): READERS,
+    ("POST", "/holdouts"): AUTHORS,
+    ("GET", "/holdouts/q3"): READERS,
+    ("PATCH", "/holdouts/q3"): AUTHORS,
+    ("DELETE", "/holdouts/q3"): AUTHORS,
+    ("POST", "/holdouts/q3/end"): AUTHORS,
+    ("GET", "/segments"): READERS,
+    ("POST", "/segments"): AUTHORS,
+    ("GET", "/segments/vip-branches"): READERS,
+    ("PATCH", "/segments/vip-branches"): AUTHORS,
+    ("DELETE", "/segments/vip-branches"): AUTHORS,
     ("GET", "/snapshot"): SENDERS,
+    ("POST", "/assignments"): SENDERS,
+    ("POST", "root:/ofrep/v1/evaluate/flags"): SENDERS,
+    ("POST", "root:/ofrep/v1/evaluate/flags/{key}"): SENDERS,
     ("POST", "/exposures"): SENDERS,
     ("POST", "/conversions"): SENDERS,
     ("GET", "/keys"): ADMINS,
@@ -43,11 +82,22 @@ OPERATIONS = {
 }
 BODIES = {
     "/experiments": experiment_body(),
+    "/experiments/rate-display/ramp": ramp_body(),
+    "/experiments/rate-display/phase": phase_body(),
+    "/experiments/rate-display/forced": forced_body(),
+    "/experiments/rate-display/decide": decision_body(),
     "/metrics": metric_body(),
+    "/layers": layer_body(),
+    "/holdouts": holdout_body(),
+    "/segments": segment_body(),
     "/exposures": exposure_body(),
     "/conversions": conversion_body(),
     "/keys": key_body(),
 }
+
+
+# The key of a definition in a path.
+KEYED = re.compile("/(rate-display|purchase|home-page|q3|vip-branches)(?=/|$)")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -69,11 +119,8 @@ def test_the_table_has_every_operation_of_the_api(service: Service) -> None:
         (method.upper(), path) for path, methods in paths.items() for method in methods if method != "parameters"
     }
     public = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
-    steps = {"start", "pause", "resume", "stop", "archive"}
-    tested = {
-        (method, f"/api/v1{path}".replace("rate-display", "{key}").replace("purchase", "{key}"))
-        for method, path in OPERATIONS
-    }
+    steps = {"start", "pause", "resume", "close", "stop", "archive"}
+    tested = {(method, KEYED.sub("/{key}", f"/api/v1{path}".rpartition("root:")[2])) for method, path in OPERATIONS}
     tested = {(method, path.replace("0123456789abcdef", "{key_id}")) for method, path in tested}
     tested = {
         (method, f"{path.rpartition('/')[0]}/{{step}}" if path.rpartition("/")[2] in steps else path)
@@ -135,10 +182,12 @@ def test_a_secret_is_shown_once(service: Service) -> None:
 
 def test_resources_of_another_project_do_not_exist(service: Service) -> None:
     service.start()
+    service.arrange()
     stranger, stranger_sdk = service.caller("admin", "other"), service.caller("sdk", "other")
     for method, path in OPERATIONS:
-        if "rate-display" in path or "purchase" in path:
-            refusal(stranger.call(method, path, json={"name": "x"} if method == "PATCH" else None), 404, "NOT_FOUND")
+        if KEYED.search(path):
+            body = {"name": "x"} if method == "PATCH" else BODIES.get(path)
+            refusal(stranger.call(method, path, json=body), 404, "NOT_FOUND")
     own_key = service.admin.get("/keys").get_json()["items"][0]["id"]
     refusal(stranger.delete(f"/keys/{own_key}"), 404)
     assert stranger.get("/experiments").get_json()["items"] == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -147,9 +148,8 @@ def test_a_document_that_is_no_object_is_refused(text: str) -> None:
         ({"hash_version": 2}, "hash_version"),
         ({"hash_version": 2, "salt": {"new": "shape"}, "variants": None}, "hash_version"),
         ({"status": "warming-up"}, "status"),
-        ({"forced": [{"unit": "x", "variant": "treatment"}]}, "forced"),
-        ({"holdouts": ["q4"]}, "holdouts"),
-        ({"prerequisites": {"experiment": "other"}}, "prerequisites"),
+        ({"requires": ["a-draw-of-the-future"]}, "requires"),
+        ({"prerequisites": [{"experiment": "new", "variants": ["control"]}]}, "prerequisites"),
     ],
 )
 def test_experiment_that_needs_a_newer_evaluator_errs_alone(changes: dict[str, Any], field: str) -> None:
@@ -159,6 +159,57 @@ def test_experiment_that_needs_a_newer_evaluator_errs_alone(changes: dict[str, A
     assert rule.error.startswith(f"experiments.new.{field}: ")
     assert evaluate(snapshot, "new", "u-1").reason == Reason.ERROR
     assert evaluate(snapshot, "rate-display", "u-1").reason == Reason.ASSIGNED
+
+
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"forced": [DIGEST]}, "forced"),
+        ({"forced": {"units": {DIGEST: "treatment"}}}, "forced.salt"),
+        ({"forced": {"salt": "s", "units": []}}, "forced.units"),
+        ({"forced": {"salt": "s", "units": {DIGEST: "nothing of it"}}}, f"forced.units.{DIGEST}"),
+        ({"forced": {"salt": "s", "units": {DIGEST: 1}}}, f"forced.units.{DIGEST}"),
+        ({"forced": {"salt": "s", "units": {"qa-1": "treatment"}}}, "forced.units.qa-1"),
+        ({"forced": {"salt": "s", "units": {"A" * 64: "treatment"}}}, f"forced.units.{'A' * 64}"),
+        ({"holdouts": "q4"}, "holdouts"),
+        ({"holdouts": ["q4", "no such"]}, "holdouts.1"),
+        ({"holdouts": [["q4"]]}, "holdouts.0"),
+        ({"holdouts": ["devices"]}, "holdouts.0"),
+        ({"prerequisites": {"experiment": "other"}}, "prerequisites"),
+        ({"prerequisites": ["other"]}, "prerequisites.0"),
+        ({"prerequisites": [{"experiment": "other"}]}, "prerequisites.0.variants"),
+        ({"prerequisites": [{"experiment": "other", "variants": []}]}, "prerequisites.0.variants"),
+        ({"prerequisites": [{"experiment": "other", "variants": [1]}]}, "prerequisites.0.variants"),
+        ({"prerequisites": [{"variants": ["control"]}]}, "prerequisites.0.experiment"),
+    ],
+)
+def test_a_malformed_part_of_a_rule_is_named(changes: dict[str, Any], path: str) -> None:
+    holdouts = {
+        "q4": {"unit_type": "user_id", "salt": "s", "range": [0, 1]},
+        "devices": {"unit_type": "device_id", "salt": "s", "range": [0, 1]},
+    }
+    with pytest.raises(ValueError, match=rf"^experiments\.e\.{re.escape(path)}: "):
+        decode_snapshot(a_snapshot({"e": a_rule(**changes)}, holdouts=holdouts))
+
+
+@pytest.mark.parametrize(
+    ("parts", "path"),
+    [
+        ({"holdouts": [1]}, "holdouts: "),
+        ({"holdouts": {"q4": {"salt": "s", "range": [0, 1]}}}, "holdouts.q4.unit_type: "),
+        ({"holdouts": {"q4": {"unit_type": "user_id", "range": [0, 1]}}}, "holdouts.q4.salt: "),
+        ({"holdouts": {"q4": {"unit_type": "user_id", "salt": "s", "range": [1, 0]}}}, "holdouts.q4.range: "),
+        ({"groups": ["staff"]}, "groups: "),
+        ({"groups": {"staff": ["u-1"]}}, "groups.staff: "),
+        ({"groups": {"staff": {"salt": "s", "sha256": ["u-1"]}}}, "groups.staff.sha256.0: "),
+    ],
+)
+def test_a_malformed_holdout_or_group_is_named(parts: dict[str, Any], path: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(path)}"):
+        decode_snapshot(a_snapshot(**parts))
 
 
 def test_equal_documents_have_equal_bytes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -13,13 +13,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abplatform.assignment import check_condition, compile_condition
 from abplatform.assignment.operators import BUILDERS
 from abplatform.assignment.shape import MAX_LEVELS, MAX_NODES
-from abplatform.assignment.targeting import LISTS, NESTING, NOT_SUPPORTED_YET
+from abplatform.assignment.targeting import (
+    GROUPS,
+    LISTS,
+    NESTING,
+    check_condition,
+    compile_condition,
+    named_groups,
+    named_paths,
+)
+from tests.assignment.documents import read_vectors
 
 NAMES = ["a", "b", "a.b"]
-OPERATORS = sorted({*BUILDERS, *NESTING, *LISTS, *NOT_SUPPORTED_YET, "$foo"})
+OPERATORS = sorted({*BUILDERS, *NESTING, *LISTS, *GROUPS, "$foo"})
+SAVED = {
+    "a": {"values": ["a", 1, True]},
+    # SHA-256 of "1:sa", by sha256sum.
+    "B": {"salt": "s", "sha256": ["d0c4ad8a229bb3d9ea8dc27eeae6d126d2dc45ee5a1c2f48f79747b986624183"]},
+}
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 2), st.floats(-2, 2), st.sampled_from(["", "a", "B", "1.0", "v1"])
@@ -53,7 +66,7 @@ formulas = st.recursive(
 
 
 def matches(condition: object, given_attributes: Mapping[str, object]) -> bool:
-    return compile_condition(condition)(given_attributes)
+    return compile_condition(condition, SAVED)(given_attributes)
 
 
 def fill(node: object, filling: object) -> object:
@@ -68,7 +81,9 @@ def fill(node: object, filling: object) -> object:
 @settings(derandomize=True, max_examples=1000)
 def test_any_json_is_evaluated_without_raising(condition: object, given_attributes: Any) -> None:
     assert matches(condition, given_attributes) in {True, False}
-    assert isinstance(check_condition(condition), dict)
+    assert isinstance(check_condition(condition, SAVED), dict)
+    assert named_groups(condition) <= named_everywhere(condition)
+    assert named_paths(condition) <= named_everywhere(condition)
 
 
 @given(conditions, attributes)
@@ -78,8 +93,14 @@ def test_a_condition_and_its_negation_never_both_match(
 ) -> None:
     both = (matches(condition, given_attributes), matches({"$not": condition}, given_attributes))
     assert both != (True, True)
-    if not check_condition(condition):
+    if not check_condition(condition, SAVED):
         assert sorted(both) == [False, True]
+
+
+@given(st.one_of(conditions, formulas), attributes)
+@settings(derandomize=True, max_examples=500)
+def test_a_condition_matches_as_its_double_negation_does(condition: object, given_attributes: dict[str, Any]) -> None:
+    assert matches(condition, given_attributes) == matches({"$not": {"$not": condition}}, given_attributes)
 
 
 @given(formulas, attributes)
@@ -147,10 +168,78 @@ def test_read_only_mappings_tuples_and_string_enums_count_as_json() -> None:
     assert matches({"home.city": "X", "tags": ["a", "b"], "c": {"$in": ["douyin"]}}, given_attributes)
 
 
-def test_groups_are_refused_until_they_are_supported() -> None:
-    assert compile_condition({}, {})({})
-    with pytest.raises(ValueError, match=r"^groups: saved groups are not supported yet"):
-        compile_condition({}, {"staff": ["u-1"]})
+class Level(IntEnum):
+    ONE = 1
+
+
+# Values of plain types take a short way where an attribute is named without dots, and the long way below an object.
+odd_values = st.sampled_from([Channel.DOUYIN, Level.ONE, float("nan"), float("inf"), 10**400, Decimal(1), b"a", {1}])
+few = st.sampled_from([None, False, True, 0, 1, 2, 1.0, 1.5, "", "a", "B", "1.0", "v1"])
+short_tests = st.one_of(
+    values,
+    st.builds(lambda name, operand: {name: operand}, st.sampled_from(sorted({*BUILDERS, *GROUPS})), values),
+    st.builds(
+        lambda name, operand: {name: operand}, st.sampled_from(["$eq", "$ne", "$lt", "$lte", "$gt", "$gte"]), few
+    ),
+    st.builds(lambda name, items: {name: items}, st.sampled_from(["$in", "$nin"]), st.lists(few)),
+)
+
+
+@given(short_tests, st.one_of(few, few, values, odd_values), st.booleans())
+@settings(derandomize=True, max_examples=1500)
+def test_the_short_way_answers_as_the_long_way(test: object, value: object, negated: bool) -> None:
+    short: dict[str, object] = {"a": test}
+    long: dict[str, object] = {"b.a": test}
+    if negated:
+        short, long = {"$not": short}, {"$not": long}
+    assert matches(short, {"a": value}) == matches(long, {"b": {"a": value}})
+
+
+@pytest.mark.parametrize(
+    ("condition", "groups"),
+    [
+        ({}, ""),
+        ({"a": {"$inGroup": "x"}, "b": {"$notInGroup": "y", "$ne": 1}}, "x y"),
+        ({"$nor": [{"a": {"$not": {"$inGroup": "x"}}}], "$not": {"b": {"$elemMatch": {"$inGroup": "y"}}}}, "x y"),
+        ({"a": {"$elemMatch": {"b": {"$inGroup": "x"}}}}, "x"),
+        ({"a": {"$eq": {"$inGroup": "plain data"}}, "b": {"$in": [{"$inGroup": "plain data"}]}}, ""),
+        ({"a": {"$inGroup": ["x"]}}, ""),
+        ([{"a": {"$inGroup": "x"}}], ""),
+    ],
+    ids=repr,
+)
+def test_named_groups_are_those_that_operators_name(condition: object, groups: str) -> None:
+    assert named_groups(condition) == set(groups.split())
+
+
+@pytest.mark.parametrize(
+    ("condition", "paths"),
+    [
+        ({}, ""),
+        ({"a": 1, "b.c": {"$gt": 1}}, "a b"),
+        ({"$or": [{"a": 1}, {"$not": {"$nor": [{"b.c.d": None}]}}]}, "a b"),
+        ({"a": {"$elemMatch": {"of the element": 1}}, "b": {"$size": {"$gt": 1}}}, "a b"),
+        ({"a": {"$eq": {"plain data": 1}}, "b": {"plain data": {"$gt": 1}}}, "a b"),
+        ({"a": {"$foo": 1}}, "a"),
+        (None, ""),
+    ],
+    ids=repr,
+)
+def test_named_paths_are_the_attributes_that_are_read(condition: object, paths: str) -> None:
+    assert named_paths(condition) == set(paths.split())
+
+
+def named_everywhere(node: object) -> set[object]:
+    if isinstance(node, dict):
+        return {part for key in node for part in (key, key.partition(".")[0])}.union(
+            *map(named_everywhere, node.values())
+        )
+    return set().union(*map(named_everywhere, node)) if isinstance(node, list) else {node}
+
+
+def test_every_operator_on_groups_has_three_vectors() -> None:
+    documents = [repr(case["condition"]) for case in read_vectors("targeting")["cases"]]
+    assert all(sum(f"'{name}'" in document for document in documents) >= 3 for name in GROUPS)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +251,13 @@ def test_groups_are_refused_until_they_are_supported() -> None:
         ([], {"": ["must be an object"]}),
         (None, {"": ["must be an object"]}),
         ({"country": {"$inn": ["CN"]}}, {"country.$inn": ["unknown operator"]}),
-        ({"a": {"$regex": "^x"}}, {"a.$regex": ["not supported yet"]}),
-        ({"a": {"$notInGroup": "g"}}, {"a.$notInGroup": ["not supported yet"]}),
+        ({"a": {"$regex": "^x"}, "b": {"$notRegexi": "x{3}"}, "c": {"$inGroup": "staff", "$notInGroup": "vip"}}, {}),
+        ({"a": {"$regex": "ab(?=c)"}}, {"a.$regex": ["character 3: look-ahead is not supported"]}),
+        ({"a": {"$notRegexi": "a" * 257}}, {"a.$notRegexi": ["must not have more than 256 characters"]}),
+        ({"a": {"$regexi": 1}}, {"a.$regexi": ["must be a pattern, as a string"]}),
+        ({"$or": [{"a": {"$not": {"$inGroup": "stuff"}}}]}, {"$or.0.a.$not.$inGroup": ["there is no segment 'stuff'"]}),
+        ({"a": {"$notInGroup": ["staff"]}}, {"a.$notInGroup": ["must be the name of a segment"]}),
+        ({"$inGroup": "staff"}, {"$inGroup": ["must stand under an attribute"]}),
         ({"$xor": []}, {"$xor": ["unknown operator"]}),
         ({"$gt": 1}, {"$gt": ["must stand under an attribute"]}),
         ({"a": {"$gt": 1, "b": 2}}, {"a.b": ["must not stand beside operators"]}),
@@ -192,7 +286,7 @@ def test_groups_are_refused_until_they_are_supported() -> None:
     ids=repr,
 )  # fmt: skip
 def test_check_names_what_cannot_be_evaluated(condition: object, problems: dict[str, list[str]]) -> None:
-    assert check_condition(condition) == problems
+    assert check_condition(condition, {"staff", "vip"}) == problems
 
 
 def nested(levels: int) -> dict[str, Any]:

@@ -26,7 +26,10 @@ HASH = read_vectors("hash")
 RANGES = read_vectors("ranges")
 TARGETING = read_vectors("targeting")
 EVALUATIONS = read_vectors("evaluations")
-REASONS = "NOT_READY UNKNOWN_EXPERIMENT NO_UNIT ERROR NOT_RUNNING NOT_TARGETED SHIPPED NOT_IN_COVERAGE ASSIGNED"
+REASONS = (
+    "NOT_READY UNKNOWN_EXPERIMENT NO_UNIT ERROR NOT_RUNNING FORCED HOLDOUT NOT_TARGETED PREREQUISITE SHIPPED "
+    "NOT_IN_COVERAGE ASSIGNED"
+)
 
 
 def by_name(document: dict[str, Any]) -> pytest.MarkDecorator:
@@ -41,6 +44,7 @@ def evaluator(request: pytest.FixtureRequest) -> ModuleType:
 @by_name(HASH)
 def test_buckets_agree_with_the_vectors(evaluator: ModuleType, case: dict[str, Any]) -> None:
     assert evaluator.bucket(case["salt"], case["unit_id"]) == case["bucket"]
+    assert evaluator.unit_digest(case["salt"], case["unit_id"]) == case["sha256"]
 
 
 @by_name(RANGES)
@@ -50,7 +54,8 @@ def test_ranges_agree_with_the_vectors(evaluator: ModuleType, case: dict[str, An
 
 @by_name(TARGETING)
 def test_targeting_agrees_with_the_vectors(evaluator: ModuleType, case: dict[str, Any]) -> None:
-    assert evaluator.compile_condition(case["condition"])(case["attributes"]) is case["matches"]
+    matches = evaluator.compile_condition(case["condition"], case.get("groups"))
+    assert matches(case["attributes"]) is case["matches"]
 
 
 @by_name(EVALUATIONS)
@@ -59,7 +64,8 @@ def test_evaluations_agree_with_the_vectors(evaluator: ModuleType, case: dict[st
     snapshot = None if name is None else evaluator.decode_snapshot(EVALUATIONS["snapshots"][name])
     arguments = (case["experiment"], case["unit_id"], case.get("attributes"))
     evaluation = evaluator.evaluate(snapshot, *arguments, units=case.get("units"))
-    assert evaluation._asdict() == {"experiment": case["experiment"], **case["expected"]}
+    found = evaluation._asdict() | {"holdouts": [list(check) for check in evaluation.holdouts]}
+    assert found == {"experiment": case["experiment"], "holdouts": [], **case["expected"]}
 
 
 @pytest.mark.parametrize("document", [HASH, RANGES, TARGETING, EVALUATIONS], ids=lambda document: document["about"])
@@ -145,7 +151,7 @@ def test_draws_in_duckdb_give_the_evaluations() -> None:
                 "SELECT bucket($layer, $unit), bucket($salt, $unit)",
                 {"layer": rule["layer"]["salt"], "salt": rule["salt"], "unit": unit},
             ).fetchall()[0]
-            assert {"layer": layer, "variant": variant} == case["buckets"], case["name"]
+            assert (layer, variant) == (case["buckets"]["layer"], case["buckets"]["variant"]), case["name"]
 
 
 def find_program(name: str, package: str) -> str:

@@ -27,7 +27,10 @@ def test_every_command_is_documented(name: str) -> None:
         assert f"| `{each}" in CLI_PAGE
 
 
-@pytest.mark.parametrize(("name", "page"), [("import", IMPORT_PAGE), ("readout", READOUT_PAGE + CLI_PAGE)])
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("import", IMPORT_PAGE), ("readout", READOUT_PAGE + CLI_PAGE), ("assign", CLI_PAGE), ("verify", CLI_PAGE)],
+)
 def test_every_option_is_documented(name: str, page: str) -> None:
     for parameter in _command(name).params:
         if isinstance(parameter, click.Option):

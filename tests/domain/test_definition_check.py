@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from abplatform.domain.definition_check import check_definition
+from abplatform.domain.definition_check import Catalogue, check_definition
 from abplatform.domain.experiment import Amount, ExperimentDefinition, Variant, prior_scale
 from abplatform.domain.plan import Prior
 from abplatform.errors import InvalidInput
@@ -14,11 +14,16 @@ from tests.builders import a_metric, a_metric_use, a_plan, an_experiment, an_ext
 
 METRICS = {key: a_metric(key) for key in ("purchase", "complaint")}
 MARGIN = Amount(absolute=0.001)
+CATALOGUE = Catalogue(
+    unit_type="user_id", metrics=METRICS, layers={"home": "user_id", "devices": "device_id"}, segments={"vips"}
+)
+FIXED = a_plan(method="fixed")
+CIRCLES: dict[str, Any] = {"unit_type": "referral_circle", "analysis_unit": "user_id"}
 
 
 def faults(definition: ExperimentDefinition) -> dict[str, list[str]]:
     try:
-        check_definition(definition, metrics=METRICS, default_unit_type="user_id")
+        check_definition(definition, CATALOGUE)
     except InvalidInput as refusal:
         return refusal.errors
     return {}
@@ -47,6 +52,13 @@ def variants(*keys: str, **changes: Any) -> tuple[Variant, ...]:
         an_experiment(plan=a_plan(method="group_sequential", spending="pocock")),
         an_experiment(plan=a_plan(method="bayesian", loss_threshold=0.001, minimum_units=100)),
         an_experiment(plan=a_plan(method="bayesian", loss_threshold=1, minimum_units=2, prior=Prior(scale=0.05))),
+        an_experiment(layer="home"),
+        an_experiment(layer="devices", unit_type="device_id"),
+        an_experiment(unit_type="device_id"),
+        an_experiment(unit_type="device_id", analysis_unit="device_id"),
+        an_experiment(analysis_unit="user_id"),
+        an_experiment(**CIRCLES, plan=FIXED),
+        an_experiment(targeting={"branch": {"$inGroup": "vips"}}),
         an_external_experiment(
             unit_type="village", analysis_unit="household", covariates=("history",), plan=a_plan(method="fixed")
         ),
@@ -86,14 +98,33 @@ def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:
         ({"control": "nobody"}, "control"),
         ({"assignment": "elsewhere"}, "assignment"),
         ({"risk_class": "high"}, "risk_class"),
-        ({"layer": "home"}, "layer"),
+        ({"layer": "nowhere"}, "layer"),
+        ({"layer": "devices"}, "unit_type"),
+        ({"layer": "home", "assignment": "external"}, "layer"),
         ({"coverage": 0}, "coverage"),
         ({"coverage": 1.01}, "coverage"),
         ({"coverage": float("nan")}, "coverage"),
-        ({"unit_type": "device_id"}, "unit_type"),
+        ({"unit_type": ""}, "unit_type"),
+        ({"unit_type": "x" * 65}, "unit_type"),
+        ({"unit_type": "zero\u200bwidth"}, "unit_type"),
+        ({"analysis_unit": ""}, "analysis_unit"),
         ({"analysis_unit": "household"}, "analysis_unit"),
+        ({"unit_type": "referral_circle", "analysis_unit": "household", "plan": FIXED}, "analysis_unit"),
+        (CIRCLES, "plan.method"),
+        (CIRCLES | {"plan": a_plan(method="group_sequential")}, "plan.method"),
+        (
+            CIRCLES
+            | {
+                "plan": FIXED,
+                "metrics": (
+                    a_metric_use(),
+                    a_metric_use("complaint", role="guardrail", mde=None, non_inferiority_margin=MARGIN),
+                ),
+            },
+            "metrics.1.role",
+        ),
         ({"targeting": {"country": {"$inn": []}}}, "targeting.country.$inn"),
-        ({"targeting": {"country": {"$regex": "^C"}}}, "targeting.country.$regex"),
+        ({"targeting": {"branch": {"$inGroup": "nobody"}}}, "targeting.branch.$inGroup"),
         ({"targeting": []}, "targeting"),
         ({"metrics": ()}, "metrics"),
         ({"metrics": (a_metric_use(role="secondary"),)}, "metrics"),

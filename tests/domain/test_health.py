@@ -135,4 +135,13 @@ def test_mismatched_exposures_and_unknown_variants_are_told() -> None:
     assert health.mismatched_exposures == 7
     assert any("7 exposures carry another variant" in warning for warning in health.warnings)
     assert any("green" in warning for warning in health.warnings)
+    assert not any("held out" in warning for warning in health.warnings)
     assert health.ok
+
+
+def test_exposures_of_units_that_should_have_none_are_told_apart() -> None:
+    health = check_health(
+        an_experiment(), an_aggregation(*rates(100, 100), mismatched_exposures=7, undrawn_exposures=3)
+    )
+    assert health.mismatched_exposures == 7
+    assert health.warnings[1] == "3 of them are of units that should have none: outside the coverage, or held out."

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from abplatform.domain.definition_check import check_definition
+from abplatform.domain.definition_check import Catalogue, check_definition
 from abplatform.domain.experiment import Amount, ExperimentDefinition
 from abplatform.errors import InvalidInput
 from tests.builders import a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment
 
-METRICS = {key: a_metric(key) for key in ("purchase", "complaint")}
+CATALOGUE = Catalogue(unit_type="user_id", metrics={key: a_metric(key) for key in ("purchase", "complaint")})
 VILLAGES: dict[str, Any] = {"unit_type": "village", "analysis_unit": "household"}
 GUARDRAIL = a_metric_use("complaint", role="guardrail", mde=None, non_inferiority_margin=Amount(absolute=0.001))
 
@@ -39,7 +39,7 @@ GUARDRAIL = a_metric_use("complaint", role="guardrail", mde=None, non_inferiorit
 )
 def test_definitions_that_analysis_could_not_compute_are_refused(definition: ExperimentDefinition, field: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        check_definition(definition, metrics=METRICS, default_unit_type="user_id")
+        check_definition(definition, CATALOGUE)
     assert list(refusal.value.errors) == [field]
 
 
@@ -48,7 +48,7 @@ def test_payloads_that_are_no_json_are_refused(payload: Any) -> None:
     definition = an_experiment()
     broken = [*definition.variants[:1], type(definition.variants[1])(key="treatment", payload=payload)]
     with pytest.raises(InvalidInput) as refusal:
-        check_definition(an_experiment(variants=tuple(broken)), metrics=METRICS, default_unit_type="user_id")
+        check_definition(an_experiment(variants=tuple(broken)), CATALOGUE)
     assert list(refusal.value.errors) == ["variants.1.payload"]
 
 
@@ -58,4 +58,4 @@ def test_a_payload_that_is_nested_too_deeply_is_refused() -> None:
         payload = [payload]
     variants = (*an_experiment().variants[:1], type(an_experiment().variants[1])(key="treatment", payload=payload))
     with pytest.raises(InvalidInput):
-        check_definition(an_experiment(variants=variants), metrics=METRICS, default_unit_type="user_id")
+        check_definition(an_experiment(variants=variants), CATALOGUE)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from dev.wheel_check import build_wheels, compare_with_source
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+VECTOR_FILES = ("hash", "ranges", "targeting", "evaluations")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +33,23 @@ def test_linked_files_in_the_wheels_have_the_bytes_of_the_one_definition(wheels:
         compare_with_source(wheel)
     assert "abplatform_sdk/_assignment/hashing.py" in names(wheels["abplatform_sdk"])
     assert "abplatform/migrations/env.py" in names(wheels["abplatform"])
+
+
+def test_the_evaluator_of_an_installed_sdk_wheel_agrees_with_all_vectors(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "empty"
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    packages = next((place / "lib").glob("python*")) / "site-packages"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(packages)]
+    subprocess.run([*install, str(wheels["abplatform_sdk"])], check=True)
+    # Isolated and from another folder: nothing but the standard library and the wheel can be imported.
+    command = [str(python), "-I", str(VECTORS / "check_evaluator.py"), "abplatform_sdk._assignment"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    counts = {name: len(json.loads((VECTORS / f"{name}.json").read_text())["cases"]) for name in VECTOR_FILES}
+    expected = ", ".join(f"{name} {count}" for name, count in counts.items()) + ": all agree\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
 
 
 def test_the_sdk_wheel_is_small_and_needs_urllib3_alone(wheels: dict[str, Path]) -> None:

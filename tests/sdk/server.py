@@ -20,14 +20,16 @@ SNAPSHOT = "/api/v1/snapshot"
 EXPOSURES = "/api/v1/exposures"
 CONVERSIONS = "/api/v1/conversions"
 
+# Fields that an event must have, and those that it may have, for each shape of an event.
 _FIELDS = {
     EXPOSURES: (
-        {"event_id", "experiment", "phase", "variant", "unit_id", "timestamp"},
-        {"attributes", "units"},
+        ({"event_id", "experiment", "phase", "variant", "unit_id", "timestamp"}, {"attributes", "units"}),
+        ({"event_id", "experiment", "phase", "variant", "units", "timestamp"}, {"attributes"}),
+        ({"event_id", "holdout", "group", "unit_id", "timestamp"}, {"units"}),
     ),
     CONVERSIONS: (
-        {"event_id", "event", "unit_id", "timestamp"},
-        {"value", "properties", "units"},
+        ({"event_id", "event", "unit_id", "timestamp"}, {"value", "properties", "units"}),
+        ({"event_id", "event", "units", "timestamp"}, {"value", "properties"}),
     ),
 }
 
@@ -114,13 +116,13 @@ class PlatformServer:
 
     def store(self, request: Request) -> dict[str, Any]:
         """Store a batch as the platform does: once per id. Gives the receipt."""
-        needed, further = _FIELDS[request.path]
+        shapes = _FIELDS[request.path]
         assert len(request.events) <= 1000
         rejected = []
         for index, event in enumerate(request.events):
-            if not needed <= set(event) <= needed | further:
+            if not any(needed <= set(event) <= needed | further for needed, further in shapes):
                 rejected.append({"index": index, "code": "BAD_FIELD", "detail": str(sorted(event))})
-            elif event["unit_id"].startswith("bad-"):
+            elif event.get("unit_id", "").startswith("bad-"):
                 rejected.append({"index": index, "code": "BAD_UNIT", "detail": "unit_id: bad"})
             else:
                 self.taken[request.path].setdefault(event["event_id"], event)

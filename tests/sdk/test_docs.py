@@ -29,8 +29,9 @@ def test_each_drop_reason_is_documented() -> None:
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "sdk" / "abplatform_sdk").glob("*.py")]
     named = {reason for source in sources for reason in re.findall(r'"(invalid_\w+|too_large)"', source)}
     dropped = {
-        reason for source in sources for reason in re.findall(r'(?:refuse|_drop|_buffer\.close)\("(\w+)"\)', source)
+        reason for source in sources for reason in re.findall(r'(?:refuse|seal|buffer\.close)\("(\w+)"\)', source)
     }
-    assert {"queue_full", "closed", "undelivered", "error"} <= dropped
+    dropped |= {"queue_full"}
+    assert {"closed", "offline", "undelivered", "error"} <= dropped
     for reason in (named | dropped) - NOT_COUNTED:
         assert f"`{reason}`" in PAGE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from abplatform_sdk import Client, Decision
+from abplatform_sdk._assignment import bucket, unanswered, unit_digest
 from abplatform_sdk.exposed import ExposedThisHour
 
-from tests.sdk.server import EXPOSURES, PlatformServer
+from tests.sdk.server import CONVERSIONS, EXPOSURES, PlatformServer
 from tests.sdk.snapshots import rule, snapshot
 
 HOUR = 3600
@@ -21,7 +23,8 @@ class Watch:
         self.now = float(START)
 
     def __call__(self) -> float:
-        return self.now
+        # A new number object at each call, as the real clock gives.
+        return self.now + 0.0
 
 
 def test_assign_logs_the_exposure_that_the_contract_describes(server: PlatformServer, client: Client) -> None:
@@ -99,9 +102,9 @@ def test_only_units_in_the_experiment_are_exposed(
     assert client.stats().produced == 0
 
 
-def test_a_decision_made_by_hand_has_no_exposure(client: Client) -> None:
-    by_hand = Decision("rate-display", "treatment", None, in_experiment=True, reason="ASSIGNED", phase=1)
-    assert not client.expose(by_hand)
+def test_a_decision_without_a_unit_has_no_exposure(client: Client) -> None:
+    assert not client.expose(client.evaluate("rate-display", None))
+    assert not client.expose(Decision(unanswered("rate-display", "ASSIGNED")))
 
 
 def test_a_dimension_that_is_no_flat_value_is_left_out(server: PlatformServer, client: Client) -> None:
@@ -131,7 +134,104 @@ def test_an_exposure_that_was_dropped_is_logged_by_the_next_call(
 
 def test_the_memory_of_exposures_is_bounded() -> None:
     memory = ExposedThisHour()
-    assert all(memory.claim(number, START) for number in range(200_000))
-    assert len(memory._young) + len(memory._old) <= 100_000
-    assert not memory.claim(199_999, START)
-    assert memory.claim(0, START)
+    memory.turn(START)
+    for number in range(100_000):
+        seen = memory.claims("rate-display", number % 3).seen
+        assert seen.setdefault(str(number), memory) is memory
+        memory.note()
+        if number == 99_998:
+            assert sum(len(memory.claims("rate-display", phase).seen) for phase in range(3)) == 99_999
+    assert sum(len(memory.claims("rate-display", phase).seen) for phase in range(3)) == 0
+
+
+def test_a_clock_that_was_set_back_begins_another_hour() -> None:
+    memory = ExposedThisHour()
+    memory.turn(START + 10 * HOUR)
+    memory.claims("rate-display", 1).seen["u-1"] = memory
+    memory.turn(START)
+    assert memory.claims("rate-display", 1).seen == {}
+    assert (memory.since, memory.until) == (START, START + HOUR)
+
+
+HELD = {"q3": {"unit_type": "user_id", "salt": "salt-of-q3", "range": [0, 500_000]}}
+
+
+def test_both_groups_of_a_holdout_are_logged_once(
+    server: PlatformServer, client: Client, eventually: Callable[..., None]
+) -> None:
+    server.snapshot = snapshot(
+        8, rate_display=rule(holdouts=["q3"], targeting={"vip": True}), other=rule(holdouts=["q3"])
+    ) | {"holdouts": HELD}
+    eventually(lambda: client.stats().snapshot_version == 8)
+    units = [f"u-{number}" for number in range(40)]
+    for unit in units:
+        for experiment in ("rate-display", "other", "other"):
+            client.assign(experiment, unit, {"vip": False})
+    client.flush(5)
+    events = list(server.taken[EXPOSURES].values())
+    checks = {event["unit_id"]: event["group"] for event in events if "holdout" in event}
+    expected = {unit: "held_out" if bucket("salt-of-q3", unit) < 500_000 else "open" for unit in units}
+    assert checks == expected
+    assert set(expected.values()) == {"held_out", "open"}
+    # Each unit once for the holdout, though two experiments asked; and once for the experiment that it is in.
+    assert len(events) == len(units) + sum(group == "open" for group in expected.values())
+    (check,) = [event for event in events if event["unit_id"] == "u-0" and "holdout" in event]
+    assert set(check) == {"event_id", "holdout", "group", "unit_id", "timestamp"}
+
+
+def test_a_held_out_unit_is_exposed_later_too(
+    server: PlatformServer, client: Client, eventually: Callable[..., None]
+) -> None:
+    server.snapshot = snapshot(8, rate_display=rule(holdouts=["q3"])) | {"holdouts": HELD}
+    eventually(lambda: client.stats().snapshot_version == 8)
+    unit = next(unit for unit in map(str, range(100)) if bucket("salt-of-q3", unit) < 500_000)
+    decision = client.evaluate("rate-display", unit)
+    assert (decision.reason, decision.variant) == ("HOLDOUT", "control")
+    assert client.stats().produced == 0
+    assert client.expose(decision)
+    assert client.flush(5).delivered == 1
+
+
+def test_forced_and_held_out_units_have_no_exposure_of_the_experiment(
+    server: PlatformServer, client: Client, eventually: Callable[..., None]
+) -> None:
+    forced = {"salt": "qa", "units": {unit_digest("qa", "qa-1"): "treatment"}}
+    server.snapshot = snapshot(8, rate_display=rule(forced=forced))
+    eventually(lambda: client.stats().snapshot_version == 8)
+    assert client.assign("rate-display", "qa-1").reason == "FORCED"
+    assert client.stats().produced == 0
+
+
+def test_threads_that_ask_for_the_same_unit_log_it_once(server: PlatformServer, client: Client) -> None:
+    start = threading.Barrier(16)
+
+    def work() -> None:
+        start.wait()
+        for number in range(500):
+            client.assign("rate-display", f"u-{number}")
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert client.stats().produced == 500
+    client.flush(5)
+    assert sorted(event["unit_id"] for event in server.taken[EXPOSURES].values()) == sorted(
+        f"u-{number}" for number in range(500)
+    )
+
+
+def test_before_the_login_an_event_carries_the_other_ids_alone(
+    server: PlatformServer, client: Client, eventually: Callable[..., None]
+) -> None:
+    server.snapshot = snapshot(8, by_device=rule(unit_type="device_id"))
+    eventually(lambda: client.stats().snapshot_version == 8)
+    assert client.assign("by-device", None, units={"device_id": "d-1"}).reason == "ASSIGNED"
+    assert client.track("opened", None, units={"device_id": "d-1"})
+    assert not client.track("opened", None)
+    assert client.stats().reasons == {"invalid_unit": 1}
+    assert client.flush(5).delivered == 2
+    for path in (EXPOSURES, CONVERSIONS):
+        (event,) = server.taken[path].values()
+        assert (event["units"], "unit_id" in event) == ({"device_id": "d-1"}, False)

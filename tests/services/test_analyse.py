@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from abplatform.domain.aggregates import Aggregation
-from abplatform.domain.experiment import Experiment, ExperimentDefinition, Step
+from abplatform.domain.experiment import Amount, Experiment, ExperimentDefinition, Variant
+from abplatform.domain.life import Step
 from abplatform.domain.metric import Metric
-from abplatform.domain.scorecard import Scorecard
+from abplatform.domain.plan import AnalysisPlan
+from abplatform.domain.scorecard import Interval, Scorecard
 from abplatform.errors import InvalidInput, NotAnalysable, NotFound
-from abplatform.services import analyse, define, publish
+from abplatform.services import analyse, define, live
 from abplatform.storage.session import UnitOfWork
-from tests.builders import NOW, a_plan, an_experiment, an_external_experiment, later
+from tests.builders import NOW, a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment, later
 from tests.domain.aggregations import a_rate, an_aggregation
+from tests.services.lives import lead, take
 
 FIXED = a_plan(method="fixed", planned_units=4_000)
 Data = Callable[[], Aggregation]
@@ -27,10 +30,7 @@ def rates(units: int, control: int, treatment: int, **changes: Any) -> Aggregati
 
 
 def start(uow: UnitOfWork, definition: ExperimentDefinition, *steps: Step) -> None:
-    with uow.begin() as work:
-        define.create_experiment(work, "default", definition, now=NOW)
-        for step in steps or ("start",):
-            publish.take_step(work, "default", definition.key, step, now=NOW)
+    lead(uow, definition, *(steps or ("start",)))
 
 
 def look(uow: UnitOfWork, data: Aggregation | Data, *, key: str = "rate-display", **question: Any) -> Scorecard:
@@ -55,6 +55,14 @@ def test_another_name_of_the_experiment_makes_no_new_look(uow: UnitOfWork) -> No
         revision = work.experiments.get("default", "rate-display").revision
         changes = {"hypothesis": "A better sentence"}
         define.edit_experiment(work, "default", "rate-display", changes, revision=revision)
+    assert look(uow, rates(1000, 100, 130)).look == 1
+
+
+def test_a_ramp_makes_no_new_look(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(coverage=0.5))
+    look(uow, rates(1000, 100, 130))
+    with uow.begin() as work:
+        take(work, "rate-display", "ramp")
     assert look(uow, rates(1000, 100, 130)).look == 1
 
 
@@ -154,6 +162,102 @@ def test_a_stopped_experiment_waits_for_open_windows_only_where_others_serve_it(
     assert look(uow, data, key="served").decision.recommendation == "inconclusive"
     assert look(uow, data, key="external").decision.recommendation == "continue"
     assert look(uow, rates(650, 150, 150), key="external").decision.recommendation == "inconclusive"
+
+
+def test_a_closed_experiment_waits_for_its_open_windows(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(), "start", "close")
+    assert look(uow, rates(600, 150, 150, open_units=50)).decision.recommendation == "continue"
+    assert look(uow, rates(650, 150, 150)).decision.recommendation == "inconclusive"
+
+
+def in_phases(uow: UnitOfWork, count: int, **definition: Any) -> None:
+    """An experiment that is in that phase, each a day after the one before."""
+    start(uow, an_experiment(**definition))
+    with uow.begin() as work:
+        for number in range(1, count):
+            take(work, "rate-display", "phase", now=later(days=number))
+
+
+def test_a_later_phase_is_tested_at_half_the_alpha_of_the_one_before(uow: UnitOfWork) -> None:
+    # 1,000 units of each arm, 100 and 130 conversions: z = 2.104 by the pooled variance, p = .0354 by the normal table.
+    data, plan = rates(1_000, 100, 130), a_plan(method="fixed", planned_units=2_000)
+    in_phases(uow, 1, plan=plan)
+    first = look(uow, data)
+    assert first.metrics[0].comparisons[0].p_value == pytest.approx(0.0354, abs=2e-3)
+    assert (first.alpha, first.metrics[0].comparisons[0].verdict) == (0.05, "better")
+    assert first.decision.recommendation == "ship"
+    with uow.begin() as work:
+        take(work, "rate-display", "phase", now=later(days=1))
+    second = look(uow, data)
+    assert (second.phase, second.look, second.alpha) == (2, 1, 0.025)
+    assert second.metrics[0].comparisons[0].verdict == "inconclusive"
+    assert second.decision.recommendation == "inconclusive"
+    assert "tested at alpha/2: false wins over all phases stay at most 2 alpha" in second.decision.reasons[-1]
+    width = [abs(each.upper - each.lower) for each in (interval(first), interval(second))]  # type: ignore[operator]
+    # Quantiles of the normal distribution at .975 and .9875.
+    assert width[1] / width[0] == pytest.approx(2.2414 / 1.9600, abs=1e-3)
+
+
+def interval(scorecard: Scorecard) -> Interval:
+    return scorecard.metrics[0].comparisons[0].absolute
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        a_plan(planned_units=10_000),
+        a_plan(method="group_sequential", planned_units=10_000),
+        a_plan(method="fixed", planned_units=10_000),
+        a_plan(method="bayesian", loss_threshold=0.01, minimum_units=100),
+    ],
+    ids=lambda plan: plan.method,
+)
+def test_the_tenth_phase_can_still_be_analysed(uow: UnitOfWork, plan: AnalysisPlan) -> None:
+    guardrail = a_metric_use("complaint", role="guardrail", mde=None, non_inferiority_margin=Amount(absolute=0.05))
+    with uow.begin() as work:
+        define.create_metric(work, "default", a_metric("complaint", direction="decrease"), now=NOW)
+    in_phases(uow, 10, plan=plan, metrics=(a_metric_use(), guardrail))
+    cells = [
+        a_rate(arm, 5_000, 500, name=name) for name in ("purchase", "complaint") for arm in ("control", "treatment")
+    ]
+    found = look(uow, an_aggregation(*cells))
+    assert found.alpha == 0.05 / 512
+    assert all(each.not_computable is None for result in found.metrics for each in result.comparisons)
+
+
+def test_each_phase_has_its_own_looks_and_a_past_one_recommends_nothing(uow: UnitOfWork) -> None:
+    in_phases(uow, 1)
+    won = look(uow, rates(5_000, 500, 900))
+    assert (won.look, won.decision.recommendation) == (1, "ship")
+    with uow.begin() as work:
+        take(work, "rate-display", "phase", now=later(days=1))
+    assert look(uow, rates(100, 10, 10)).look == 1
+    past = look(uow, rates(5_000, 500, 900), phase=1)
+    assert (past.phase, past.look, past.alpha) == (1, 2, 0.05)
+    assert analyse.read_looks(uow, "default", "rate-display", phase=1) == (won, past)
+    assert [each.phase for each in analyse.read_looks(uow, "default", "rate-display")] == [2]
+    with pytest.raises(InvalidInput, match="phase: rate-display has had the phases 1 to 2"):
+        analyse.read_looks(uow, "default", "rate-display", phase=3)
+    assert (past.decision.recommendation, past.decision.variant) == ("inconclusive", None)
+    assert "Phase 1 ended on 2026-11-24" in past.decision.reasons[-1]
+    assert past.metrics[0].comparisons[0].verdict == "better", "what was found stays in view"
+    with uow.begin() as work:
+        take(work, "rate-display", "close")
+    assert look(uow, rates(5_000, 500, 900), phase=1) == past, "what becomes of the experiment is no news of the past"
+    broken = an_aggregation(a_rate("control", 9_000, 900), a_rate("treatment", 7_000, 900))
+    assert look(uow, broken, phase=1).decision.recommendation == "invalid"
+
+
+def test_a_past_phase_is_analysed_by_the_variants_that_it_had(uow: UnitOfWork) -> None:
+    in_phases(uow, 1)
+    variants = (Variant(key="control"), Variant(key="b"), Variant(key="c"))
+    with uow.begin() as work:
+        request = live.PhaseRequest(changes={"variants": variants}, reason="two ideas")
+        live.open_phase(work, "default", "rate-display", request, now=later(days=1))
+    past = look(uow, rates(1_000, 100, 130), phase=1)
+    assert [each.variant for each in past.metrics[0].comparisons] == ["treatment"]
+    cells = [a_rate(key, 1_000, 100) for key in ("control", "b", "c")]
+    assert [each.variant for each in look(uow, an_aggregation(*cells)).metrics[0].comparisons] == ["b", "c"]
 
 
 def test_other_methods_are_looked_at_but_neither_recorded_nor_decide(uow: UnitOfWork) -> None:

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from abplatform.domain.access import Project
-from abplatform.domain.experiment import Step, Variant
+from abplatform.domain.experiment import Variant
 from abplatform.errors import AlreadyExists, Conflict, InUse, InvalidInput, NotFound, PreconditionFailed
-from abplatform.services import define, publish
+from abplatform.services import define, live
 from abplatform.storage.session import UnitOfWork
 from tests.builders import NOW, a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment, later
 
 THREE_VARIANTS = tuple(Variant(key=key) for key in ("control", "b", "c"))
 
 
-def create(uow: UnitOfWork, *steps: Step, **changes: Any) -> None:
+def create(uow: UnitOfWork, *steps: live.BareStep, **changes: Any) -> None:
     """Make ``rate-display`` and lead it through steps."""
     with uow.begin() as work:
         define.create_experiment(work, "default", an_experiment(**changes), now=NOW)
         for step in steps:
-            publish.take_step(work, "default", "rate-display", step, now=later(hours=1))
+            live.take_step(work, "default", "rate-display", step, now=later(hours=1))
 
 
 def test_a_new_experiment_is_a_draft_with_random_salts(uow: UnitOfWork) -> None:
@@ -32,6 +32,7 @@ def test_a_new_experiment_is_a_draft_with_random_salts(uow: UnitOfWork) -> None:
     assert first.definition == an_experiment()
     salts = {first.salt, first.layer_salt, second.salt, second.layer_salt}
     assert len(salts) == 4
+    assert first.phase_salt == first.salt, "of phase 1"
     assert all(len(salt) == 32 and int(salt, 16) >= 0 for salt in salts)
     with uow.reading() as work:
         assert work.experiments.get("default", "rate-display") == first
@@ -115,7 +116,7 @@ def test_an_edit_of_an_outdated_revision_is_refused(uow: UnitOfWork) -> None:
 
 
 @pytest.mark.parametrize("steps", [("start",), ("start", "pause"), ("start", "stop"), ("start", "stop", "archive")])
-def test_the_start_freezes_all_but_name_and_hypothesis(uow: UnitOfWork, steps: tuple[Step, ...]) -> None:
+def test_the_start_freezes_all_but_name_and_hypothesis(uow: UnitOfWork, steps: tuple[live.BareStep, ...]) -> None:
     create(uow, *steps)
     revision = 1 + len(steps)
     changes: dict[str, object] = {"name": "New", "variants": THREE_VARIANTS, "coverage": 0.5}
@@ -182,7 +183,7 @@ def test_a_metric_of_a_draft_can_be_edited_but_not_deleted(uow: UnitOfWork) -> N
 
 
 @pytest.mark.parametrize("steps", [("start",), ("start", "stop", "archive")])
-def test_a_metric_that_has_counted_cannot_change(uow: UnitOfWork, steps: tuple[Step, ...]) -> None:
+def test_a_metric_that_has_counted_cannot_change(uow: UnitOfWork, steps: tuple[live.BareStep, ...]) -> None:
     create(uow, *steps)
     with uow.begin() as work:
         with pytest.raises(InUse, match="rate-display, which has started"):

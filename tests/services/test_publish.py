@@ -1,112 +1,35 @@
-"""The life of an experiment, and what of it is published."""
+"""What is published of a project, and when."""
 
 from __future__ import annotations
 
 import json
-from itertools import product
-from typing import Any
-
-import pytest
 
 from abplatform.assignment import decode_snapshot, evaluate, variant_ranges
-from abplatform.domain.experiment import TRANSITIONS, ExperimentDefinition, Step, Variant
-from abplatform.errors import IllegalTransition, InvalidInput, NotFound, PreconditionFailed, ReviewRequired
-from abplatform.services import define, publish
-from abplatform.storage.session import UnitOfWork
-from tests.builders import NOW, a_draft, a_metric, a_metric_use, an_experiment, an_external_experiment, later
+from abplatform.domain.experiment import Prerequisite, Variant
+from abplatform.services import arrange, define, force, hold_out, publish, segment
+from abplatform.storage.session import UnitOfWork, Work
+from tests.builders import (
+    NOW,
+    a_holdout,
+    a_layer,
+    a_metric,
+    a_metric_use,
+    a_segment_request,
+    an_experiment,
+    an_external_experiment,
+)
+from tests.services.lives import WAYS, lead, published, take
 
-STEPS: tuple[Step, ...] = ("start", "pause", "resume", "stop", "archive")
-WAYS: dict[str, tuple[Step, ...]] = {
-    "draft": (),
-    "running": ("start",),
-    "paused": ("start", "pause"),
-    "stopped": ("start", "stop"),
-    "archived": ("start", "stop", "archive"),
-}
-
-
-def lead(uow: UnitOfWork, definition: ExperimentDefinition, *steps: Step) -> None:
-    """Make an experiment and lead it through steps."""
-    with uow.begin() as work:
-        define.create_experiment(work, "default", definition, now=NOW)
-        for step in steps:
-            publish.take_step(work, "default", definition.key, step, now=NOW)
+RAW_IDS = ("vip-customer-1", "qa-account-1")
 
 
-def published(uow: UnitOfWork) -> dict[str, Any]:
-    with uow.reading() as work:
-        return json.loads(publish.read_snapshot(work, "default").document)
-
-
-def test_steps_follow_the_life_cycle_and_nothing_else(uow: UnitOfWork) -> None:
-    expected = {}
-    for status, step in product(WAYS, STEPS):
-        key = f"{status}-{step}"
-        lead(uow, an_experiment(key), *WAYS[status])
-        expected[key] = TRANSITIONS.get((status, step), status)
-        if (status, step) in TRANSITIONS:
-            with uow.begin() as work:
-                publish.take_step(work, "default", key, step, now=NOW)
-        else:
-            with pytest.raises(IllegalTransition, match=f"is {status}"), uow.begin() as work:
-                publish.take_step(work, "default", key, step, now=NOW)
-    with uow.reading() as work:
-        assert {each.key: each.status for each in work.experiments.all("default")} == expected
-
-
-def test_steps_are_stamped_with_their_times(uow: UnitOfWork) -> None:
-    lead(uow, an_experiment())
-    with uow.begin() as work:
-        for hours, step in enumerate(("start", "pause", "resume", "stop", "archive"), start=1):
-            after = publish.take_step(work, "default", "rate-display", step, now=later(hours=hours))
-        assert work.experiments.get("default", "rate-display") == after
-    assert (after.started_at, after.stopped_at, after.archived_at) == (later(hours=1), later(hours=4), later(hours=5))
-    assert (after.revision, after.phase) == (6, 1)
-
-
-def test_a_step_from_an_outdated_revision_is_refused(uow: UnitOfWork) -> None:
-    lead(uow, an_experiment(), "start")
-    with pytest.raises(PreconditionFailed), uow.begin() as work:
-        publish.take_step(work, "default", "rate-display", "stop", now=NOW, revision=1)
-    with uow.begin() as work:
-        assert publish.take_step(work, "default", "rate-display", "stop", now=NOW, revision=2).status == "stopped"
-
-
-def test_the_start_checks_the_definition_again(uow: UnitOfWork) -> None:
-    # A version that knew fewer rules may have stored it.
-    with uow.begin() as work:
-        work.experiments.add("default", a_draft(definition=an_experiment(layer="shared")))
-    with pytest.raises(InvalidInput, match="layer"), uow.begin() as work:
-        publish.take_step(work, "default", "rate-display", "start", now=NOW)
-    assert published(uow)["version"] == 0
-
-
-def test_a_regulated_experiment_waits_for_review(uow: UnitOfWork) -> None:
-    lead(uow, an_experiment(risk_class="regulated"))
-    with pytest.raises(ReviewRequired, match="reviewer"), uow.begin() as work:
-        publish.take_step(work, "default", "rate-display", "start", now=NOW)
-    with uow.reading() as work:
-        assert work.experiments.get("default", "rate-display").status == "draft"
-    assert published(uow)["version"] == 0
-
-
-def test_external_experiments_start_stop_and_archive_but_never_pause(uow: UnitOfWork) -> None:
-    lead(uow, an_external_experiment(), "start")
-    for step in ("pause", "resume"):
-        sentence = f"external assignment, so there is nothing here to {step}"
-        with pytest.raises(IllegalTransition, match=sentence), uow.begin() as work:
-            publish.take_step(work, "default", "imported", step, now=NOW)
-    with uow.begin() as work:
-        publish.take_step(work, "default", "imported", "stop", now=NOW)
-        assert publish.take_step(work, "default", "imported", "archive", now=NOW).status == "archived"
-
-
-def test_unknown_experiments_and_projects_are_not_found(uow: UnitOfWork) -> None:
-    with uow.begin() as work:
-        with pytest.raises(NotFound, match="rate-display"):
-            publish.take_step(work, "default", "rate-display", "start", now=NOW)
-        with pytest.raises(NotFound, match="elsewhere"):
-            publish.read_snapshot(work, "elsewhere")
+def name_things(work: Work) -> None:
+    """A segment of each kind, and one that nobody names; a holdout, and one that covers nothing."""
+    ids = {"kind": "units", "values": None, "unit_ids": RAW_IDS[:1]}
+    for request in (a_segment_request(), a_segment_request("staff", **ids), a_segment_request("unnamed")):
+        segment.create_segment(work, "default", request, now=NOW)
+    for holdout in (a_holdout(), a_holdout("of-devices", unit_type="device_id")):
+        hold_out.create_holdout(work, "default", holdout, now=NOW)
 
 
 def test_the_first_snapshot_is_empty(uow: UnitOfWork) -> None:
@@ -123,9 +46,7 @@ def test_a_snapshot_holds_exactly_what_evaluation_needs(uow: UnitOfWork) -> None
         coverage=0.25,
         targeting={"country": {"$in": ["CN", "HK"]}},
     )
-    lead(uow, definition, "start")
-    with uow.reading() as work:
-        experiment = work.experiments.get("default", "rate-display")
+    experiment = lead(uow, definition, "start")
     assert published(uow) == {
         "schema_version": 1,
         "version": 1,
@@ -154,37 +75,87 @@ def test_a_snapshot_holds_exactly_what_evaluation_needs(uow: UnitOfWork) -> None
     }
 
 
+def test_a_snapshot_holds_the_groups_and_holdouts_that_experiments_name(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        name_things(work)
+        holdout = work.holdouts.get("default", "q3")
+        staff = work.segments.get("default", "staff")
+    lead(uow, an_experiment("open-account"), "start")
+    targeting = {"$or": [{"branch": {"$inGroup": "vip-branches"}}, {"user_id": {"$notInGroup": "staff"}}]}
+    needs = (Prerequisite(experiment="open-account", variants=("treatment",)),)
+    lead(uow, an_experiment(targeting=targeting, prerequisites=needs), "start")
+    lead(uow, an_experiment("a-draft", targeting={"branch": {"$inGroup": "unnamed"}}))
+    document = published(uow)
+    assert document["groups"] == {
+        "vip-branches": {"values": ["SH-1", 7]},
+        "staff": {"salt": staff.salt, "sha256": list(staff.segment.digests)},
+    }
+    # 5% of a million buckets.
+    assert document["holdouts"] == {"q3": {"unit_type": "user_id", "salt": holdout.salt, "range": [0, 50_000]}}
+    rule = document["experiments"]["rate-display"]
+    assert rule["holdouts"] == ["q3"]
+    assert rule["prerequisites"] == [{"experiment": "open-account", "variants": ["treatment"]}]
+    assert not {"forced", "prerequisites"} & document["experiments"]["open-account"].keys()
+    with uow.reading() as work:
+        snapshot = decode_snapshot(publish.read_snapshot(work, "default").document)
+    reasons = {evaluate(snapshot, "rate-display", unit, {"branch": "SH-1"}).reason for unit in map(str, range(200))}
+    assert reasons == {"ASSIGNED", "PREREQUISITE", "HOLDOUT"}
+    assert evaluate(snapshot, "rate-display", RAW_IDS[0], {}).reason == "NOT_TARGETED", "staff, and of no branch"
+
+
 def test_a_snapshot_shows_nothing_that_it_should_not(uow: UnitOfWork) -> None:
-    """W-6: no names, hypotheses, metrics, plans or drafts, and nothing that is archived or external."""
+    """W-6: no names, hypotheses, metrics, plans, drafts or raw ids, and nothing that is archived or external."""
     with uow.begin() as work:
         define.create_metric(work, "default", a_metric("secret-metric", event="secret-event"), now=NOW)
-    open_part = {"dimensions": ("channel",), "targeting": {"country": "CN"}}
+        arrange.create_layer(work, "default", a_layer("home", name="Secret layer", description="Secret"), now=NOW)
+        name_things(work)
+    open_part = {
+        "dimensions": ("channel",),
+        "targeting": {"$or": [{"branch": {"$inGroup": "vip-branches"}}, {"user_id": {"$inGroup": "staff"}}]},
+        "layer": "home",
+        "coverage": 0.1,
+    }
     hidden = {"name": "Secret name", "hypothesis": "Secret hypothesis", "metrics": (a_metric_use("secret-metric"),)}
     for status, steps in WAYS.items():
-        lead(uow, an_experiment(f"is-{status}", **open_part, **hidden), *steps)
+        key = f"is-{status}"
+        lead(uow, an_experiment(key, **open_part, **hidden), *steps)
+        if status != "archived":
+            with uow.begin() as work:
+                units = [force.Force(unit_id=RAW_IDS[1], variant="treatment")]
+                force.force_variants(work, "default", key, units)
         if "pause" not in steps:
-            lead(uow, an_external_experiment(f"external-{status}", **open_part, **hidden), *steps)
+            lead(uow, an_external_experiment(f"external-{status}", **hidden), *steps)
+    with uow.begin() as work:
+        take(work, "is-running", "phase")
+        take(work, "is-stopped", "decide")
     snapshot = published(uow)
-    assert set(snapshot["experiments"]) == {"is-running", "is-paused", "is-stopped"}
+    assert set(snapshot["experiments"]) == {"is-running", "is-paused", "is-closed", "is-stopped"}
+    rules = snapshot["experiments"].values()
+    assert all(len(rule["forced"]["units"]) == 1 and len(rule["holdouts"]) == 1 for rule in rules)
     text = json.dumps(snapshot)
-    for word in ("ecret", "external", "draft", "archived", "plan", "alpha", "mde", "created", "risk", "hypothesis"):
-        assert word not in text
+    words = ("ecret", "external", "draft", "archived", "plan", "alpha", "mde", "created", "risk", "hypothesis")
+    notes = ("a bug", "As planned", "Third quarter", "Branches for VIPs", "unnamed", "past", "decision", "home")
+    for word in (*words, *notes, *RAW_IDS):
+        assert word not in text, word
 
 
 def test_every_step_publishes_the_next_version(uow: UnitOfWork) -> None:
-    lead(uow, an_experiment())
+    lead(uow, an_experiment(coverage=0.5))
     lead(uow, an_external_experiment())
     seen = []
     with uow.begin() as work:
-        for key, steps in (("rate-display", WAYS["archived"]), ("imported", WAYS["archived"])):
+        for key, steps in (
+            ("rate-display", ("start", "pause", "resume", "ramp", "phase", "close", "stop", "decide", "archive")),
+            ("imported", WAYS["archived"]),
+        ):
             for step in steps:
-                publish.take_step(work, "default", key, step, now=NOW)
+                take(work, key, step)
                 current = publish.read_snapshot(work, "default")
                 assert current.version == publish.current_version(work, "default")
                 assert json.loads(current.document)["version"] == current.version
                 seen.append((current.version, current.etag))
-    assert [version for version, _ in seen] == [1, 2, 3, 4, 5, 6]
-    assert len({etag for _, etag in seen}) == 6
+    assert [version for version, _ in seen] == list(range(1, 13))
+    assert len({etag for _, etag in seen}) == 12
     assert all('"' not in etag for _, etag in seen)
 
 
@@ -197,20 +168,6 @@ def test_edits_that_evaluation_does_not_see_publish_nothing(uow: UnitOfWork) -> 
         define.edit_experiment(work, "default", "draft", {"coverage": 0.5}, revision=1)
         define.delete_experiment(work, "default", "draft", revision=2)
         assert publish.read_snapshot(work, "default") == before
-
-
-def test_a_failed_step_publishes_nothing(uow: UnitOfWork) -> None:
-    lead(uow, an_experiment(), "start")
-
-    def stop_and_fail() -> None:
-        with uow.begin() as work:
-            publish.take_step(work, "default", "rate-display", "stop", now=NOW)
-            raise RuntimeError("the power went")
-
-    with pytest.raises(RuntimeError):
-        stop_and_fail()
-    assert published(uow)["version"] == 1
-    assert published(uow)["experiments"]["rate-display"]["status"] == "running"
 
 
 def test_the_evaluator_reads_what_is_published(uow: UnitOfWork) -> None:

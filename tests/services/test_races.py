@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 from typing import TypeVar
 
-from abplatform.domain.experiment import Step
-from abplatform.errors import AbplatformError, AlreadyExists, IllegalTransition, InUse, InvalidInput, PreconditionFailed
-from abplatform.services import access, define, publish
+from abplatform.domain.experiment import Prerequisite
+from abplatform.domain.life import Step
+from abplatform.domain.slots import count_slots, join_slots, wanted_slots
+from abplatform.errors import (
+    AbplatformError,
+    AlreadyExists,
+    IllegalTransition,
+    InUse,
+    InvalidInput,
+    LayerFull,
+    PreconditionFailed,
+)
+from abplatform.services import access, arrange, define, force, live, publish
 from abplatform.storage.session import UnitOfWork, Work
-from tests.builders import NOW, a_metric, a_metric_use, a_scorecard, an_experiment
+from tests.builders import NOW, a_layer, a_metric, a_metric_use, a_scorecard, an_experiment
+from tests.services.lives import lead, published, take
 
 MANY = 12
 Answer = TypeVar("Answer")
@@ -45,7 +57,7 @@ def create(uow: UnitOfWork, key: str = "rate-display") -> None:
 
 
 def step(name: Step, key: str = "rate-display") -> Callable[[Work], object]:
-    return lambda work: publish.take_step(work, "default", key, name, now=NOW)
+    return lambda work: take(work, key, name)
 
 
 def test_of_many_edits_of_one_revision_one_wins(uow: UnitOfWork) -> None:
@@ -84,7 +96,7 @@ def test_racing_steps_leave_a_legal_state_and_one_version_each(uow: UnitOfWork) 
     create(uow)
     with uow.begin() as work:
         step("start")(work)
-    outcomes = at_once(uow, *[step("stop"), step("pause"), step("start"), step("archive")] * 3)
+    outcomes = at_once(uow, *[step("stop"), step("pause"), step("start"), step("archive"), step("close")] * 3)
     taken = sum(not isinstance(outcome, AbplatformError) for outcome in outcomes)
     assert set(kinds(outcomes)) == {IllegalTransition}
     with uow.reading() as work:
@@ -94,6 +106,69 @@ def test_racing_steps_leave_a_legal_state_and_one_version_each(uow: UnitOfWork) 
     assert after.revision == 2 + taken
     assert snapshot["version"] == 1 + taken
     assert ("rate-display" in snapshot["experiments"]) == (after.status == "stopped")
+
+
+def test_ramps_at_once_are_taken_or_refused_and_the_largest_stays(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        arrange.create_layer(work, "default", a_layer(), now=NOW)
+    lead(uow, an_experiment(layer="home-page", coverage=0.01), "start")
+    sizes = [0.05 * number for number in range(1, MANY + 1)]
+
+    def ramp(coverage: float) -> Callable[[Work], object]:
+        return lambda work: live.ramp(work, "default", "rate-display", coverage)
+
+    outcomes = at_once(uow, *(ramp(size) for size in random.Random(7).sample(sizes, MANY)))
+    assert set(kinds(outcomes)) <= {InvalidInput}, "a smaller one that came late"
+    taken = [outcome for outcome in outcomes if not isinstance(outcome, AbplatformError)]
+    with uow.reading() as work:
+        after = work.experiments.get("default", "rate-display")
+        assert publish.current_version(work, "default") == 1 + len(taken)
+    assert after.revision == 2 + len(taken), "none is lost"
+    assert after.definition.coverage == max(sizes)
+    assert after.slots == ((0, wanted_slots(max(sizes))),)
+
+
+def test_phases_at_once_follow_each_other(uow: UnitOfWork) -> None:
+    lead(uow, an_experiment(), "start")
+    assert kinds(at_once(uow, *[step("phase")] * 8)) == {}
+    with uow.reading() as work:
+        after = work.experiments.get("default", "rate-display")
+    assert [past.number for past in after.past_phases] == list(range(1, 9))
+    assert len({*(past.salt for past in after.past_phases), after.phase_salt}) == 9
+
+
+def test_starts_at_once_in_one_layer_never_take_the_same_slot(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        arrange.create_layer(work, "default", a_layer(), now=NOW)
+    keys = [f"experiment-{number}" for number in range(MANY)]
+    for key in keys:
+        lead(uow, an_experiment(key, layer="home-page", coverage=0.15))
+    outcomes = at_once(uow, *(step("start", key) for key in keys))
+    # Six times 15% fit into a layer.
+    assert kinds(outcomes) == {LayerFull: MANY - 6}
+    with uow.reading() as work:
+        slots = [slot for each in work.experiments.all("default") for slot in each.slots]
+    assert count_slots(slots) == 900_000
+    assert join_slots(slots) == ((0, 900_000),), "without a gap, so without an overlap"
+
+
+def test_forced_units_of_several_people_are_all_kept(uow: UnitOfWork) -> None:
+    lead(uow, an_experiment(), "start")
+
+    def force_one(number: int) -> Callable[[Work], object]:
+        units = [force.Force(unit_id=f"qa-{number}", variant="control")]
+        return lambda work: force.force_variants(work, "default", "rate-display", units)
+
+    assert kinds(at_once(uow, *map(force_one, range(MANY)))) == {}
+    assert len(published(uow)["experiments"]["rate-display"]["forced"]["units"]) == MANY
+
+
+def test_a_prerequisite_is_not_archived_under_a_start(uow: UnitOfWork) -> None:
+    lead(uow, an_experiment("first"), "start", "stop")
+    needs = (Prerequisite(experiment="first", variants=("control",)),)
+    lead(uow, an_experiment("second", prerequisites=needs))
+    started, archived = at_once(uow, step("start", "second"), step("archive", "first"))
+    assert isinstance(started, AbplatformError) != isinstance(archived, AbplatformError)
 
 
 def test_snapshots_of_steps_at_once_hold_all_of_them(uow: UnitOfWork) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abplatform.domain.experiment import Amount, ExperimentDefinition, MetricUse, Variant
+from abplatform.domain.experiment import Amount, ExperimentDefinition, MetricUse, Prerequisite, Variant
 from abplatform.domain.metric import Metric, Window
 from abplatform.domain.plan import AnalysisPlan, Prior
 from abplatform.domain.scorecard import Scorecard
@@ -45,6 +45,7 @@ FULL_DEFINITION = an_experiment(
     risk_class="regulated",
     assignment="external",
     targeting={"country": {"$in": ["CN", "HK"]}, "n": 2**70},
+    prerequisites=(Prerequisite(experiment="open-account", variants=("short form", "对照")),),
     dimensions=("channel", "rfm_segment"),
     covariates=("history",),
 )

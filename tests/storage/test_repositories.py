@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import sqlalchemy as sa
 
 from abplatform.domain.access import Project
+from abplatform.domain.experiment import Prerequisite, Variant
 from abplatform.errors import AlreadyExists, NotFound, PreconditionFailed
 from abplatform.storage.keys import StoredKey
 from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.replies import Reply
 from abplatform.storage.session import UnitOfWork, Work
 from abplatform.storage.snapshots import PublishedSnapshot
-from tests.builders import NOW, a_draft, a_key, a_metric, a_scorecard, an_experiment, later
+from tests.builders import NOW, a_decision, a_draft, a_key, a_metric, a_past_phase, a_scorecard, an_experiment, later
 
 UNSTORABLE = ["nul\0", "lone \ud800"]
 
@@ -24,12 +25,28 @@ def test_experiments_come_back_equal(uow: UnitOfWork) -> None:
         "finished",
         status="archived",
         phase=3,
+        phase_salt="of phase 3",
         revision=7,
         preregistered=False,
+        slots=((0, 100), (300, 1_000_000)),
+        past_phases=(
+            a_past_phase(1, variants=(Variant(key="对照", weight=0.1, payload={"big": 10**30}), Variant(key="b"))),
+            a_past_phase(2, prerequisites=(Prerequisite(experiment="other", variants=("x",)),), coverage=1 / 3),
+        ),
+        forced={"f" * 64: "对照"},
+        holdouts=("q2", "q3"),
+        shipped="b",
+        decision=a_decision("ship", variant="b", decided_at=later(microseconds=7)),
+        past_decisions=(a_decision("roll_back"), a_decision("inconclusive")),
         started_at=later(microseconds=1),
+        phase_started_at=later(hours=1),
+        closed_at=later(hours=2),
         stopped_at=later(days=1),
         archived_at=later(days=2),
     )
+    # In no row: it is what `in_phase` says of a past phase.
+    unset = {field.name for field in fields(finished) if getattr(finished, field.name) == field.default}
+    assert unset == {"phase_ended_at"}
     with uow.begin() as work:
         work.experiments.add("default", finished)
         work.experiments.add("default", a_draft())

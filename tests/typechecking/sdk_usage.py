@@ -1,11 +1,14 @@
 """How products call the client, as the type checker sees it. Read by mypy, never run."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, assert_type
 
-from abplatform_sdk import Client, Config, Decision, FlushResult, Stats
+from abplatform_sdk import Client, Config, Decision, FlushResult, Stats, testing
+from abplatform_sdk.flask import Experiments, Unit
+from abplatform_sdk.middleware import AsgiMiddleware, BoundClient, WsgiMiddleware, current
+from flask import Flask, Request
 
 client = Client("http://localhost:8080", api_key="key")
 assert_type(client, Client)
@@ -54,3 +57,50 @@ stats = client.stats()
 assert_type(stats, Stats)
 assert_type(stats.reasons, Mapping[str, int])
 assert_type(Config(base_url="http://localhost:8080", api_key="key").poll_interval, float)
+
+kit = testing.client(variants={"rate-display": "treatment"}, payloads={"rate-display": {"copy": "350"}}, strict=True)
+assert_type(kit, testing.TestingClient)
+product_client: Client = kit
+kit.force("rate-display", "control", unit_id="u-1", payload={"copy": "3.5%"})
+kit.force("rate-display", None)
+kit.force("rate-display", 1)  # type: ignore[arg-type]
+assert_type(kit.assign("rate-display", "u-1"), Decision)
+assert_type(kit.exposures, list[dict[str, Any]])
+assert_type(kit.conversions[0], dict[str, Any])
+testing.client(snapshot=testing.snapshot(testing.experiment("a", variants={"x": 1, "y": 2}, weights={"x": 9}, phase=2)))
+testing.client(variants=["rate-display"])  # type: ignore[arg-type]
+testing.experiment("a", pahse=2)  # type: ignore[call-arg]
+
+
+def read_unit(request: Request) -> Unit | None:
+    return Unit(request.headers.get("X-Customer"), {"country": "CN"}, {"device_id": "d-1"})
+
+
+experiments = Experiments(unit=read_unit)
+experiments.init_app(Flask("shop"))
+Experiments(Flask("shop"), client=client, unit=lambda request: request.cookies.get("customer"))
+Experiments(Flask("shop"))  # type: ignore[call-arg]
+assert_type(experiments.client, Client)
+assert_type(experiments.assign("rate-display", default="3.5%"), Decision)
+assert_type(experiments.track("purchase", value=Decimal("350.00")), bool)
+assert_type(experiments.current.unit, Unit)
+
+flask_app = Flask("shop")
+flask_app.wsgi_app = WsgiMiddleware(  # type: ignore[method-assign]
+    flask_app.wsgi_app, client, unit=lambda environ: environ.get("HTTP_X_CUSTOMER")
+)
+assert_type(current(), BoundClient)
+assert_type(current().assign("rate-display"), Decision)
+assert_type(current().track("purchase", value=350), bool)
+
+
+async def asgi_app(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    await send({"type": "http.response.body"})
+
+
+AsgiMiddleware(asgi_app, client, unit=lambda scope: Unit(scope["path"]))
+AsgiMiddleware(asgi_app, client, unit=lambda scope: 17)  # type: ignore[arg-type, return-value]

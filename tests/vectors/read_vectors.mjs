@@ -11,10 +11,12 @@ function read(name) {
   return JSON.parse(readFileSync(new URL(name, import.meta.url), "utf8"));
 }
 
+function digest(salt, unitId) {
+  return createHash("sha256").update(`${Buffer.byteLength(salt, "utf8")}:${salt}${unitId}`, "utf8").digest("hex");
+}
+
 function bucket(salt, unitId) {
-  const message = `${Buffer.byteLength(salt, "utf8")}:${salt}${unitId}`;
-  const digest = createHash("sha256").update(message, "utf8").digest("hex");
-  return parseInt(digest.slice(0, 13), 16) % BUCKETS; // 52 bits are exact in a double
+  return parseInt(digest(salt, unitId).slice(0, 13), 16) % BUCKETS; // 52 bits are exact in a double
 }
 
 // The exact value of a double as [numerator, exponent]: numerator * 2^exponent.
@@ -65,8 +67,8 @@ function expect(name, actual, expected) {
 
 function checkHash() {
   const { cases } = read("hash.json");
-  for (const { name, salt, unit_id, bucket: expected } of cases) {
-    expect(`hash: ${name}`, bucket(salt, unit_id), expected);
+  for (const { name, salt, unit_id, bucket: expected, sha256 } of cases) {
+    expect(`hash: ${name}`, [bucket(salt, unit_id), digest(salt, unit_id)], [expected, sha256]);
   }
   return cases.length;
 }
@@ -80,14 +82,22 @@ function checkRanges() {
   return cases.length;
 }
 
-// Where a case shows its buckets, they must be right, and the variant must be the one whose range holds them.
+// Where a case shows its buckets, they must be right, and so must be what follows from them.
 function checkEvaluations() {
   const { cases, snapshots } = read("evaluations.json");
   const drawn = cases.filter((candidate) => candidate.buckets);
   for (const { name, snapshot, experiment, unit_id, units, buckets, expected } of drawn) {
-    const rule = snapshots[snapshot].experiments[experiment];
+    const { experiments, holdouts = {} } = snapshots[snapshot];
+    const rule = experiments[experiment];
     const unit = units?.[rule.unit_type] ?? unit_id;
-    expect(`evaluations: ${name}`, { layer: bucket(rule.layer.salt, unit), variant: bucket(rule.salt, unit) }, buckets);
+    const found = { layer: bucket(rule.layer.salt, unit), variant: bucket(rule.salt, unit) };
+    for (const [key, group] of expected.holdouts ?? []) {
+      const held = (found.holdouts ??= {})[key] = bucket(holdouts[key].salt, unit);
+      const [low, high] = holdouts[key].range;
+      expect(`evaluations: ${name}`, group, low <= held && held < high ? "held_out" : "open");
+    }
+    expect(`evaluations: ${name}`, found, buckets);
+    if (!["ASSIGNED", "NOT_IN_COVERAGE"].includes(expected.reason)) continue;
     const covered = rule.layer.slots.some(([low, high]) => low <= buckets.layer && buckets.layer < high);
     const drawnVariant = rule.variants.find(({ range }) => range[0] <= buckets.variant && buckets.variant < range[1]);
     expect(`evaluations: ${name}`, expected.reason, covered ? "ASSIGNED" : "NOT_IN_COVERAGE");

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def regenerated(name: str) -> str:
 def _fill_hash(document: dict[str, Any]) -> None:
     for case in document["cases"]:
         case["bucket"] = bucket(case["salt"], case["unit_id"])
+        case["sha256"] = sha256(case["salt"], case["unit_id"])
 
 
 def _fill_ranges(document: dict[str, Any]) -> None:
@@ -43,20 +45,29 @@ def _fill_ranges(document: dict[str, Any]) -> None:
 
 
 def _fill_evaluations(document: dict[str, Any]) -> None:
-    """Give each assigned or uncovered case the buckets that decide it, for the reader's eye."""
+    """Give each case the buckets that decide it, for the reader's eye."""
     for case in document["cases"]:
-        if case["expected"]["reason"] not in {"ASSIGNED", "NOT_IN_COVERAGE"}:
+        checks, reason = case["expected"].get("holdouts", []), case["expected"]["reason"]
+        if reason not in {"ASSIGNED", "NOT_IN_COVERAGE"} and not checks:
             continue
-        rule = document["snapshots"][case["snapshot"]]["experiments"][case["experiment"]]
+        snapshot = document["snapshots"][case["snapshot"]]
+        rule = snapshot["experiments"][case["experiment"]]
         unit = case["units"][rule["unit_type"]] if rule["unit_type"] in case.get("units", {}) else case["unit_id"]
         case["buckets"] = {"layer": bucket(rule["layer"]["salt"], unit), "variant": bucket(rule["salt"], unit)}
+        if checks:
+            case["buckets"]["holdouts"] = {key: bucket(snapshot["holdouts"][key]["salt"], unit) for key, _ in checks}
 
 
 def bucket(salt: str, unit_id: str) -> int:
     """Compute a bucket with sha256sum."""
+    return int(sha256(salt, unit_id)[:13], 16) % BUCKETS
+
+
+@cache
+def sha256(salt: str, unit_id: str) -> str:
+    """Compute a digest with sha256sum."""
     message = f"{len(salt.encode())}:{salt}{unit_id}".encode()
-    answer = subprocess.run(["sha256sum"], input=message, capture_output=True, check=True).stdout
-    return int(answer[:13], 16) % BUCKETS
+    return subprocess.run(["sha256sum"], input=message, capture_output=True, check=True).stdout[:64].decode()
 
 
 def ranges(weights: list[int | float]) -> list[list[int]]:

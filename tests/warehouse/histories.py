@@ -22,11 +22,11 @@ class History:
 
 
 def a_history(seed: int, *, units: int = 60) -> History:
-    """Units in several variants, phases and clusters; equal times; events before, at and long after exposure."""
+    """Units in several variants, phases and clusters; units of two types; equal times; events around exposures."""
     rng = random.Random(seed)
     names = [f"unit-{number}" for number in range(units)]
     exposures = [_an_exposure(rng, number, rng.choice(names)) for number in range(units * 2)]
-    conversions = [_a_conversion(rng, number, rng.choice(names)) for number in range(units * 5)]
+    conversions = [_a_conversion(rng, number, rng.choice(names), names) for number in range(units * 5)]
     rng.shuffle(exposures)
     return History(exposures, conversions)
 
@@ -46,7 +46,7 @@ def _an_exposure(rng: random.Random, number: int, unit: str) -> ExposureFact:
         experiment="other" if rng.random() < 0.1 else "rate-display",
         phase=1 if rng.random() < 0.05 else 2,
         variant=variant,
-        expected_variant=rng.choice([own, own, None]),
+        expected_variant=rng.choice([own, own, None, ""]),
         unit=unit,
         cluster=None if unit.endswith("7") else f"cluster-{random.Random(unit).randrange(15)}-{own}",
         timestamp=timestamp,
@@ -54,7 +54,7 @@ def _an_exposure(rng: random.Random, number: int, unit: str) -> ExposureFact:
     )
 
 
-def _a_conversion(rng: random.Random, number: int, unit: str) -> ConversionFact:
+def _a_conversion(rng: random.Random, number: int, unit: str, names: list[str]) -> ConversionFact:
     amounts = [
         None,
         Decimal("0.000001"),
@@ -62,6 +62,7 @@ def _a_conversion(rng: random.Random, number: int, unit: str) -> ConversionFact:
         Decimal("99999999999999.999999"),
         Decimal(rng.randrange(10**9)),
     ]
+    others = {"device_id": rng.choice(names), "household_id": rng.choice(names)}
     properties = {"product": rng.choice(['"fund"', '"loan"', "7"]), "first": rng.choice(["true", "false"])}
     return a_conversion_fact(
         f"conversion-{number}",
@@ -70,4 +71,5 @@ def _a_conversion(rng: random.Random, number: int, unit: str) -> ConversionFact:
         value=rng.choice(amounts),
         timestamp=NOW - timedelta(seconds=rng.choice([0, DAY, rng.randrange(25 * DAY)]), microseconds=number % 2),
         properties={name: text for name, text in properties.items() if rng.random() < 0.9},
+        units={unit_type: other for unit_type, other in others.items() if rng.random() < 0.7},
     )

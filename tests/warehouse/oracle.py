@@ -66,6 +66,20 @@ def expected_mismatches(exposures: Sequence[ExposureFact], request: AggregationR
     )
 
 
+def expected_undrawn(exposures: Sequence[ExposureFact], request: AggregationRequest) -> int:
+    """Exposures by a declared variant of units that this platform gives none."""
+    return sum(
+        fact.variant in request.variants and fact.expected_variant == "" for fact in _counted(exposures, request)
+    )
+
+
+def whose(fact: ConversionFact, request: AggregationRequest) -> str:
+    """The unit that a conversion belongs to."""
+    if request.unit_type is not None and request.unit_type in fact.units:
+        return fact.units[request.unit_type]
+    return fact.unit
+
+
 def expected_value(
     unit: Unit, events: Sequence[ConversionFact], metric: Metric, request: AggregationRequest
 ) -> Decimal | None:
@@ -110,6 +124,7 @@ def _counted(exposures: Sequence[ExposureFact], request: AggregationRequest) -> 
         if fact.phase == request.phase
         and fact.unit not in earlier
         and (request.since is None or fact.timestamp >= request.since)
+        and (request.enrolled_until is None or fact.timestamp < request.enrolled_until)
         and (request.until is None or fact.timestamp < request.until)
     ]
 

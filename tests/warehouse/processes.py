@@ -15,7 +15,7 @@ from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.seal import Sealer
-from tests.builders import NOW, an_exposure_fact
+from tests.builders import NOW, a_conversion_fact, an_exposure_fact
 
 
 def several_processes(number: int) -> ProcessPoolExecutor:
@@ -27,6 +27,14 @@ def append_one(root: str, url: str, number: int) -> None:
     """Open a lake and append one exposure."""
     lake = Lake(root, url)
     append_facts(lake, "default", "exposure", facts_to_arrow("exposure", [an_exposure_fact(str(number))]))
+    lake.close()
+
+
+def append_conversion(root: str, url: str, number: int) -> None:
+    """Open a lake and append one conversion that names a unit of another type."""
+    lake = Lake(root, url)
+    fact = a_conversion_fact(f"new-{number}", units={"device_id": f"device-{number}"})
+    append_facts(lake, "default", "conversion", facts_to_arrow("conversion", [fact]))
     lake.close()
 
 

@@ -13,7 +13,7 @@ import ibis
 import pytest
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
-from abplatform.domain.events import ConversionFact, ExposureFact
+from abplatform.domain.events import NOT_DRAWN, ConversionFact, ExposureFact
 from abplatform.domain.metric import Window
 from abplatform.warehouse import queries
 from abplatform.warehouse.bulk import append_facts
@@ -173,18 +173,56 @@ def test_units_of_an_earlier_phase_and_exposures_out_of_time_do_not_count(reduce
     assert reduce(*facts, phase=2, since=NOW, until=NOW + HOUR).exposed == {"control": 2, "treatment": 0}
 
 
+def test_after_the_end_of_enrolment_no_unit_enters_and_all_else_goes_on(reduce: Any) -> None:
+    facts = [
+        an_exposure_fact("1", unit="in", timestamp=NOW + HOUR - TICK),
+        an_exposure_fact("2", unit="late", timestamp=NOW + HOUR),
+        an_exposure_fact("3", unit="in", variant="treatment", timestamp=NOW + HOUR),
+        an_exposure_fact("4", unit="late", variant="ghost", timestamp=NOW + HOUR),
+        a_conversion_fact("1", unit="in", timestamp=NOW + 2 * HOUR),
+        a_conversion_fact("2", unit="late", timestamp=NOW + 2 * HOUR),
+    ]
+    soon = a_metric("soon", event="purchase", window=Window(end=3 * HOUR))
+    result = reduce(*facts, metrics=(soon,), enrolled_until=NOW + HOUR)
+
+    assert result.exposed == result.analysed == {"control": 1, "treatment": 0}
+    assert (result.multi_variant["control"], result.unknown_variants) == (0, {})
+    assert (cell(result, "soon").total, cell(result, "soon").open_units) == (1, 0)
+
+
+def test_conversions_belong_to_the_unit_that_they_name_of_the_analysed_type(reduce: Any) -> None:
+    facts = [
+        an_exposure_fact("1", unit="phone"),
+        an_exposure_fact("2", unit="tablet", variant="treatment"),
+        a_conversion_fact("1", unit="person", units={"device_id": "phone", "household_id": "tablet"}, value=Decimal(1)),
+        a_conversion_fact("2", unit="phone", units={"device_id": "tablet"}, value=Decimal(20)),
+        a_conversion_fact("3", unit="person", units={"household_id": "phone"}, value=Decimal(300)),
+    ]
+    by_device = reduce(*facts, unit_type="device_id")
+    assert [cell(by_device, "revenue", variant).total for variant in ("control", "treatment")] == [1, 20]
+    by_person = reduce()
+    assert [cell(by_person, "revenue", variant).total for variant in ("control", "treatment")] == [20, 0]
+
+
+def test_conversions_that_were_written_whole_belong_to_their_unit_whatever_its_type(reduce: Any) -> None:
+    facts = [an_exposure_fact(unit="imported/customer-1"), a_conversion_fact(unit="imported/customer-1")]
+    assert cell(reduce(*facts, unit_type="customer"), "bought").total == 1
+
+
 def test_unknown_variants_and_other_draws_are_counted_apart(reduce: Any) -> None:
     facts = [
         an_exposure_fact("1", unit="a", variant="ghost"),
         an_exposure_fact("2", unit="a", variant="control", expected_variant="treatment"),
         an_exposure_fact("3", unit="b", variant="control", expected_variant=None),
         an_exposure_fact("4", unit="c", variant="treatment", expected_variant="treatment"),
+        an_exposure_fact("5", unit="d", variant="treatment", expected_variant=NOT_DRAWN),
+        an_exposure_fact("6", unit="d", variant="ghost", expected_variant=NOT_DRAWN),
     ]
     result = reduce(*facts)
 
-    assert result.unknown_variants == {"ghost": 1}
-    assert result.mismatched_exposures == 1
-    assert result.analysed == {"control": 2, "treatment": 1}
+    assert result.unknown_variants == {"ghost": 2}
+    assert (result.mismatched_exposures, result.undrawn_exposures) == (2, 1)
+    assert result.analysed == {"control": 2, "treatment": 2}
 
 
 def test_sums_of_money_are_exact_beyond_what_a_double_holds(reduce: Any) -> None:
@@ -285,7 +323,15 @@ def test_spark_too_can_say_all_expressions(monkeypatch: pytest.MonkeyPatch) -> N
     conversions = ibis.table(queries.COLUMNS_OF_CONVERSIONS, name="conversions")
     window = a_metric("soon", event="purchase", window=Window(start=HOUR, end=3 * HOUR), where={"product": ("a", 1)})
     request = replace(
-        REQUEST, metrics=(*REQUEST.metrics, window), phase=2, since=NOW, until=NOW, clustered=True, covariates=("age",)
+        REQUEST,
+        metrics=(*REQUEST.metrics, window),
+        phase=2,
+        since=NOW,
+        enrolled_until=NOW,
+        until=NOW,
+        clustered=True,
+        covariates=("age",),
+        unit_type="device_id",
     )
     counted = queries.counted_exposures(exposures, replace(request, by="channel"))
     units = queries.first_exposures(counted, request)

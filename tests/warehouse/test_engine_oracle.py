@@ -22,9 +22,11 @@ from tests.warehouse.oracle import (
     centred,
     cluster_of,
     expected_mismatches,
+    expected_undrawn,
     expected_units,
     expected_unknown,
     expected_value,
+    whose,
 )
 
 METRICS = (
@@ -52,6 +54,11 @@ REQUESTS = {
     "sliced": AggregationRequest(**BASE, by="channel", covariates=("age", "channel", "missing")),
     "clustered-sliced": AggregationRequest(**BASE, clustered=True, by="channel", covariates=("age",)),
     "first-phase": AggregationRequest(**BASE | {"phase": 1}),
+    "closed": AggregationRequest(**BASE, since=NOW - timedelta(days=12), enrolled_until=NOW - timedelta(days=6)),
+    "closed-and-stopped": AggregationRequest(
+        **BASE, clustered=True, enrolled_until=NOW - timedelta(days=6), until=NOW - timedelta(hours=12)
+    ),
+    "another-unit-type": AggregationRequest(**BASE, unit_type="device_id", by="channel"),
     "in-the-past": AggregationRequest(**BASE | {"as_of": NOW - timedelta(days=8)}),
 }
 SLICES = {'"web"': "web", '"app"': "app", "3": "3", "true": "true", None: "(none)"}
@@ -73,7 +80,7 @@ def test_engine_agrees_with_plain_loops(local_lake: Lake, engine: DuckDBEngine, 
     assert [cell.name for cell in result.cells[:: len(result.cells) // len(wanted)]] == wanted
     for cell in result.cells:
         metric = next(metric for metric in METRICS if metric.key == cell.name)
-        events = {name: [fact for fact in history.conversions if fact.unit == name] for name in units}
+        events = {name: [fact for fact in history.conversions if whose(fact, request) == name] for name in units}
         values = {
             name: expected_value(unit, events[name], metric, request)
             for name, unit in _members(units, cell, request).items()
@@ -97,6 +104,7 @@ def _check_counts(result: Aggregation, units: dict[str, Unit], history: History,
     assert result.multi_variant == _tally(mixed, request.variants)
     assert result.unknown_variants == expected_unknown(history.exposures, request)
     assert result.mismatched_exposures == expected_mismatches(history.exposures, request)
+    assert result.undrawn_exposures == expected_undrawn(history.exposures, request)
     assert result.data_through == NOW
 
 

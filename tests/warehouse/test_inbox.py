@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+import zstandard
 
 from abplatform.database import open_database
 from abplatform.domain.events import scalars_as_json
@@ -20,10 +22,21 @@ from tests.builders import NOW, a_conversion_fact, an_exposure_fact
 def test_packed_facts_come_back_equal() -> None:
     attributes = scalars_as_json({"城市": "上海 🐉", "n": 1.5, "yes": True}, "attributes")
     exposures = [an_exposure_fact("é" * 64, attributes=attributes, cluster="c", expected_variant=None)]
-    conversions = [a_conversion_fact(value=None), a_conversion_fact("x", timestamp=NOW + timedelta(microseconds=1))]
+    conversions = [
+        a_conversion_fact(value=None, units={"device_id": "pseudonym-2"}),
+        a_conversion_fact("x", timestamp=NOW + timedelta(microseconds=1)),
+    ]
 
     assert unpack("exposure", pack(exposures)) == exposures
     assert unpack("conversion", pack(conversions)) == conversions
+
+
+def test_conversions_that_an_older_release_packed_have_no_other_units() -> None:
+    fact = a_conversion_fact()
+    (row,) = msgspec.msgpack.decode(msgspec.msgpack.encode([fact]))
+    assert row.pop() == {}, "units stand last"
+
+    assert unpack("conversion", zstandard.compress(msgspec.msgpack.encode([row]))) == [fact]
 
 
 def test_pending_counts_events_by_project_and_kind(inbox: Inbox) -> None:

@@ -34,7 +34,10 @@ def test_facts_come_back_from_the_lake_equal(lake: Lake) -> None:
         an_exposure_fact("1", attributes={}, cluster="c", expected_variant=None),
         an_exposure_fact("2", attributes={"城市": '"上海"', "n": "3"}, timestamp=later(days=-400)),
     ]
-    conversions = [a_conversion_fact("1", value=None), a_conversion_fact("2", value=Decimal("-99999999999999.999999"))]
+    conversions = [
+        a_conversion_fact("1", value=None, units={"device_id": "pseudonym-2", "户": "pseudonym-3"}),
+        a_conversion_fact("2", value=Decimal("-99999999999999.999999")),
+    ]
 
     append_facts(lake, "default", "exposure", facts_to_arrow("exposure", exposures))
     append_facts(lake, "default", "conversion", facts_to_arrow("conversion", conversions))
@@ -153,6 +156,12 @@ def test_a_bulk_append_refuses_a_table_of_another_shape(local_lake: Lake) -> Non
     with pytest.raises(ValueError, match="do not fit"):
         append_facts(local_lake, "default", "exposure", table.set_column(position, "unit", nothing))
     assert local_lake.files("default", "exposure") == ()
+
+
+def test_columns_that_came_later_may_be_missing_from_a_bulk_append(lake: Lake) -> None:
+    fact = a_conversion_fact()
+    append_facts(lake, "default", "conversion", facts_to_arrow("conversion", [fact]).drop_columns(["units"]))
+    assert rows_of(lake, "conversion") == [fact]
 
 
 def test_a_lake_lives_in_a_folder_with_an_awkward_name(sqlite_url: str, tmp_path: Path) -> None:

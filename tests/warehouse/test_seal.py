@@ -87,9 +87,10 @@ def test_a_retry_whose_clock_correction_differs_is_a_duplicate() -> None:
     first = a_conversion_fact("same", timestamp=NOW)
     again = replace(first, timestamp=later(seconds=90), received_at=later(seconds=95))
     other = replace(first, value=Decimal("350.000001"))
+    elsewhere = replace(first, units={"device_id": "pseudonym-2"})
 
-    assert sift([first, again, other], {}) == dedupe.Sifted((first,), 1, 1)
-    assert sift([again, other], {"same": first}) == dedupe.Sifted((), 1, 1)
+    assert sift([first, again, other, elsewhere], {}) == dedupe.Sifted((first,), 1, 2)
+    assert sift([again, other, elsewhere], {"same": first}) == dedupe.Sifted((), 1, 2)
 
 
 def test_a_project_with_an_empty_inbox_needs_no_table(database: sa.Engine, lake: Lake) -> None:

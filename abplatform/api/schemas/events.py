@@ -7,7 +7,15 @@ from typing import Any
 from marshmallow import fields
 
 from abplatform.api.schemas.fields import Document
-from abplatform.domain.events import LONGEST_EVENT_ID, LONGEST_ID, LONGEST_NAME, MOST_PROPERTIES
+from abplatform.domain.events import (
+    HOLDOUT_GROUPS,
+    LONGEST_EVENT_ID,
+    LONGEST_ID,
+    LONGEST_NAME,
+    LONGEST_UNIT_TYPE,
+    MOST_PROPERTIES,
+    MOST_UNIT_TYPES,
+)
 from abplatform.services.decode_events import MOST_EVENTS
 
 _SCALARS = {
@@ -22,9 +30,23 @@ def _text(most: int, description: str) -> dict[str, Any]:
     return {"type": "string", "minLength": 1, "maxLength": most, "description": description}
 
 
-_SHARED = {
+def _units(description: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "maxProperties": MOST_UNIT_TYPES,
+        "propertyNames": {"minLength": 1, "maxLength": LONGEST_UNIT_TYPE},
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
+        "description": f"ids of other unit types; {description}",
+    }
+
+
+_UNIT_ID = (
+    "of the project's unit type; only a pseudonym of it is stored; may be absent where units of another type are "
+    "randomised and counted, and `units` names one"
+)
+_SHARED: dict[str, Any] = {
     "event_id": _text(LONGEST_EVENT_ID, "of two events with the same id, the first is kept"),
-    "unit_id": _text(LONGEST_ID, "of the project's unit type; only a pseudonym of it is stored"),
+    "unit_id": _text(LONGEST_ID, "") | {"type": ["string", "null"], "description": _UNIT_ID},
     "timestamp": _TIME,
 }
 
@@ -33,25 +55,33 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "type": "object",
         "description": "A unit met its variant.",
         "additionalProperties": False,
-        "required": ["event_id", "experiment", "variant", "unit_id", "timestamp"],
+        "required": ["event_id", "experiment", "variant", "timestamp"],
         "properties": {
             **_SHARED,
             "experiment": _text(64, "key of the experiment"),
-            "phase": {"type": "integer", "minimum": 1, "default": 1},
-            "variant": _text(64, "key of the variant"),
+            "phase": {"type": "integer", "minimum": 1, "default": 1, "description": "any that the experiment had"},
+            "variant": _text(64, "key of a variant of that phase"),
             "attributes": {**_SCALARS, "description": "only declared dimensions and covariates are kept"},
-            "units": {
-                "type": "object",
-                "additionalProperties": {"type": "string"},
-                "description": "id of the randomised cluster by its unit type; clustered experiments only",
-            },
+            "units": _units("the one that the experiment randomises is required, no others are stored"),
+        },
+    },
+    "HoldoutExposure": {
+        "type": "object",
+        "description": "A unit was checked against a holdout.",
+        "additionalProperties": False,
+        "required": ["event_id", "holdout", "group", "timestamp"],
+        "properties": {
+            **_SHARED,
+            "holdout": _text(64, "key of the holdout, which may have ended"),
+            "group": {"type": "string", "enum": list(HOLDOUT_GROUPS)},
+            "units": _units("the one that the holdout holds out is required, no others are stored"),
         },
     },
     "Conversion": {
         "type": "object",
         "description": "A unit did something that a metric may count.",
         "additionalProperties": False,
-        "required": ["event_id", "event", "unit_id", "timestamp"],
+        "required": ["event_id", "event", "timestamp"],
         "properties": {
             **_SHARED,
             "event": _text(LONGEST_NAME, "name of what happened; metrics read it"),
@@ -60,19 +90,16 @@ COMPONENTS: dict[str, dict[str, Any]] = {
                 "description": "a decimal with at most 14 digits before the point and 6 behind, kept exactly",
             },
             "properties": _SCALARS,
-            "units": {
-                "type": "object",
-                "maxProperties": 0,
-                "description": "other unit types are not supported yet; must be empty",
-            },
+            "units": _units("stored for the types that experiments or holdouts of the project count"),
         },
     },
 }
 
 
-def request_body(kind: str) -> dict[str, Any]:
-    """The OpenAPI request body of an event call: one event, or a batch of them."""
-    event = {"$ref": f"#/components/schemas/{kind}"}
+def request_body(*kinds: str) -> dict[str, Any]:
+    """The OpenAPI request body of an event call: one event of any of the kinds, or a batch of them."""
+    events: list[dict[str, Any]] = [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]
+    event = events[0] if len(events) == 1 else {"oneOf": events}
     batch = {
         "type": "object",
         "additionalProperties": False,
@@ -82,7 +109,7 @@ def request_body(kind: str) -> dict[str, Any]:
             "sent_at": {**_TIME, "description": "the sender's clock as it sends; corrects skew over 60 seconds"},
         },
     }
-    return {"required": True, "content": {"application/json": {"schema": {"oneOf": [event, batch]}}}}
+    return {"required": True, "content": {"application/json": {"schema": {"oneOf": [*events, batch]}}}}
 
 
 class RejectionSchema(Document):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from marshmallow import post_load, validate
+from marshmallow import post_load
 
 from abplatform.api.schemas.fields import (
     Document,
@@ -20,20 +20,28 @@ from abplatform.api.schemas.fields import (
     Text,
     WholeNumber,
     choice,
+    key_field,
     time_field,
+    unit_type_field,
 )
 from abplatform.domain.experiment import (
+    OUTCOMES,
     ROLES,
     STATUSES,
     Amount,
     Experiment,
     ExperimentDefinition,
     MetricUse,
+    Prerequisite,
     Variant,
 )
 from abplatform.domain.plan import METHODS, SPENDING_KINDS, AnalysisPlan, Prior
 
-_UNIT_TYPE = validate.Length(min=1, max=64, error="must be 1 to 64 characters")
+
+def slots_field(description: str) -> Items:
+    """Slots of a layer."""
+    described = f"buckets `[low, high)` of its layer {description}"
+    return Items(Items(WholeNumber()), metadata={"description": described})
 
 
 class VariantSchema(Strict):
@@ -105,26 +113,42 @@ class PlanSchema(Strict):
         return AnalysisPlan(**data)
 
 
-class ExperimentChanges(Strict):
+class PrerequisiteSchema(Strict):
+    """Another experiment that must give a unit one of these variants first."""
+
+    experiment = Text(required=True, metadata={"description": "key of an experiment that is served here"})
+    variants = Items(Text(), required=True, metadata={"description": "keys of its variants; any of them will do"})
+
+    @post_load
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Prerequisite:
+        return Prerequisite(**data)
+
+
+class PhaseFields(Strict):
+    """The fields of an experiment that a new phase may change."""
+
+    variants = Items(Part(VariantSchema), required=True)
+    control = Text(required=True, metadata={"description": "key of one of the variants"})
+    targeting = JsonObject(metadata={"description": "a condition on the attributes; see docs/assignment.md"})
+    coverage = Number(metadata={"default": 1, "description": "share of the layer's slots that it takes"})
+    prerequisites = Items(Part(PrerequisiteSchema), metadata={"description": "at most 10; all must hold"})
+
+
+class ExperimentChanges(PhaseFields):
     """The fields of an experiment that an edit may name; those that it names are replaced whole."""
 
     name = Text(required=True)
     hypothesis = Text()
-    variants = Items(Part(VariantSchema), required=True)
-    control = Text(required=True, metadata={"description": "key of one of the variants"})
     metrics = Items(Part(MetricUseSchema), required=True)
     plan = Part(PlanSchema, required=True)
-    unit_type = Text(validate=_UNIT_TYPE, metadata={"default": "user_id", "description": "what is randomised"})
+    unit_type = unit_type_field("what is randomised")
     analysis_unit = Text(
-        validate=_UNIT_TYPE,
         allow_none=True,
-        metadata={"description": "what is counted, where whole clusters are randomised; external experiments only"},
+        metadata={"description": "what is counted, where whole clusters are randomised: the project's own unit type"},
     )
-    layer = Text(allow_none=True, metadata={"description": "not supported yet; must be null"})
-    coverage = Number(metadata={"default": 1, "description": "share of the targeted units that enter"})
+    layer = Text(allow_none=True, metadata={"description": "key of a shared layer; null for one of its own"})
     risk_class = Text(metadata=choice(("standard", "regulated"), default="standard"))
     assignment = Text(metadata=choice(("served", "external"), default="served"))
-    targeting = JsonObject(metadata={"description": "a condition on the attributes; see docs/assignment.md"})
     dimensions = Items(Text(), metadata={"description": "attributes that exposures carry, to slice results by"})
     covariates = Items(Text(), metadata={"description": "numeric attributes from before; external experiments only"})
 
@@ -132,11 +156,30 @@ class ExperimentChanges(Strict):
 class ExperimentSchema(ExperimentChanges):
     """What the author of an experiment sends."""
 
-    key = Text(required=True, metadata={"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"})
+    key = key_field()
 
     @post_load
     def _build(self, data: Mapping[str, Any], **_: Any) -> ExperimentDefinition:
         return ExperimentDefinition(**data)
+
+
+class DecisionDocument(Document):
+    """What people decided."""
+
+    outcome = Text(metadata=choice(OUTCOMES))
+    variant = Text(allow_none=True, metadata={"description": "the one that ships"})
+    reason = Text()
+    decided_at = time_field("when")
+
+
+class PastPhaseDocument(PhaseFields, Document):
+    """A phase that a later one has replaced. Its salt is kept, and not shown."""
+
+    number = WholeNumber()
+    started_at = time_field("when it began")
+    ended_at = time_field("when the next one was opened")
+    reason = Text(metadata={"description": "why the next one was opened"})
+    slots = slots_field("that it held at its end")
 
 
 class ExperimentDocument(ExperimentChanges, Document):
@@ -144,20 +187,49 @@ class ExperimentDocument(ExperimentChanges, Document):
 
     key = Text()
     status = Text(metadata=choice(STATUSES))
-    phase = WholeNumber()
+    phase = WholeNumber(metadata={"description": "the current one, from 1"})
     revision = WholeNumber(metadata={"description": "grows with every change"})
     preregistered = Flag(metadata={"description": "whether the plan was frozen before the first exposure"})
+    slots = slots_field("that it holds now: while it is running, paused or closed")
+    holdouts = Items(Text(), metadata={"description": "keys of those that cover it, fixed at the start"})
+    forced = JsonObject(metadata={"description": "variants of test accounts, by the salted SHA-256 of their ids"})
+    shipped = Text(allow_none=True, metadata={"description": "the variant that every targeted unit gets"})
+    decision = Part(DecisionDocument, allow_none=True)
+    past_decisions = Items(Part(DecisionDocument), metadata={"description": "earlier ones, which shipped nothing"})
+    past_phases = Items(Part(PastPhaseDocument))
     created_at = time_field("when it was made")
     started_at = time_field("when it was started")
-    stopped_at = time_field("when it was stopped")
+    phase_started_at = time_field("when the current phase began")
+    closed_at = time_field("when enrolment was closed")
+    stopped_at = time_field("when it was stopped or decided")
     archived_at = time_field("when it was archived")
 
 
-_STATE = ("status", "phase", "revision", "preregistered", "created_at", "started_at", "stopped_at", "archived_at")
+STATE = (
+    "status",
+    "phase",
+    "revision",
+    "preregistered",
+    "slots",
+    "holdouts",
+    "forced",
+    "shipped",
+    "decision",
+    "past_decisions",
+    "past_phases",
+    "created_at",
+    "started_at",
+    "phase_started_at",
+    "closed_at",
+    "stopped_at",
+    "archived_at",
+)
 
 
 def experiment_document(experiment: Experiment) -> dict[str, Any]:
     """The document of an experiment: its definition and its state, without salts."""
-    state = {name: getattr(experiment, name) for name in _STATE}
     definition: dict[str, Any] = msgspec.to_builtins(experiment.definition)
-    return definition | msgspec.to_builtins(state)
+    state: dict[str, Any] = msgspec.to_builtins({name: getattr(experiment, name) for name in STATE})
+    for phase in state["past_phases"]:
+        del phase["salt"]
+    return definition | state

@@ -11,6 +11,8 @@ import marshmallow
 import msgspec
 from marshmallow import fields
 
+from abplatform.domain.access import DEFAULT_UNIT_TYPE
+
 DURATION = re.compile(r"P(?=\d|T\d)(\d{1,6}D)?(T(?=\d)(\d{1,9}H)?(\d{1,9}M)?(\d{1,9}(\.\d{1,6})?S)?)?")
 
 _REQUIRED = {"required": "is required", "null": "must not be null"}
@@ -76,6 +78,17 @@ class Items(fields.List):
         return tuple(super()._deserialize(value, attr, data, **kwargs))
 
 
+class Members(fields.Raw):
+    """A long JSON array, handed on as a tuple; the domain checks what is in it, and names some of the wrong ones."""
+
+    default_error_messages = {**_REQUIRED, "invalid": "must be an array"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        return tuple(value)
+
+
 class Part(fields.Nested):
     """A JSON object of its own kind. Where it stands it is whole, also in an edit of the object around it."""
 
@@ -130,6 +143,16 @@ def write_duration(value: timedelta) -> str:
 def time_field(description: str) -> Text:
     """A time that the platform sets, for documents."""
     return Text(allow_none=True, dump_only=True, metadata={"format": "date-time", "description": description})
+
+
+def key_field() -> Text:
+    """The key of a definition, where its author sends it."""
+    return Text(required=True, metadata={"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"})
+
+
+def unit_type_field(description: str) -> Text:
+    """A type of units; the domain checks it."""
+    return Text(metadata={"default": DEFAULT_UNIT_TYPE, "description": description})
 
 
 def choice(options: tuple[str, ...], **metadata: Any) -> Mapping[str, Any]:

@@ -49,14 +49,19 @@ class ExperimentQuery(PageQuery):
     )
 
 
-class ResultsQuery(Strict):
-    """What to see of the results of an experiment."""
+class LooksQuery(Strict):
+    """Which looks at an experiment."""
 
     phase = QueryNumber(
         load_default=None,
         validate=validate.Range(1, error="must be at least 1"),
         metadata={"description": "the current one by default"},
     )
+
+
+class ResultsQuery(LooksQuery):
+    """What to see of the results of an experiment."""
+
     method = Text(
         load_default=None,
         metadata=choice(METHODS, description="another method than the plan's is exploratory: it decides nothing"),

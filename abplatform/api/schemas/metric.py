@@ -17,6 +17,7 @@ from abplatform.api.schemas.fields import (
     Text,
     WholeNumber,
     choice,
+    key_field,
     time_field,
     write_duration,
 )
@@ -57,7 +58,7 @@ class MetricChanges(Strict):
 class MetricSchema(MetricChanges):
     """What the author of a metric sends."""
 
-    key = Text(required=True, metadata={"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"})
+    key = key_field()
 
     @post_load
     def _build(self, data: Mapping[str, Any], **_: Any) -> Metric:

@@ -24,7 +24,7 @@ from abplatform.services.adopt.rows import Rows, read_rows
 from abplatform.services.adopt.source import Progress, read_batches
 from abplatform.services.adopt.survey import OnFault, Survey, survey_table
 from abplatform.services.define import create_experiment, delete_experiment, edit_experiment
-from abplatform.services.publish import take_step
+from abplatform.services.live import take_step
 from abplatform.storage.session import UnitOfWork, Work
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.inbox import Database

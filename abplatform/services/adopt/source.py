@@ -58,8 +58,35 @@ class Batch:
     faults: tuple[RowFault, ...] = ()
 
 
+def read_header(path: Path, needed: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of a table's columns.
+
+    Raises:
+        InvalidInput: if the file cannot be read, or lacks a column that is needed.
+    """
+    with _readable(path):
+        if is_parquet(path):
+            with parquet.ParquetFile(path) as file:
+                names = tuple(file.schema_arrow.names)
+        else:
+            _check_is_csv(path)
+            names = tuple(_csv_header(path))
+    _check_columns(path, names, needed)
+    return names
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is read as Parquet, by its name."""
+    return path.suffix.lower() in _PARQUET
+
+
 def read_batches(
-    path: Path, columns: Sequence[str], *, numeric: Collection[str] = (), progress: Progress | None = None
+    path: Path,
+    columns: Sequence[str],
+    *,
+    numeric: Collection[str] = (),
+    nested: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Iterator[Batch]:
     """Stream some columns of a table; memory does not grow with the file.
 
@@ -67,14 +94,15 @@ def read_batches(
         path: the file; ``.parquet`` and ``.pq`` are Parquet, everything else is CSV.
         columns: names of the columns to read.
         numeric: those of them that must not hold dates, times or durations.
+        nested: those of them that may hold lists and structures.
         progress: is called with the share of the file that has been read, from 0 to 1.
 
     Raises:
         InvalidInput: if the file cannot be read, has an open quote, or lacks a column.
     """
     with _readable(path):
-        if path.suffix.lower() in _PARQUET:
-            yield from _parquet_batches(path, columns, numeric, progress)
+        if is_parquet(path):
+            yield from _parquet_batches(path, columns, numeric, nested, progress)
         else:
             yield from _csv_batches(path, columns, progress)
 
@@ -120,11 +148,15 @@ def _hint(path: Path, present: Sequence[str]) -> str:
 
 
 def _parquet_batches(
-    path: Path, columns: Sequence[str], numeric: Collection[str], progress: Progress | None
+    path: Path,
+    columns: Sequence[str],
+    numeric: Collection[str],
+    nested: Collection[str],
+    progress: Progress | None,
 ) -> Iterator[Batch]:
     with parquet.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, columns)
-        for column in columns:
+        for column in (name for name in columns if name not in nested):
             _check_type(column, file.schema_arrow.field(column).type, numeric=column in numeric)
         done, total = 0, file.metadata.num_rows
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
@@ -146,9 +178,7 @@ def _check_type(column: str, type_: pa.DataType, *, numeric: bool) -> None:
 
 
 def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
-    if path.stat().st_size == 0:
-        raise InvalidInput({"file": [f"{path} is empty"]})
-    _check_is_text(path)
+    _check_is_csv(path)
     header = _csv_header(path)
     _check_columns(path, header, columns)
     split_badly: list[tuple[int, int, int]] = []
@@ -193,8 +223,10 @@ def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) 
         yield Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, faults)
 
 
-def _check_is_text(path: Path) -> None:
-    """Refuse spreadsheets, archives and UTF-16, which have NUL near their beginning, and Parquet by its mark."""
+def _check_is_csv(path: Path) -> None:
+    """Refuse empty files, spreadsheets, archives and UTF-16, which have NUL near their beginning, and Parquet."""
+    if path.stat().st_size == 0:
+        raise InvalidInput({"file": [f"{path} is empty"]})
     with pa.OSFile(str(path)) as file, _unpacked(path, file) as stream:
         head = bytes(stream.read(_HEAD_BYTES))
     if b"\0" in head[:8] + head.partition(b"\n")[0] or head.startswith(b"PAR1"):

@@ -1,0 +1,133 @@
+"""What this platform draws for the unit of an exposure, to be compared with what the product says it gave.
+
+Only draws are repeated here. Targeting and prerequisites hang on attributes that no exposure carries.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from abplatform.assignment import BUCKETS, contains, variant_ranges
+from abplatform.assignment.hashing import bucket_of, salt_prefix
+from abplatform.domain.events import HELD_OUT, HOLDOUT_GROUPS, NOT_DRAWN, OPEN, name_holdout
+from abplatform.domain.experiment import Experiment
+from abplatform.domain.slots import Ranges
+from abplatform.storage.holdouts import StoredHoldout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a unit can be exposed to, ready for checking many exposures: one phase of an experiment, or a holdout.
+
+    Attributes:
+        experiment, phase: as the lake names them.
+        variants: keys that an exposure may have.
+        unit_type: what is randomised.
+        clustered: whether what is randomised are clusters of the units that count.
+        attributes: names of those that are kept.
+        expect: gives the variant that this platform draws for an id of ``unit_type``: `NOT_DRAWN` if it gives none,
+            None if it does not draw.
+    """
+
+    experiment: str
+    phase: int
+    variants: tuple[str, ...]
+    unit_type: str
+    clustered: bool = False
+    attributes: tuple[str, ...] = ()
+    expect: Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Holding:
+    """The draw of a holdout, prepared for hashing."""
+
+    prefix: bytes
+    low: int
+    high: int
+
+    def holds_out(self, unit: bytes) -> bool:
+        return self.low <= bucket_of(self.prefix, unit) < self.high
+
+    def expect(self, unit_id: str) -> str:
+        return HELD_OUT if self.holds_out(unit_id.encode()) else OPEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawing:
+    """The draws of a phase, prepared for hashing.
+
+    ``slots`` is None where the layer's draw decides nothing.
+    """
+
+    holdouts: tuple[_Holding, ...]
+    layer_prefix: bytes
+    slots: Ranges | None
+    variant_prefix: bytes
+    variants: tuple[str, ...]
+    bounds: tuple[int, ...]
+
+    def expect(self, unit_id: str) -> str:
+        unit = unit_id.encode()
+        if self.slots is not None and not contains(self.slots, bucket_of(self.layer_prefix, unit)):
+            return NOT_DRAWN
+        for holdout in self.holdouts:
+            if holdout.holds_out(unit):
+                return NOT_DRAWN
+        # An empty range repeats the bound before it, so that the search steps over its variant.
+        return self.variants[bisect_right(self.bounds, bucket_of(self.variant_prefix, unit))]
+
+
+def prepare_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -> Place:
+    """One phase of an experiment.
+
+    Args:
+        experiment: as it was in that phase, see `Experiment.in_phase`.
+        holdouts: of the project by key.
+    """
+    definition = experiment.definition
+    served = definition.assignment == "served"
+    return Place(
+        experiment=experiment.key,
+        phase=experiment.phase,
+        variants=tuple(variant.key for variant in definition.variants),
+        unit_type=definition.unit_type,
+        clustered=definition.clustered,
+        attributes=(*definition.dimensions, *definition.covariates),
+        expect=_draw_phase(experiment, holdouts).expect if served else _drawn_elsewhere,
+    )
+
+
+def prepare_holdout(stored: StoredHoldout) -> Place:
+    """A holdout: its groups are its variants, and it has one phase."""
+    return Place(
+        experiment=name_holdout(stored.key),
+        phase=1,
+        variants=HOLDOUT_GROUPS,
+        unit_type=stored.holdout.unit_type,
+        expect=_hold(stored).expect,
+    )
+
+
+def _draw_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -> _Drawing:
+    variants = experiment.definition.variants
+    covering = (holdouts[key] for key in experiment.holdouts if key in holdouts)
+    return _Drawing(
+        holdouts=tuple(_hold(stored) for stored in covering if stored.ended_at is None),
+        layer_prefix=salt_prefix(experiment.layer_salt),
+        slots=None if experiment.slots == ((0, BUCKETS),) else experiment.slots,
+        variant_prefix=salt_prefix(experiment.phase_salt),
+        variants=tuple(variant.key for variant in variants),
+        bounds=tuple(high for _, high in variant_ranges([variant.weight for variant in variants])),
+    )
+
+
+def _hold(stored: StoredHoldout) -> _Holding:
+    low, high = stored.holdout.buckets
+    return _Holding(prefix=salt_prefix(stored.salt), low=low, high=high)
+
+
+def _drawn_elsewhere(_: str) -> None:
+    return None

@@ -1,0 +1,156 @@
+"""Flags compiled for the request path: what each evaluation of an experiment means in the words of OpenFeature.
+
+The evaluations that a rule can end in are made once per snapshot, so what is found out about one of them is kept under
+its identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import Reason
+
+from ._assignment import Evaluation, ExperimentRule, Snapshot, UnsupportedRule
+from ._assignment import Reason as OwnReason
+from ._assignment.flags import resolve_evaluation
+
+Metadata = dict[str, bool | int | float | str]
+
+_MISFIT: Final = object()
+_MOST_ANSWERS = 1000
+
+
+class ValueType:
+    """One of the types that a flag can be asked for.
+
+    Attributes:
+        name: for messages.
+        fit: gives a JSON value as that type, or `_MISFIT`.
+    """
+
+    __slots__ = ("fit", "name")
+
+    def __init__(self, name: str, fit: Callable[[Any], Any]) -> None:
+        self.name = name
+        self.fit = fit
+
+
+class Answer(NamedTuple):
+    """What one evaluation means for one flag. Without ``has_value`` the default in the code applies."""
+
+    evaluation: Evaluation
+    value: Any
+    has_value: bool
+    variant: str | None
+    reason: Reason
+    metadata: Metadata
+    error_code: ErrorCode | None = None
+    message: str | None = None
+
+
+class Flag:
+    """One flag, asked for as one type.
+
+    Attributes:
+        experiment: key of its experiment.
+        fits_always: whether no variant gives a value of another type, so that each exposure is due.
+        answers: what was found out, by the identity of the evaluation. The answer keeps its evaluation alive, so that
+            no other object gets that identity.
+    """
+
+    __slots__ = ("_common", "_key", "_rule", "_type", "answers", "experiment", "fits_always")
+
+    def __init__(
+        self, key: str, value_type: ValueType, rule: ExperimentRule | UnsupportedRule | None, common: Metadata
+    ) -> None:
+        self.experiment = key.partition(".")[0]
+        self.answers: dict[int, Answer] = {}
+        self._key, self._type, self._rule, self._common = key, value_type, rule, common
+        self.fits_always = isinstance(rule, ExperimentRule) and all(
+            self._read(_assigned(rule, position)).error_code is None for position in range(len(rule.variants))
+        )
+
+    def answer(self, evaluation: Evaluation) -> Answer:
+        """What an evaluation means; kept unless it is an error."""
+        answer = self._read(evaluation)
+        if answer.error_code is None:
+            # A rule has few evaluations, but each call of `Client.force` makes new ones.
+            if len(self.answers) >= _MOST_ANSWERS:
+                self.answers = {}
+            self.answers[id(evaluation)] = answer
+        return answer
+
+    def _read(self, evaluation: Evaluation) -> Answer:
+        resolution = resolve_evaluation(self._key, evaluation, self._rule)
+        value = self._type.fit(resolution.value) if resolution.has_value else None
+        code, message = resolution.error_code, resolution.message
+        if value is _MISFIT:
+            code, message = ErrorCode.TYPE_MISMATCH, f"the value of {self._key} is not {self._type.name}"
+        failed = code is not None
+        return Answer(
+            evaluation,
+            value=None if failed else value,
+            has_value=resolution.has_value and not failed,
+            variant=None if failed else resolution.variant,
+            reason=Reason.ERROR if failed else Reason(resolution.reason),
+            metadata={**resolution.metadata, **self._common},
+            error_code=None if code is None else ErrorCode(code),
+            message=message,
+        )
+
+
+class FlagPage:
+    """The flags of one snapshot, compiled when they are first asked for.
+
+    Attributes:
+        snapshot: the one; None before the first.
+        other_types: the unit types beside the default one that its experiments are drawn by.
+        flags: by type and key.
+    """
+
+    def __init__(self, snapshot: Snapshot | None) -> None:
+        self.snapshot = snapshot
+        self.flags: dict[ValueType, dict[str, Flag]] = {value_type: {} for value_type in VALUE_TYPES}
+        self.other_types: frozenset[str] = frozenset()
+        self._common: Metadata = {}
+        if snapshot is not None:
+            types = {rule.unit_type for rule in snapshot.experiments.values()}
+            self.other_types = frozenset(types - {snapshot.unit_type})
+            self._common = {"flagSetId": snapshot.project, "version": str(snapshot.version)}
+
+    def compile(self, value_type: ValueType, key: str) -> Flag:
+        """Make a flag. It is kept if a variant gives it a value: a product may ask for whatever keys it likes."""
+        rule = None if self.snapshot is None else self.snapshot.experiments.get(key.partition(".")[0])
+        flag = Flag(key, value_type, rule, self._common)
+        if flag.fits_always:
+            self.flags[value_type][key] = flag
+        return flag
+
+
+def _assigned(rule: ExperimentRule, position: int) -> Evaluation:
+    variant = rule.variants[position]
+    return Evaluation(rule.key, variant.key, variant.payload, True, OwnReason.ASSIGNED, rule.phase)
+
+
+def _fit_float(value: Any) -> Any:
+    if isinstance(value, float):
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return _MISFIT
+    try:
+        # JSON has one kind of number, and many programs write 3.0 as 3.
+        return real if (real := float(value)) == value else _MISFIT
+    except OverflowError:
+        return _MISFIT
+
+
+BOOLEAN = ValueType("a boolean", lambda value: value if isinstance(value, bool) else _MISFIT)
+STRING = ValueType("a text", lambda value: value if isinstance(value, str) else _MISFIT)
+INTEGER = ValueType(
+    "an integer", lambda value: value if isinstance(value, int) and not isinstance(value, bool) else _MISFIT
+)
+FLOAT = ValueType("a number", _fit_float)
+OBJECT = ValueType("an object or array", lambda value: value if isinstance(value, (dict, list)) else _MISFIT)
+VALUE_TYPES = (BOOLEAN, STRING, INTEGER, FLOAT, OBJECT)

@@ -1,0 +1,350 @@
+"""The request path takes no locks: what must hold whenever threads, signal handlers and senders meet on it."""
+
+from __future__ import annotations
+
+import atexit
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from abplatform_sdk import Client, Decision, Stats, process
+from abplatform_sdk._assignment import decode_snapshot
+from abplatform_sdk.reply import Reply
+
+from tests.sdk.interleavings import Scene, interrupt_everywhere, try_all_orders
+from tests.sdk.snapshots import rule, snapshot
+
+BOUNDARY = 1_795_000_000 // 3600 * 3600
+
+
+class Wire:
+    """In the place of the network: gives a snapshot, takes every event."""
+
+    def __init__(self) -> None:
+        self.snapshot = snapshot()
+        self.units: list[str] = []
+
+    def get(self, path: str, *, etag: str | None, most_bytes: int) -> Reply:
+        return Reply(200, json.dumps(self.snapshot).encode(), etag=None, retry_after=0.0)
+
+    def post(self, path: str, body: bytes, *, most_bytes: int, budget: float | None = None) -> Reply:
+        units = [event["unit_id"] for event in json.loads(body)["events"]]
+        self.units += units
+        return Reply(202, json.dumps({"accepted": len(units), "rejected": []}).encode(), etag=None, retry_after=0.0)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Calls:
+    """In the place of a thread: counts how often it was woken. The test does its steps."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def ensure(self) -> bool:
+        return True
+
+    def wake(self) -> None:
+        self.count += 1
+
+    def stop(self) -> None:
+        """There is no thread."""
+
+    def join(self, timeout: float) -> None:
+        """There is no thread."""
+
+
+class StillClient(Client):
+    """A client without threads and without a network. Its senders sleep, as after all was sent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("http://127.0.0.1:9", "key", cache_dir=None, **({"flush_interval": 60.0} | options))
+        # Thousands are made: nothing outside keeps them.
+        atexit.unregister(self.close)
+        process.leave(self)
+        self.wire = Wire()
+        self._polling = Calls()  # type: ignore[assignment]
+        self.lane = self._delivery.exposures
+        self.calls = Calls()
+        for lane in (self._delivery.exposures, self._delivery.conversions):
+            lane._worker = self.calls  # type: ignore[assignment]
+            lane._sender.step()
+
+    def _open_transport(self) -> Any:
+        return self.wire
+
+    def with_snapshot(self) -> StillClient:
+        """A client that decides already."""
+        self._store.hold(decode_snapshot(self.wire.snapshot), "server")
+        self.evaluate("rate-display", "u-0")
+        return self
+
+
+def balanced(stats: Stats) -> bool:
+    counted = stats.delivered + stats.rejected + stats.dropped + stats.pending
+    return stats.produced == counted and sum(stats.reasons.values()) == stats.rejected + stats.dropped
+
+
+class Sleeper:
+    """The sender of the exposures, as its thread drives it: a step, then sleep until it is woken or the time comes."""
+
+    def __init__(self, client: StillClient) -> None:
+        self._client = client
+        self._seen = 0
+        self.delay: float | None = None
+
+    def step(self) -> None:
+        """One step."""
+        self._seen = self._client.calls.count
+        self.delay = self._client.lane._sender.step()
+
+    @property
+    def will_look(self) -> bool:
+        """Whether another step comes by itself."""
+        return self.delay is not None or self._client.calls.count > self._seen
+
+    def run(self) -> None:
+        """Steps as long as there is reason for one now."""
+        for _ in range(10):
+            if self._client.calls.count == self._seen and self.delay != 0:
+                return
+            self.step()
+        raise AssertionError("the sender finds no rest")
+
+
+@pytest.mark.parametrize("enough", [1, 500])
+def test_an_exposure_never_waits_for_a_sender_that_sleeps(enough: int) -> None:
+    """With ``enough`` 1 the sender sends what it finds, with 500 it waits for company."""
+
+    def make() -> Scene:
+        client = StillClient(max_queue=enough).with_snapshot()
+        sleeper = Sleeper(client)
+
+        def check() -> None:
+            stats = client.stats()
+            assert balanced(stats)
+            assert stats.produced == 1
+            assert not stats.pending or sleeper.will_look
+            sleeper.run()
+            client.assign("rate-display", "u-2")
+            assert not client.stats().pending or sleeper.will_look
+            client.lane.hurry()
+            sleeper.run()
+            assert client.wire.units == ["u-1", "u-2"]
+
+        return Scene(lambda: client.assign("rate-display", "u-1"), sleeper.step, check)
+
+    assert try_all_orders(make) > 300
+
+
+def test_nothing_is_left_behind_where_close_meets_an_exposure() -> None:
+    def make() -> Scene:
+        client = StillClient().with_snapshot()
+
+        def check() -> None:
+            stats = client.stats()
+            assert balanced(stats)
+            assert (stats.produced, stats.pending, stats.dropped) == (1, 0, 1)
+
+        return Scene(lambda: client.assign("rate-display", "u-1"), lambda: client.close(0), check)
+
+    try_all_orders(make)
+
+
+@pytest.mark.parametrize("enough", [1, 500])
+def test_nothing_is_left_behind_where_close_meets_the_sender(enough: int) -> None:
+    def make() -> Scene:
+        client = StillClient(max_queue=enough).with_snapshot()
+        client.assign("rate-display", "u-1")
+        buffer = client.lane.buffer
+
+        def check() -> None:
+            # A thread that had found room before.
+            buffer.light.append(("", "u-2", 0.0))
+            if len(buffer.light) >= buffer.wake_at:
+                buffer.call_sender()
+            stats = client.stats()
+            assert balanced(stats)
+            assert (stats.produced, stats.pending) == (2, 0)
+
+        return Scene(client.lane._sender.step, lambda: client.close(0), check)
+
+    try_all_orders(make)
+
+
+def test_threads_that_ask_for_one_unit_log_it_once() -> None:
+    def make() -> Scene:
+        client = StillClient().with_snapshot()
+
+        def ask() -> Decision:
+            return client.assign("rate-display", "u-1")
+
+        def check() -> None:
+            assert (client.stats().produced, client.stats().pending) == (1, 1)
+
+        return Scene(ask, ask, check)
+
+    try_all_orders(make, samples=100)
+
+
+def test_an_exposure_without_room_is_counted_and_logged_by_a_later_call() -> None:
+    def make() -> Scene:
+        client = StillClient(max_queue=1).with_snapshot()
+
+        def check() -> None:
+            stats = client.stats()
+            assert balanced(stats)
+            # Two threads that find the last place at the same moment both get in.
+            assert stats.pending in {1, 2}
+            assert stats.produced == 2
+            client.flush(0)
+            client.lane._sender.step()
+            for unit in ("u-1", "u-2"):
+                client.assign("rate-display", unit)
+                client.lane._sender.step()
+            assert sorted(client.wire.units) == ["u-1", "u-2"]
+
+        return Scene(lambda: client.assign("rate-display", "u-1"), lambda: client.assign("rate-display", "u-2"), check)
+
+    try_all_orders(make, samples=100)
+
+
+def test_the_account_balances_at_any_moment() -> None:
+    def make() -> Scene:
+        client = StillClient(max_queue=2).with_snapshot()
+        client.assign("rate-display", "u-1")
+        seen: list[Stats] = []
+
+        def work() -> None:
+            client.assign("rate-display", "u-2")
+            client.assign("rate-display", "u-3")
+            client.lane._sender.step()
+
+        def check() -> None:
+            assert all(map(balanced, seen))
+
+        return Scene(work, lambda: seen.append(client.stats()), check)
+
+    try_all_orders(make)
+
+
+def test_two_flushes_at_once_both_reach_their_end() -> None:
+    def make() -> Scene:
+        client = StillClient(batch_size=100, max_queue=1000).with_snapshot()
+        lane = client._delivery.conversions
+
+        def flush(count: int) -> None:
+            for number in range(count):
+                client.track("purchase", f"u-{number}")
+            lane.hurry()
+
+        def check() -> None:
+            for _ in range(3):
+                lane._sender.step()
+            assert client.stats().pending == 0
+
+        for _ in range(98):
+            client.track("purchase", "u-0")
+        return Scene(lambda: flush(1), lambda: flush(2), check)
+
+    try_all_orders(make, samples=0)
+
+
+def test_the_first_call_never_hides_a_snapshot_that_arrives_meanwhile() -> None:
+    def make() -> Scene:
+        client = StillClient()
+
+        def check() -> None:
+            assert client.evaluate("rate-display", "u-1").reason == "ASSIGNED"
+
+        return Scene(lambda: client.evaluate("rate-display", "u-1"), client._look, check)
+
+    try_all_orders(make)
+
+
+def test_first_calls_at_the_same_moment_are_all_answered() -> None:
+    def make() -> Scene:
+        client = StillClient()
+        client._store.hold(decode_snapshot(client.wire.snapshot), "disk")
+        reasons: list[str] = []
+
+        def ask() -> None:
+            reasons.append(client.evaluate("rate-display", "u-1").reason)
+
+        return Scene(ask, ask, lambda: _equal(reasons, ["ASSIGNED", "ASSIGNED"]))
+
+    try_all_orders(make)
+
+
+def test_forcing_never_hides_a_snapshot_that_arrives_meanwhile() -> None:
+    def make() -> Scene:
+        client = StillClient().with_snapshot()
+        client.wire.snapshot = snapshot(8, rate_display=rule(status="paused"), other=rule())
+
+        def check() -> None:
+            assert client.evaluate("rate-display", "u-1").reason == "NOT_RUNNING"
+            assert client.evaluate("other", "u-1").reason == "FORCED"
+
+        return Scene(lambda: client.force("other", "control"), client._look, check)
+
+    try_all_orders(make)
+
+
+def test_the_turn_of_the_hour_loses_no_unit() -> None:
+    def make() -> Scene:
+        times = [BOUNDARY - 0.001, BOUNDARY + 0.001, BOUNDARY + 1.0, BOUNDARY + 2.0]
+        kind = type("ClientWithWatch", (StillClient,), {"_clock": staticmethod(lambda: times.pop(0))})
+        client = kind().with_snapshot()
+
+        def check() -> None:
+            assert client.stats().produced in {1, 2}
+            for _ in range(2):
+                client.assign("rate-display", "u-1")
+            client.lane.hurry()
+            client.lane._sender.step()
+            assert set(client.wire.units) == {"u-1"}
+            # Once in each hour; once more for each thread that believed in the old hour while it had turned.
+            assert 1 <= len(client.wire.units) <= 4
+
+        return Scene(lambda: client.assign("rate-display", "u-1"), lambda: client.assign("rate-display", "u-1"), check)
+
+    try_all_orders(make, samples=100)
+
+
+def _track(client: Client) -> None:
+    client.track("purchase", "u-1")
+    client.track("purchase", "")
+
+
+def _assign(client: Client) -> None:
+    client.assign("rate-display", "u-1")
+
+
+def _stats(client: Client) -> None:
+    assert client.stats().produced >= 0
+
+
+@pytest.mark.parametrize("inner", [_track, _assign, _stats])
+@pytest.mark.parametrize("outer", [_track, _assign, _stats])
+def test_a_signal_handler_may_ask_at_any_moment(
+    outer: Callable[[Client], None], inner: Callable[[Client], None]
+) -> None:
+    def make() -> Scene:
+        client = StillClient().with_snapshot()
+
+        def check() -> None:
+            stats = client.stats()
+            assert balanced(stats)
+            client.close(0)
+            assert balanced(client.stats())
+            assert client.stats().pending == 0
+
+        return Scene(lambda: outer(client), lambda: inner(client), check)
+
+    assert interrupt_everywhere(make) > 50
+
+
+def _equal(one: object, other: object) -> None:
+    assert one == other
