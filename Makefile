@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/peers
+SDK_PEERS := $(VENV)/sdk-peers
 # setuptools warns about editable installs as such.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8080
@@ -34,6 +35,13 @@ $(PEERS)/peers.stamp: dev/peers.txt
 	@PYTHONWARNINGS=ignore $(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet -r dev/peers.txt
 	@touch $@
 
+# SDKs of the field, which must not meet the product's packages.
+$(SDK_PEERS)/peers.stamp: dev/sdk_peers.txt sdk/setup.cfg
+	@$(PYTHON) dev/make_venv.py $(SDK_PEERS)
+	@echo "installing SDKs to compare with into $(SDK_PEERS), about a minute"
+	@PYTHONWARNINGS=ignore $(SDK_PEERS)/bin/python -m pip --disable-pip-version-check install --quiet -r dev/sdk_peers.txt --editable ./sdk
+	@touch $@
+
 demo: $(VENV)/demo.stamp ## install, import a real experiment, run a live one, show the readouts
 	@exec $(BIN)/abplatform demo
 
@@ -55,7 +63,7 @@ docs: $(VENV)/dev.stamp ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp ## speed, as ratios against a peer in the same run
+bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp $(SDK_PEERS)/peers.stamp ## speed, as ratios against a peer in the same run
 	$(BIN)/python -m benchmarks
 
 calibration: $(VENV)/dev.stamp ## simulate what every method promises, write docs/calibration.md (about five minutes)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import decisions, imports, inference
+from benchmarks import bulk, decisions, imports, inference, sdk_weight
 
 
 def main() -> int:
     """Run all; the exit status says whether every goal was met."""
     met = True
-    for module in (inference, decisions, imports):
+    for module in (inference, decisions, sdk_weight, bulk, imports):
         for result in module.run():
             met = met and result.met
             print(f"{'ok  ' if result.met else 'MISS'}  {result.name}: {result.figure}; goal: {result.goal}")

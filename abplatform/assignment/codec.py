@@ -67,6 +67,7 @@ def _decode_experiments(fields: Fields) -> dict[str, ExperimentRule | Unsupporte
         groups={key: decode_group(group) for key, group in _members(fields, "groups")},
         holdouts={key: decode_holdout(key, holdout) for key, holdout in _members(fields, "holdouts")},
         deciders=deciders,
+        conditions={},
     )
     rules = {key: decode_rule(key, rule, around) for key, rule in fields.object("experiments").members()}
     needs = {key: _needs(rule) for key, rule in rules.items()}

@@ -62,11 +62,14 @@ def build_decider(  # noqa: C901 - for the function inside
     other_type = None if rule.unit_type == default_unit_type else rule.unit_type
     settle_first = _build_first_gate(rule, outcomes)
     settle_later = _build_later_gate(rule, outcomes, peers)
+    # Nearly all experiments have two variants: one comparison finds the one that is drawn.
+    split = bounds[0] if len(bounds) == 2 else None
+    first, second = assigned[0], assigned[-1]
     # A hash that has read the prefix already: copying it is cheaper than beginning anew.
     begin_draw = sha256(variant_prefix).copy
 
     # One function on purpose: each call in it would cost what the whole of it should.
-    def decide(unit_id: Any, attributes: Any, units: Any) -> Evaluation:  # noqa: C901, PLR0911
+    def decide(unit_id: Any, attributes: Any, units: Any) -> Evaluation:  # noqa: C901, PLR0911, PLR0912
         try:
             randomised = unit_id if other_type is None else (units or _NOTHING).get(other_type)
             if type(randomised) is not str:
@@ -92,7 +95,10 @@ def build_decider(  # noqa: C901 - for the function inside
             # As draw_position does, without its calls.
             draw = begin_draw()
             draw.update(unit)
-            return assigned[bisect_right(bounds, (first_eight_bytes(draw.digest())[0] >> 12) % BUCKETS)]
+            bucket = (first_eight_bytes(draw.digest())[0] >> 12) % BUCKETS
+            if split is not None:
+                return second if bucket >= split else first
+            return assigned[bisect_right(bounds, bucket)]
         except UnicodeEncodeError:
             return no_unit
         except Exception:  # noqa: BLE001 - arguments are the product's own objects; its request must go on

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .logic import Test, negate
-from .patterns import MAX_INPUT, Pattern
 from .values import KINDS, equal, kind
 from .versions import parse_version
 
@@ -122,6 +121,9 @@ def _pattern(*, ignore_case: bool) -> Callable[[object], Test]:
     def build(operand: object) -> Test:
         if not isinstance(operand, str):
             raise BadOperand("must be a pattern, as a string")
+        # Few conditions have a pattern, and the engine is not small: it is loaded with the first one.
+        from .patterns import MAX_INPUT, Pattern
+
         try:
             found_in = Pattern(operand, ignore_case=ignore_case).found_in
         except ValueError as error:

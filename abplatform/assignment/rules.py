@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,18 +21,22 @@ from .model import (
     UnsupportedRule,
     VariantRule,
 )
-from .targeting import compile_condition, named_paths
+from .targeting import Condition, compile_condition, named_paths
 
 STATUSES = ("running", "paused", "closed", "stopped")
 
 
 class Surroundings(NamedTuple):
-    """What a rule refers to outside itself. ``deciders`` may still be filled after the rule is built."""
+    """What a rule refers to outside itself.
+
+    ``deciders`` may still be filled after the rule is built; ``conditions`` are those compiled so far, by their JSON.
+    """
 
     unit_type: str
     groups: Mapping[str, Group]
     holdouts: Mapping[str, HoldoutRule]
     deciders: Mapping[str, Decider]
+    conditions: dict[str, Condition]
 
 
 def decode_rule(key: str, fields: Fields, around: Surroundings) -> ExperimentRule | UnsupportedRule:
@@ -52,7 +57,7 @@ def decode_rule(key: str, fields: Fields, around: Surroundings) -> ExperimentRul
         control=_variant_key(fields, "control", variants),
         shipped=None if fields.value("shipped") is None else _variant_key(fields, "shipped", variants),
         dimensions=_decode_dimensions(fields),
-        targeting=compile_condition(condition, around.groups) if condition else None,
+        targeting=_compile_once(condition, around) if condition else None,
         paths=named_paths(condition),
         forced=_decode_forced(fields, variants),
         holdouts=_decode_holdouts(fields, around.holdouts),
@@ -121,6 +126,17 @@ def _decode_condition(fields: Fields) -> Mapping[str, object]:
     if not isinstance(condition, Mapping):
         raise ValueError(f"{fields.path('targeting')}: must be an object")
     return condition
+
+
+def _compile_once(condition: Mapping[str, object], around: Surroundings) -> Condition:
+    """Compile a condition that other experiments of the snapshot may have too."""
+    try:
+        text = json.dumps(condition)
+    except (TypeError, ValueError, RecursionError):
+        return compile_condition(condition, around.groups)
+    if text not in around.conditions:
+        around.conditions[text] = compile_condition(condition, around.groups)
+    return around.conditions[text]
 
 
 def _decode_forced(fields: Fields, variants: tuple[VariantRule, ...]) -> Forced | None:

@@ -7,24 +7,28 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 
 from .events import LightExposure, Unsendable, encode_light_exposure
 
 _MOST_REASONS = 64
+_REJECTED = "rejected:"
 
 
-@dataclass(slots=True)
 class Account:
     """Counts of one kind of event: ``produced == delivered + rejected + dropped + pending``."""
 
-    produced: int = 0
-    delivered: int = 0
-    rejected: int = 0
-    dropped: int = 0
-    pending: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    __slots__ = ("delivered", "dropped", "pending", "produced", "reasons", "rejected")
+
+    def __init__(
+        self, produced: int = 0, delivered: int = 0, rejected: int = 0, dropped: int = 0, pending: int = 0
+    ) -> None:
+        self.produced = produced
+        self.delivered = delivered
+        self.rejected = rejected
+        self.dropped = dropped
+        self.pending = pending
+        self.reasons: Counter[str] = Counter()
 
 
 class EventBuffer:
@@ -72,7 +76,8 @@ class EventBuffer:
         self.light.clear()
         self._ready: deque[bytes] = deque()
         self._bytes = 0
-        self._account = Account()
+        self._delivered = 0
+        self._reasons: dict[str, int] = {}
         self._settled = self.urgent = 0
         self.room: float = -1 if self._sealed else self._max_events
         self.wake_at: float = 1
@@ -94,7 +99,6 @@ class EventBuffer:
     def refuse(self, reason: str) -> None:
         """Count an event that cannot be queued."""
         with self._changed:
-            self._account.dropped += 1
             self._count(reason, 1)
 
     def drop_for_room(self) -> bool:
@@ -138,15 +142,15 @@ class EventBuffer:
         return events
 
     def settle(self, count: int, rejected: Mapping[str, int]) -> None:
-        """The first ``count`` events have their answer: ``rejected`` of them by reason, the rest delivered."""
+        """The first ``count`` events have their answer: ``rejected`` of them by reason (``rejected:CODE``), the rest
+        delivered.
+        """
         with self._changed:
             if self._closed:
                 return
             for _ in range(count):
                 self._bytes -= len(self._ready.popleft())
-            refused = sum(rejected.values())
-            self._account.delivered += count - refused
-            self._account.rejected += refused
+            self._delivered += count - sum(rejected.values())
             for reason, number in rejected.items():
                 self._count(reason, number)
             self._settle(count)
@@ -185,15 +189,13 @@ class EventBuffer:
     def account(self) -> Account:
         """The counts at this moment."""
         with self._changed:
-            now, pending = self._account, len(self)
-            return Account(
-                now.delivered + now.rejected + now.dropped + pending,
-                now.delivered,
-                now.rejected,
-                now.dropped,
-                pending,
-                Counter(now.reasons),
-            )
+            # Everything follows from these three, so that it balances even in a signal handler.
+            reasons, delivered, pending = Counter(self._reasons.copy()), self._delivered, len(self)
+        rejected = sum(number for reason, number in reasons.items() if reason.startswith(_REJECTED))
+        dropped = reasons.total() - rejected
+        account = Account(delivered + rejected + dropped + pending, delivered, rejected, dropped, pending)
+        account.reasons = reasons
+        return account
 
     def _call_at(self, waiting: float) -> None:
         with self._changed:
@@ -241,15 +243,19 @@ class EventBuffer:
                 left += 1
         self._bytes = 0
         if left:
-            self._account.dropped += left
             self._count(reason, left)
             self._settle(left)
 
     def _count(self, reason: str, number: int) -> None:
+        reasons = self._reasons
         # Rejection codes come from outside: their number is bounded too.
-        reasons = self._account.reasons
-        known = reason in reasons or len(reasons) < _MOST_REASONS
-        reasons[reason if known else "rejected:OTHER"] += number
+        if reason.startswith(_REJECTED) and reason not in reasons and len(reasons) >= _MOST_REASONS:
+            reason = f"{_REJECTED}OTHER"
+        # Without a call in between, after which a signal handler could count as well.
+        try:
+            reasons[reason] += number
+        except KeyError:
+            reasons[reason] = number
 
 
 def _encode(event: LightExposure) -> bytes | Unsendable:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from . import process
 from ._assignment import Evaluation, Reason, Snapshot, unanswered
-from .answers import NOTHING, Answers, compile_answers
+from .answers import NOTHING, Answers, compile_answers, evaluate_all
 from .config import Config, Options
 from .decision import Decision, decision_with_default
 from .delivery import Delivery
@@ -88,7 +88,8 @@ class Client:
         self._snapshot_listeners: Listeners[SnapshotNews] = Listeners()
         self._overrides = Overrides()
         # What answers; empty until the poller runs, so that the first call of a process takes the longer way.
-        self._assign, self._evaluate = self._compiled = NOTHING
+        self._compiled = NOTHING
+        self._assign, self._evaluate = NOTHING[:2]
         self._compiled_from: Snapshot | None = None
         self._is_polling = False
         self._store = SnapshotStore(self._disk_copy())
@@ -179,11 +180,11 @@ class Client:
     ) -> dict[str, Decision]:
         """Decide every experiment of the snapshot, without exposures: by key, empty before the first snapshot."""
         self._start_polling()
-        answers = self._evaluate if self._is_polling else self._compile_answers().evaluate
+        answers = self._compile_answers()
         try:
-            return {key: answer(unit_id, attributes, units, None) for key, answer in answers.items()}
+            return evaluate_all(answers, unit_id, attributes, units, self._fall_back)
         except Exception:  # noqa: BLE001 (as in assign)
-            return {key: self._fail(None) for key in answers}
+            return {key: self._fail(None) for key in answers.evaluate}
 
     def force(self, experiment: str, variant: str | None, *, unit_id: str | None = None) -> None:
         """Give a variant to one unit, or to all, in this process: for QA. Such decisions have no exposure.
@@ -312,7 +313,7 @@ class Client:
         """Begin anew in a forked child; the parent keeps its threads and sends what it had."""
         self._lock = threading.RLock()
         self._transport = None
-        self._assign, self._evaluate = NOTHING
+        self._assign, self._evaluate = NOTHING[:2]
         self._is_polling = False
         self._evaluation_errors = 0
         self._drops_reported = 0
@@ -322,14 +323,14 @@ class Client:
         self._delivery.renew()
         if self._closed:  # the fork may have come in the middle of it
             self._polling.stop()
-            self._delivery.seal()
+            self._delivery.seal("closed")
 
     def _take_longer(
         self, experiment: Any, unit_id: Any, attributes: Any, units: Any, *, default: Any, exposed: bool
     ) -> Decision:
         """Decide at the first call of a process, for an experiment that is not there, and after `close`."""
         self._start_polling()
-        answers = self._compile_answers() if not self._is_polling else Answers(self._assign, self._evaluate)
+        answers = self._compile_answers()
         answer = (answers.assign if exposed else answers.evaluate).get(experiment)
         if answer is not None:
             return answer(unit_id, attributes, units, default)
@@ -353,7 +354,7 @@ class Client:
         if not self._is_polling and self._polling.ensure():
             with self._lock:
                 # In this order: another thread that finds a poller finds its answers, too.
-                self._assign, self._evaluate = self._compile_answers()
+                self._assign, self._evaluate = self._compile_answers()[:2]
                 self._is_polling = True
         return self._is_polling
 
@@ -369,7 +370,7 @@ class Client:
     def _install(self) -> None:
         with self._lock:
             # Without a poller each call takes the longer way, and so tries to start one.
-            self._assign, self._evaluate = self._compile_answers() if self._is_polling else NOTHING
+            self._assign, self._evaluate = (self._compile_answers() if self._is_polling else NOTHING)[:2]
 
     def _hear(self, news: SnapshotNews) -> None:
         self._install()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 
@@ -34,8 +33,32 @@ def default_cache_dir() -> Path | None:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+_DEFAULTS: Options = {
+    "poll_interval": 10.0,
+    "flush_interval": 1.0,
+    "batch_size": 500,
+    "max_queue": 10_000,
+    "connect_timeout": 2.0,
+    "read_timeout": 5.0,
+    "close_timeout": 3.0,
+}
+
+
+class _Settings(NamedTuple):
+    base_url: str
+    api_key: str
+    poll_interval: float
+    flush_interval: float
+    batch_size: int
+    max_queue: int
+    connect_timeout: float
+    read_timeout: float
+    close_timeout: float
+    cache_dir: str | os.PathLike[str] | None
+
+
+# A dataclass would load `inspect` and what it needs, a tenth of the time that importing this package takes.
+class Config(_Settings):
     """Settings of one client. Times are seconds.
 
     Attributes:
@@ -54,19 +77,24 @@ class Config:
         ValueError: an option is out of its range; the message names it.
     """
 
-    base_url: str
-    api_key: str = field(repr=False)
-    poll_interval: float = 10.0
-    flush_interval: float = 1.0
-    batch_size: int = 500
-    max_queue: int = 10_000
-    connect_timeout: float = 2.0
-    read_timeout: float = 5.0
-    close_timeout: float = 3.0
-    cache_dir: str | os.PathLike[str] | None = field(default_factory=default_cache_dir)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", _checked_url(self.base_url))
+    def __new__(cls, *, base_url: str, api_key: str, **options: Unpack[Options]) -> Config:
+        chosen: dict[str, Any] = {**_DEFAULTS, **options}
+        if "cache_dir" not in chosen:
+            chosen["cache_dir"] = default_cache_dir()
+        unknown = chosen.keys() - set(cls._fields)
+        if unknown:
+            raise TypeError(f"{min(unknown)!r} is not an option")
+        config = super().__new__(cls, _checked_url(base_url), api_key, **chosen)
+        config._check()
+        return config
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True) if name != "api_key")
+        return f"Config({', '.join(shown)})"
+
+    def _check(self) -> None:
         _check_key(self.api_key)
         _check_seconds("poll_interval", self.poll_interval, 0.05, 3600)
         _check_seconds("flush_interval", self.flush_interval, 0.01, 60)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import tempfile
 from pathlib import Path
 
 LARGEST = 16 * 1024 * 1024
@@ -51,6 +50,8 @@ class DiskCopy:
         Raises:
             OSError: the file cannot be written; the former copy is untouched.
         """
+        import tempfile
+
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".snapshot-")
         try:

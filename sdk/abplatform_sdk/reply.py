@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class TransportError(Exception):
     """No usable answer: the network, the time or the size of the response."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the server answered; ``retry_after`` in seconds, 0 if it did not say."""
 
     status: int

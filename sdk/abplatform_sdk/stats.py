@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 SnapshotSource = Literal["server", "disk", "given"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """Counts of one client in this process since it was made (or since the fork).
 
     At every moment ``produced == delivered + rejected + dropped + pending``.
@@ -37,7 +35,7 @@ class Stats:
     rejected: int = 0
     dropped: int = 0
     pending: int = 0
-    reasons: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    reasons: Mapping[str, int] = MappingProxyType({})
     evaluation_errors: int = 0
     snapshot_version: int | None = None
     snapshot_source: SnapshotSource | None = None
@@ -47,8 +45,7 @@ class Stats:
     listener_errors: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FlushResult:
+class FlushResult(NamedTuple):
     """What a flush reached.
 
     Attributes:
