@@ -7,12 +7,14 @@ turns, on units that they have not seen, and medians of the rounds are compared.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from benchmarks.timing import Result
@@ -51,7 +53,10 @@ class Worker:
     def __init__(self, name: str) -> None:
         command = [str(PEERS), "-W", "ignore", "-m", "benchmarks.sdk_peers", name]
         self._name = name
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # A session of its own: some peers leave processes behind.
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self._read()
 
     def __enter__(self) -> Worker:
@@ -60,7 +65,10 @@ class Worker:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
-        if self._process.wait(60) and kind is None:
+        status = self._process.wait(60)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        if status and kind is None:
             raise RuntimeError(f"{self._name} no longer does the work; its error stands above")
 
     def time(self, work: str, round_number: int) -> dict[str, float]:
