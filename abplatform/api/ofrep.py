@@ -18,10 +18,11 @@ from abplatform.api.conditional import ETAG_HEADER, IF_NONE_MATCH_PARAMETER
 from abplatform.api.context import project
 from abplatform.api.schemas.ofrep import failure_document, flag_document, reference
 from abplatform.api.strict_json import read_json
-from abplatform.assignment.flags import FlagError, resolve_flag, resolve_flags
+from abplatform.assignment.flags import FlagError
 from abplatform.errors import InvalidInput, Unreadable
 from abplatform.services.assign import Published, read_context
 from abplatform.services.expose import Call
+from abplatform.services.resolve_flags import resolve_flag, resolve_flags
 
 LOG_EXPOSURE = "Abplatform-Log-Exposure"
 STATUSES: Mapping[str, int] = {FlagError.FLAG_NOT_FOUND: 404}

@@ -85,7 +85,9 @@ def build_decider(  # noqa: C901 - for the function inside
                 return settled
             if targeting is not None:
                 if units or reads_default_id:
-                    attributes = CallAttributes(attributes, {**(units or _NOTHING), default_unit_type: unit_id})
+                    attributes = CallAttributes(
+                        attributes, _usable({**(units or _NOTHING), default_unit_type: unit_id})
+                    )
                 if not targeting(attributes):
                     return not_targeted
             if settle_later is not None and (settled := settle_later(unit_id, attributes, units)) is not None:
@@ -177,11 +179,20 @@ class CallAttributes(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._ids[name] if name in self._ids else self._attributes[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As the attributes answer: ``__getitem__`` of a ``defaultdict`` would make up, and keep, what is missing."""
+        return self._ids[name] if name in self._ids else self._attributes.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter({**self._attributes, **self._ids})
 
     def __len__(self) -> int:
         return len({**self._attributes, **self._ids})
+
+
+def _usable(ids: Units) -> Units:
+    """The ids that are some: what is no text, or empty, hides no attribute."""
+    return {unit_type: text for unit_type, unit_id in ids.items() if (text := plain_text(unit_id))}
 
 
 def plain_text(value: object) -> str | None:

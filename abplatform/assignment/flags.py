@@ -6,11 +6,10 @@ A flag key is the key of an experiment, whose value is the variant's payload, or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from .evaluate import evaluate
-from .model import Evaluation, ExperimentRule, Reason, Snapshot, UnsupportedRule
+from .model import Evaluation, ExperimentRule, Reason, UnsupportedRule
 
 Rule = ExperimentRule | UnsupportedRule
 
@@ -76,72 +75,14 @@ _ERRORS: Mapping[str, str] = {
 _ABSENT: Final = object()
 
 
-def resolve_flag(
-    snapshot: Snapshot | None,
-    flag_key: str,
-    unit_id: str | None,
-    attributes: Mapping[str, Any] | None = None,
-    *,
-    units: Mapping[str, str] | None = None,
-) -> FlagResolution:
-    """Return what a unit gets for a flag; the arguments but ``flag_key`` are those of ``evaluate``. Never raises.
+def resolve_evaluation(flag_key: str, evaluation: Evaluation, rule: Rule | None) -> FlagResolution:
+    """Return what a flag says of an evaluation of its experiment; ``rule`` is None if that is not published.
 
     An experiment whose variants all carry null has the variant's key for its value, so that a flag without payload can
     be branched on.
     """
-    try:
-        experiment = flag_key.partition(".")[0]
-        evaluation = evaluate(snapshot, experiment, unit_id, attributes, units=units)
-        rule = None if snapshot is None else snapshot.experiments.get(experiment)
-        return resolve_evaluation(flag_key, evaluation, rule)
-    except Exception:  # noqa: BLE001 - arguments are the product's own objects; its request must go on
-        name = flag_key if type(flag_key) is str else ""
-        evaluation = Evaluation(name, None, None, in_experiment=False, reason=Reason.ERROR, phase=None)
-        return _fail(name, evaluation, FlagError.GENERAL, "the arguments cannot be read")
-
-
-def resolve_evaluation(flag_key: str, evaluation: Evaluation, rule: Rule | None) -> FlagResolution:
-    """Return what a flag says of an evaluation of its experiment; ``rule`` is None if that is not published."""
     _, dot, rest = flag_key.partition(".")
     return _resolve(flag_key, tuple(rest.split(".")) if dot else (), rule, evaluation)
-
-
-def resolve_flags(
-    snapshot: Snapshot | None,
-    unit_id: str | None,
-    attributes: Mapping[str, Any] | None = None,
-    *,
-    units: Mapping[str, str] | None = None,
-) -> list[FlagResolution]:
-    """Return what a unit gets for each of ``flag_keys``, in that order. Each experiment is evaluated once."""
-    resolutions: list[FlagResolution] = []
-    for experiment, rule in ({} if snapshot is None else snapshot.experiments).items():
-        evaluation = evaluate(snapshot, experiment, unit_id, attributes, units=units)
-        resolutions.append(_resolve(experiment, (), rule, evaluation))
-        resolutions += [_resolve(f"{experiment}.{name}", (name,), rule, evaluation) for name in _fields(rule)]
-    return resolutions
-
-
-def flag_keys(snapshot: Snapshot | None) -> tuple[str, ...]:
-    """Return the flags that a caller who wants all of them gets.
-
-    Each experiment, followed by the fields at the top of its payloads: such callers can read only what they were
-    given. Deeper parts are left out, since each level would send the payload once more; they are in their field's
-    value. So are names that hold a dot: no key can reach them.
-    """
-    return tuple(
-        key
-        for experiment, rule in ({} if snapshot is None else snapshot.experiments).items()
-        for key in (experiment, *(f"{experiment}.{name}" for name in _fields(rule)))
-    )
-
-
-def _fields(rule: Rule) -> Iterator[str]:
-    if isinstance(rule, UnsupportedRule):
-        return iter(())
-    payloads = (variant.payload for variant in rule.variants if isinstance(variant.payload, Mapping))
-    # A dict keeps the order in which they first stand.
-    return iter(dict.fromkeys(name for payload in payloads for name in payload if "." not in name))
 
 
 def _resolve(flag_key: str, path: tuple[str, ...], rule: Rule | None, evaluation: Evaluation) -> FlagResolution:

@@ -6,14 +6,13 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from .fields import Fields
-from .hashing import salt_prefix
+from .hashing import decode_digest, salt_prefix
 from .logic import Test
 from .operators import BUILDERS
 from .values import is_json, kind
 
 FORMS = ("values", "sha256")
 _SCALARS = frozenset({"string", "number", "boolean"})
-_DIGEST_LENGTH = 64
 
 
 class Group(NamedTuple):
@@ -50,7 +49,7 @@ def _hashed(fields: Fields) -> Test:
     prefix = salt_prefix(fields.text("salt"))
     path = fields.path("sha256")
     # As bytes, since a group may hold many thousands of units.
-    digests = frozenset(_digest(text, f"{path}.{index}") for index, text in enumerate(fields.array("sha256")))
+    digests = frozenset(decode_digest(text, f"{path}.{index}") for index, text in enumerate(fields.array("sha256")))
 
     def member(value: object) -> bool:
         if not isinstance(value, str):
@@ -62,14 +61,3 @@ def _hashed(fields: Fields) -> Test:
             return False
 
     return lambda value: any(map(member, value)) if isinstance(value, (list, tuple)) else member(value)
-
-
-def _digest(text: object, path: str) -> bytes:
-    if isinstance(text, str) and len(text) == _DIGEST_LENGTH:
-        try:
-            digest = bytes.fromhex(text)
-        except ValueError:
-            digest = b""
-        if digest.hex() == text:
-            return digest
-    raise ValueError(f"{path}: must be {_DIGEST_LENGTH} hexadecimal digits in lower case")

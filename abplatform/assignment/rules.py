@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ STATUSES = ("running", "paused", "closed", "stopped")
 class Surroundings(NamedTuple):
     """What a rule refers to outside itself.
 
-    ``deciders`` may still be filled after the rule is built; ``conditions`` are those compiled so far, by their JSON.
+    ``deciders`` may still be filled after the rule is built; ``conditions`` are those compiled so far, by their text.
     """
 
     unit_type: str
@@ -130,9 +129,10 @@ def _decode_condition(fields: Fields) -> Mapping[str, object]:
 
 def _compile_once(condition: Mapping[str, object], around: Surroundings) -> Condition:
     """Compile a condition that other experiments of the snapshot may have too."""
+    # As Python writes it: JSON would turn other keys into strings, and so two conditions into one.
     try:
-        text = json.dumps(condition)
-    except (TypeError, ValueError, RecursionError):
+        text = repr(condition)
+    except RecursionError:
         return compile_condition(condition, around.groups)
     if text not in around.conditions:
         around.conditions[text] = compile_condition(condition, around.groups)

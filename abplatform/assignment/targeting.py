@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from .clauses import attribute_clause
 from .fields import Fields
 from .groups import Group, decode_group
-from .logic import Test, any_of, demand, every, negate, some, unknown
+from .logic import Test, any_of, attribute_clause, demand, every, negate, some, unknown
 from .operators import BUILDERS, BadOperand
-from .shape import Problems, join_path, shape_problems
-from .values import kind
+from .values import Problems, join_path, kind, shape_problems
 
 Condition = Callable[[Mapping[str, object]], bool]
 

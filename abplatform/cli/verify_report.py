@@ -74,6 +74,9 @@ def print_units(path: Path, listed: ListedUnits, *, names: Mapping[str, str]) ->
     for unit, variants, drawn in counts.examples:
         met = ", ".join(map(visible, variants))
         click.echo(f"  {visible(names.get(unit, unit))}: exposed to {met}; drawn: {visible(drawn) or 'no variant'}")
+    if not counts.agreeing + counts.disagreeing and counts.unlisted:
+        click.echo("No exposed unit is in the table: are these the right column and the right unit type?", err=True)
+        return False
     return counts.disagreeing == 0
 
 

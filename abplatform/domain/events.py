@@ -39,6 +39,7 @@ class Exposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A unit met its variant: what the SDK or a product sends.
 
     ``unit_id`` may be absent where units of another type are randomised and counted: a device before the login.
+    ``phase`` may be absent while the experiment is in its first one.
     """
 
     event_id: str
@@ -46,7 +47,7 @@ class Exposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     variant: str
     timestamp: str
     unit_id: str | None = None
-    phase: int = 1
+    phase: int | None = None
     attributes: dict[str, Scalar] = {}
     units: dict[str, str] = {}
 

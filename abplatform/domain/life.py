@@ -72,10 +72,15 @@ def check_step(experiment: Experiment, step: Step) -> Status:
     after = TRANSITIONS.get((experiment.status, step))
     if after is None:
         possible = [allowed for status, allowed in TRANSITIONS if status == experiment.status]
+        if experiment.shipped is not None:
+            possible.remove("decide")
         hint = f"; possible now: {', '.join(possible)}" if possible else ""
         raise IllegalTransition(f"{experiment.key} is {experiment.status}, so it cannot {step}{hint}")
     if step == "decide" and experiment.shipped is not None:
-        raise IllegalTransition(f"{experiment.key} has shipped {experiment.shipped}, so it cannot decide again")
+        raise IllegalTransition(
+            f"{experiment.key} has shipped {experiment.shipped}, so it cannot decide again; archive takes it from the "
+            "snapshot, and callers get the default in their code"
+        )
     return after
 
 

@@ -174,7 +174,7 @@ def _score(
 
 def _finished(experiment: Experiment, results: Sequence[MetricResult]) -> bool:
     """Whether no further data can come that the plan would wait for."""
-    if _closed_units(results) >= experiment.definition.plan.planned_units:
+    if _closed_units(results) >= experiment.definition.plan.planned_units or experiment.phase_ended_at is not None:
         return True
     # Nobody enters any more. A served experiment that has stopped counts nothing that comes later, while the windows of
     # one whose enrolment is closed run on, as they do elsewhere.

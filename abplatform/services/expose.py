@@ -52,7 +52,7 @@ class Logged:
         kept: they are on disk.
         repeated: this process has kept the same ones in this hour already.
         rejected: the intake refused them, such as those of an experiment that was archived this very moment.
-        lost: the database did not take them, or the call has no id of the default unit type, which events need.
+        lost: the database did not take them.
     """
 
     kept: int = 0
@@ -86,8 +86,6 @@ class ExposureLog:
         repeated = len(due) - len(fresh)
         if not fresh:
             return Logged(repeated=repeated)
-        if call.unit_id is None:
-            return Logged(repeated=repeated, lost=len(fresh))
         kept = rejected = 0
         try:
             for batch in _batches(fresh, now):
@@ -121,9 +119,10 @@ def _exposures(
 
 def _whom(snapshot: Snapshot, rule: ExperimentRule, call: Call) -> dict[str, Any]:
     """The ids of an exposure: the default one, and the one that was drawn by where that is another."""
+    default = {} if call.unit_id is None else {"unit_id": call.unit_id}
     if rule.unit_type == snapshot.unit_type:
-        return {"unit_id": call.unit_id}
-    return {"unit_id": call.unit_id, "units": {rule.unit_type: call.units[rule.unit_type]}}
+        return default
+    return default | {"units": {rule.unit_type: call.units[rule.unit_type]}}
 
 
 def _dimensions(rule: ExperimentRule, call: Call) -> dict[str, Any]:

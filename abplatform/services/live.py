@@ -73,9 +73,11 @@ def ramp(work: Work, project: str, key: str, coverage: float, *, revision: int |
         IllegalTransition: it is neither running nor paused, or external.
         InvalidInput: naming ``coverage``: it adds nothing.
         LayerFull: its layer has too few free slots.
+        InUse: another experiment needs a variant of it, and would lose units to it.
     """
     before = _read(work, project, key, revision)
     life.check_step(before, "ramp")
+    _check_not_needed(work, project, key)
     if not is_number(coverage) or not 0 < coverage <= 1:
         raise InvalidInput({"coverage": ["must be a number above 0 and at most 1"]})
     slots = append_slots(work, project, before, coverage)

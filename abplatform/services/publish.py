@@ -12,12 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from abplatform.assignment import HASH_VERSION, SCHEMA_VERSION, encode_snapshot, named_groups, variant_ranges
 from abplatform.domain.access import Project
 from abplatform.domain.experiment import UNDER_WAY, Experiment
+from abplatform.errors import Conflict
 from abplatform.storage.holdouts import StoredHoldout
 from abplatform.storage.segments import StoredSegment
 from abplatform.storage.session import Work
 from abplatform.storage.snapshots import PublishedSnapshot
 
 PUBLISHED = UNDER_WAY | {"stopped"}
+LARGEST_SNAPSHOT = 8 * 1024 * 1024
+"""Half of what the SDK takes: whatever is published reaches it."""
+_A_FEW_WORDS = 256  # another status, a longer version
 Document = dict[str, object]
 
 
@@ -29,10 +33,16 @@ def publish_snapshot(work: Work, project: str) -> PublishedSnapshot:
 
     Raises:
         NotFound: there is no such project.
+        Conflict: the snapshot grows beyond what is served; what only stops or shrinks something is never refused.
     """
     locked = work.projects.lock(project)
-    version = work.snapshots.version(project) + 1
-    published = _encode(locked, _parts(work, project), version=version)
+    before = read_snapshot(work, project)
+    published = _encode(locked, _parts(work, project), version=before.version + 1)
+    if len(published.document) > max(LARGEST_SNAPSHOT, len(before.document) + _A_FEW_WORDS):
+        raise Conflict(
+            f"the snapshot would have {len(published.document):,} bytes, more than the {LARGEST_SNAPSHOT:,} that "
+            "evaluators are given; archive experiments, or use smaller payloads and segments"
+        )
     work.snapshots.publish(project, published)
     return published
 

@@ -33,14 +33,15 @@ class Rules:
     analysed: frozenset[str]
     started: Mapping[str, Experiment]
     holdouts: Mapping[str, StoredHoldout]
-    phases: dict[tuple[str, int], Place] = field(default_factory=dict)
+    phases: dict[tuple[str, int | None], Place] = field(default_factory=dict)
     groups: dict[str, Place] = field(default_factory=dict)
 
-    def find_phase(self, work: Work, key: str, phase: int) -> Place:
-        """A phase of an experiment, to check exposures against.
+    def find_phase(self, work: Work, key: str, phase: int | None) -> Place:
+        """A phase of an experiment, to check exposures against; without a number the only one that it has had.
 
         Raises:
-            BadEvent: ``UNKNOWN_EXPERIMENT``, ``NOT_STARTED``, ``EXPERIMENT_ARCHIVED`` or ``BAD_PHASE``.
+            BadEvent: ``UNKNOWN_EXPERIMENT``, ``NOT_STARTED``, ``EXPERIMENT_ARCHIVED``, ``BAD_PHASE``, or
+                ``MISSING_FIELD`` without a number where there were several.
         """
         known = self.phases.get((key, phase))
         if known is not None:
@@ -117,9 +118,14 @@ def _look_up(work: Work, project: str, key: str) -> Experiment:
     return found
 
 
-def _in_phase(experiment: Experiment, phase: int) -> Experiment:
+def _in_phase(experiment: Experiment, phase: int | None) -> Experiment:
     if experiment.status == "archived":
         raise BadEvent("EXPERIMENT_ARCHIVED", "experiment", "is archived; nothing more is counted")
+    if phase is None:
+        if experiment.phase > 1:
+            # Taken for the first one, it would keep its unit out of the phase that it was exposed in.
+            raise BadEvent("MISSING_FIELD", "phase", f"is required: the experiment is in phase {experiment.phase}")
+        phase = 1
     if not 1 <= phase <= experiment.phase:
         raise BadEvent("BAD_PHASE", "phase", f"the experiment is in phase {experiment.phase}")
     try:

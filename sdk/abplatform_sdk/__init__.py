@@ -8,7 +8,6 @@
 
 import logging
 
-from ._version import __version__
 from .client import Client
 from .config import Config
 from .decision import Decision
@@ -16,5 +15,7 @@ from .notices import SnapshotNews
 from .stats import FlushResult, Stats
 
 __all__ = ["Client", "Config", "Decision", "FlushResult", "SnapshotNews", "Stats", "__version__"]
+
+__version__ = "0.1.0"
 
 logging.getLogger("abplatform_sdk").addHandler(logging.NullHandler())

@@ -14,18 +14,10 @@ from .stats import FlushResult
 class AsyncClient:
     """A `Client` whose waiting does not hold the event loop.
 
-    ``assign``, ``evaluate``, ``evaluate_all``, ``expose``, ``track``, ``force``, ``stats`` and the listeners are those
-    of `Client`: they never wait, so they are called without ``await``. As an async context manager it waits for the
-    first snapshot on entry (at most 5 seconds) and closes on exit.
+    All other calls are those of `Client`: they never wait, so they are called without ``await``. As an async context
+    manager it waits for the first snapshot on entry (at most 5 seconds) and closes on exit.
 
-    Args:
-        base_url: as `Client`.
-        api_key: as `Client`.
-        client: an existing client to wrap, instead of the other arguments.
-        options: as `Client`.
-
-    Raises:
-        ValueError: as `Client`; or neither an address with a key nor a client is given.
+    Arguments and errors are those of `Client`; ``client``, an existing one to wrap, stands instead of them.
     """
 
     def __init__(

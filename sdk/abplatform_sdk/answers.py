@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ._assignment import Decider, Snapshot, UnsupportedRule
+from ._assignment import Decider, Evaluation, ExperimentRule, Reason, Snapshot, UnsupportedRule
 from .decision import Answer, Decision, FallBack, build_evaluate
-from .overrides import Overrides
 from .recorder import Recorder
+
+Rule = ExperimentRule | UnsupportedRule
 
 
 class Answers(NamedTuple):
@@ -24,12 +26,50 @@ class Answers(NamedTuple):
 NOTHING = Answers({}, {}, {})
 
 
+class Overrides:
+    """Variants that somebody wants to see, in this process only: by experiment, for one unit id or, under None, all."""
+
+    def __init__(self) -> None:
+        self._choices: dict[str, dict[str | None, str]] = {}
+
+    def force(self, experiment: str, variant: str | None, unit_id: str | None) -> None:
+        """Force a variant; None lifts what was forced."""
+        choices = dict(self._choices.get(experiment, {}))
+        if variant is None:
+            choices.pop(unit_id, None)
+        else:
+            choices[unit_id] = variant
+        self._choices = {**self._choices, experiment: choices}
+
+    def rules(self, snapshot: Snapshot | None) -> Mapping[str, Rule]:
+        """The experiments that can be asked for."""
+        return {} if snapshot is None else snapshot.experiments
+
+    def apply(self, rule: ExperimentRule) -> Decider:
+        """How to decide the experiment; a variant that it does not have forces nothing."""
+        choices = self._choices.get(rule.key)
+        if not choices:
+            return rule.decide
+        by_key = {
+            variant.key: Evaluation(rule.key, variant.key, variant.payload, False, Reason.FORCED, rule.phase)
+            for variant in rule.variants
+        }
+        forced = {unit_id: by_key[variant] for unit_id, variant in choices.items() if variant in by_key}
+        for_all = forced.pop(None, None)
+
+        def decide(unit_id: Any, attributes: Any, units: Any) -> Evaluation:
+            chosen = forced.get(unit_id, for_all) if isinstance(unit_id, str) else for_all
+            return chosen if chosen is not None else rule.decide(unit_id, attributes, units)
+
+        return decide
+
+
 def compile_answers(
     snapshot: Snapshot | None, overrides: Overrides, recorder: Recorder, fall_back: FallBack
 ) -> Answers:
     """Prepare the answers of all experiments of a snapshot."""
     answers = Answers({}, {}, {})
-    for key, rule in (snapshot.experiments if snapshot is not None else {}).items():
+    for key, rule in overrides.rules(snapshot).items():
         if isinstance(rule, UnsupportedRule):
             answers.assign[key] = answers.evaluate[key] = build_evaluate(rule.decide, (), fall_back)
             answers.quick[key] = rule.decide

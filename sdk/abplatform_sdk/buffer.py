@@ -57,7 +57,7 @@ class EventBuffer:
         room: so many may stand in ``light``.
         wake_at: so many there call the sender.
         urgent: the last mark that was made: the sender does not wait for company for what is before it.
-        on_encoded: called for each light event that was encoded.
+        on_encoded: called for each light event that was looked at, also for one that cannot be sent.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int, wake: Callable[[], bool]) -> None:
@@ -214,13 +214,14 @@ class EventBuffer:
             if self._closed:
                 return False
             self.light.popleft()
+            if encoded is not event:
+                self.on_encoded()
             if isinstance(encoded, Unsendable):
                 self.refuse(encoded.reason)
                 self._settle(1)
                 return True
             if encoded is not event:
                 self._bytes += len(encoded)
-                self.on_encoded()
             self._ready.append(encoded)
             self._measure_room()
         return True

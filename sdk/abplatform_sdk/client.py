@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from . import process
-from ._assignment import Evaluation, Reason, Snapshot, unanswered
-from .answers import NOTHING, Answers, compile_answers, evaluate_all
+from ._assignment import Evaluation, Reason, Snapshot, decode_snapshot, unanswered
+from .answers import NOTHING, Answers, Overrides, compile_answers, evaluate_all
 from .config import Config, Options
 from .decision import Decision, decision_with_default
 from .delivery import Delivery
 from .disk import DiskCopy
-from .given import read_given
-from .notices import Listeners, SnapshotNews
-from .overrides import Overrides
+from .notices import Listeners, SnapshotNews, Troubles
 from .recorder import Recorder
-from .snapshot import Poller, SnapshotStore
+from .snapshot import Given, Poller, SnapshotStore, read_given
 from .stats import FlushResult, Stats
-from .troubles import Troubles
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -59,7 +56,7 @@ class Client:
         self._store.load_disk_copy()
 
     @classmethod
-    def from_snapshot(cls, snapshot: bytes | Mapping[str, Any] | str | PathLike[str]) -> Self:
+    def from_snapshot(cls, snapshot: Given) -> Self:
         """A client without a server: it decides from one snapshot for ever and sends nothing.
 
         Events are checked, then dropped for the reason ``offline``.
@@ -71,7 +68,7 @@ class Client:
             OSError: the file cannot be read.
             ValueError: it is not a snapshot; the message names the field.
         """
-        given = read_given(snapshot)
+        given = decode_snapshot(read_given(snapshot))
         client = cls.__new__(cls)
         client._set_up_offline(given)  # noqa: SLF001 (one of us)
         return client
@@ -132,10 +129,10 @@ class Client:
 
         Args:
             experiment: its key.
-            unit_id: id of the unit of the project's default type, at most 256 characters.
+            unit_id: id of the project's default unit type, at most 256 characters.
             attributes: what targeting reads; only the experiment's dimensions leave the process.
             units: ids of other unit types, by type.
-            default: the payload when there is no variant to give.
+            default: the payload where there is no variant.
         """
         try:
             answer = self._assign.get(experiment)
@@ -179,9 +176,10 @@ class Client:
         units: Mapping[str, str] | None = None,
     ) -> dict[str, Decision]:
         """Decide every experiment of the snapshot, without exposures: by key, empty before the first snapshot."""
-        self._start_polling()
-        answers = self._compile_answers()
+        answers = self._compiled
         try:
+            self._start_polling()
+            answers = self._compile_answers()
             return evaluate_all(answers, unit_id, attributes, units, self._fall_back)
         except Exception:  # noqa: BLE001 (as in assign)
             return {key: self._fail(None) for key in answers.evaluate}
@@ -192,7 +190,7 @@ class Client:
         Args:
             experiment: its key; while the snapshot does not have it, or not that variant, nothing is forced.
             variant: its key; None lifts what was forced.
-            unit_id: of the project's default type; None is every unit that is not forced by its own id.
+            unit_id: of the default type; None is every unit that is not forced by its own id.
         """
         with self._lock:
             self._overrides.force(experiment, variant, unit_id)
@@ -315,7 +313,7 @@ class Client:
         self._transport = None
         self._assign, self._evaluate = NOTHING[:2]
         self._is_polling = False
-        self._evaluation_errors = 0
+        self._evaluation_errors = self._listeners.errors = self._snapshot_listeners.errors = 0
         self._drops_reported = 0
         self._poller.renew()
         self._polling.renew()
@@ -324,6 +322,15 @@ class Client:
         if self._closed:  # the fork may have come in the middle of it
             self._polling.stop()
             self._delivery.seal("closed")
+        if self._store.source == "given":
+            self._is_polling = True
+            self._install()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _take_longer(
         self, experiment: Any, unit_id: Any, attributes: Any, units: Any, *, default: Any, exposed: bool
@@ -338,7 +345,7 @@ class Client:
             return self._fail(default)
         is_ready = self._store.current is not None
         reason = Reason.UNKNOWN_EXPERIMENT if is_ready else Reason.NOT_READY
-        return decision_with_default(unanswered(str.__str__(experiment), reason), default)
+        return self._fall_back(unanswered(str.__str__(experiment), reason), default)
 
     def _fail(self, default: Any) -> Decision:
         return self._fall_back(unanswered("", Reason.ERROR), default)
@@ -400,9 +407,8 @@ class Client:
 
     def _seconds(self, timeout: float | None) -> float:
         try:
-            # Not a number compares false, and so is as good as no number.
-            if isinstance(timeout, (int, float)) and timeout >= 0:
-                return float(min(timeout, _LONGEST_WAIT))
+            if isinstance(timeout, (int, float)) and not math.isnan(timeout):
+                return float(min(max(timeout, 0.0), _LONGEST_WAIT))
         except Exception:  # noqa: BLE001 (an argument is the product's own object)
             return self._config.close_timeout
         return self._config.close_timeout

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._assignment import Decider, Evaluation
-from .events import Scalar, Unsendable, read_scalar
-
-
-class Subject(NamedTuple):
-    """Whom a decision is about, where that takes more than the unit id.
-
-    Attributes:
-        units: ids of other unit types, as the product gave them.
-        attributes: values of the experiment's dimensions; no other attribute leaves the process.
-    """
-
-    unit_id: Any
-    units: dict[str, str]
-    attributes: dict[str, Scalar]
+from .events import Scalar, Subject, Unsendable, read_scalar
 
 
 class Decision:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from .buffer import Account, EventBuffer
 from .config import Config
+from .notices import Troubles
 from .sender import Sender
 from .stats import FlushResult
-from .troubles import Troubles
 from .worker import Worker
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
-from typing import NamedTuple
-
-from .amount import amount_text
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 Scalar = str | int | float | bool | None
 
@@ -21,6 +21,12 @@ _LONGEST_PROPERTY_NAME = 64
 _LONGEST_TEXT = 1024
 _MOST_PROPERTIES = 64
 _LARGEST_EVENT = 64 * 1024
+
+# Amounts as the platform keeps them: decimals with 14 digits before the point and 6 behind.
+_AMOUNT_LIMIT = 10**14
+_MICRO = Decimal("0.000001")
+# 14 digits before the point and 6 behind fit with room to spare; more than that is refused first.
+_CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -37,24 +43,17 @@ class Unsendable(ValueError):
         self.reason = reason
 
 
-class Exposure(NamedTuple):
-    """What an exposure says, apart from its id and time."""
+class Subject(NamedTuple):
+    """Whom an exposure is about, where that takes more than the unit id.
 
-    experiment: str
-    phase: int
-    variant: str
-    unit_id: str | None
+    Attributes:
+        units: ids of other unit types, as the product gave them.
+        attributes: values of the experiment's dimensions; no other attribute leaves the process.
+    """
+
+    unit_id: Any
     units: dict[str, str]
     attributes: dict[str, Scalar]
-
-
-class HoldoutExposure(NamedTuple):
-    """What the exposure of a holdout check says, apart from its id and time."""
-
-    holdout: str
-    group: str
-    unit_id: str | None
-    units: dict[str, str]
 
 
 # An exposure that is still to be encoded: the head (see `encode_head`), the unit id, Unix time in seconds. It holds
@@ -83,19 +82,19 @@ def utc_text(seconds: float) -> str:
     return _rfc3339(datetime.fromtimestamp(seconds, UTC))
 
 
-def encode_exposure(exposure: Exposure, *, now: float) -> bytes:
+def encode_exposure(what: Mapping[str, object], subject: Subject, *, now: float) -> bytes:
     """One exposure as JSON, with a fresh id.
+
+    Args:
+        what: experiment, phase and variant; or holdout and group.
+        subject: whom it is about.
+        now: Unix time in seconds.
 
     Raises:
         Unsendable: ``invalid_unit``, ``too_large``.
     """
-    event: dict[str, object] = {
-        "event_id": new_event_id(now),
-        "experiment": exposure.experiment,
-        "phase": exposure.phase,
-        "variant": exposure.variant,
-    }
-    return _encoded(event | _unit_and_time(exposure, now) | _given("attributes", exposure.attributes))
+    event = {"event_id": new_event_id(now), **what, **_unit(subject.unit_id, subject.units or None)}
+    return _encoded({**event, "timestamp": utc_text(now), **_given("attributes", subject.attributes)})
 
 
 def encode_head(experiment: str, phase: int, variant: str) -> str:
@@ -108,16 +107,6 @@ def encode_light_exposure(light: LightExposure) -> bytes:
     head, unit_id, now = light
     unit = _encode(_text(unit_id, "invalid_unit", most=LONGEST_ID))
     return f'{{"event_id":"{new_event_id(now)}",{head},"unit_id":{unit},"timestamp":"{utc_text(now)}"}}'.encode()
-
-
-def encode_holdout_exposure(exposure: HoldoutExposure, *, now: float) -> bytes:
-    """The exposure of a holdout check as JSON, with a fresh id; raises as `encode_exposure`."""
-    event: dict[str, object] = {
-        "event_id": new_event_id(now),
-        "holdout": exposure.holdout,
-        "group": exposure.group,
-    }
-    return _encoded(event | _unit_and_time(exposure, now))
 
 
 def encode_conversion(
@@ -154,6 +143,29 @@ def encode_conversion(
     return _encoded(body)
 
 
+def amount_text(value: object) -> str:
+    """``value`` rounded half-even to 6 places, as plain decimal digits.
+
+    A float counts as the shortest decimal that reads back as it (0.1 is 0.1). Any registered number works,
+    NumPy's included.
+
+    Raises:
+        ValueError, TypeError, ArithmeticError: not a number, not finite, or 15 digits or more before the point.
+
+    >>> amount_text(Decimal("350.00")), amount_text(0.1), amount_text("2.0000005"), amount_text(-0.0000001)
+    ('350', '0.1', '2', '0')
+    """
+    amount = _as_decimal(value)
+    if not amount.is_finite() or (amount.adjusted() >= 14 and amount != 0):
+        raise ValueError("value must be finite, with at most 14 digits before the point")
+    rounded = Decimal(0) if amount.adjusted() < -7 else amount.quantize(_MICRO, context=_CONTEXT)
+    if abs(rounded) >= _AMOUNT_LIMIT:
+        raise ValueError("value must have at most 14 digits before the point after rounding")
+    text = f"{rounded:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
 def read_units(units: object) -> dict[str, str]:
     """Ids of a unit by type, as plain texts.
 
@@ -185,10 +197,6 @@ def read_scalar(value: object, reason: str) -> Scalar:
         if math.isfinite(real):
             return real
     raise Unsendable(reason)
-
-
-def _unit_and_time(exposure: Exposure | HoldoutExposure, now: float) -> dict[str, object]:
-    return _unit(exposure.unit_id, exposure.units or None) | {"timestamp": utc_text(now)}
 
 
 def _unit(unit_id: object, units: object) -> dict[str, object]:
@@ -234,6 +242,23 @@ def _text(value: object, reason: str, *, most: int, least: int = 1) -> str:
     except UnicodeEncodeError:
         raise Unsendable(reason) from None
     return text
+
+
+def _as_decimal(value: object) -> Decimal:
+    if isinstance(value, bool):
+        raise TypeError("value must be a number")
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, str):
+        return Decimal(str.__str__(value))
+    if isinstance(value, Integral):
+        whole = int(value)
+        if abs(whole) >= _AMOUNT_LIMIT:
+            raise ValueError("value must have at most 14 digits before the point")
+        return Decimal(whole)
+    if isinstance(value, Real):
+        return Decimal(repr(float(value)))
+    raise TypeError("value must be a number")
 
 
 def _moment(timestamp: object) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 from flask import Flask, Request, current_app, has_request_context, request
 
-from .bound import BoundClient, Found, Unit
 from .client import Client
 from .decision import Decision
+from .middleware import BoundClient, Found, Unit
 
 __all__ = ["BoundClient", "Experiments", "Unit"]
 
@@ -25,9 +25,8 @@ _BOUND = "abplatform_sdk.bound"
 class Experiments:
     """A Flask extension. Nothing that it does raises into a request or waits.
 
-    The client comes from ``client``, else from the application's settings ``ABPLATFORM_URL``, ``ABPLATFORM_API_KEY``
-    and, where wanted, ``ABPLATFORM_OPTIONS`` (keyword options of `Client`). It stays open when a request or an
-    application context ends, and closes itself at the end of the process.
+    Without ``client`` it makes one from the application's settings ``ABPLATFORM_URL``, ``ABPLATFORM_API_KEY`` and,
+    where wanted, ``ABPLATFORM_OPTIONS`` (keyword options of `Client`), which closes itself at the end of the process.
 
     Templates get ``variant(experiment)`` and ``payload(experiment, default)``; both log the exposure.
 

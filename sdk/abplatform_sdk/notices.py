@@ -1,9 +1,16 @@
-"""Telling the product what happens: listeners that may raise, and do no harm."""
+"""Telling the product what happens: listeners that may raise, and do no harm; warnings that cannot flood its log."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, Literal, NamedTuple, TypeVar
+
+_INTERVAL = 60.0
+
+logger = logging.getLogger("abplatform_sdk")
 
 Heard = TypeVar("Heard")
 
@@ -51,3 +58,22 @@ class Listeners(Generic[Heard]):
 
     def _remove(self, listener: Callable[[Heard], object]) -> None:
         self.all = tuple(other for other in self.all if other is not listener)
+
+
+class Troubles:
+    """Logs one warning per kind of trouble and minute. Called from the SDK's own threads and from `close`.
+
+    The request path never logs: a log handler of the product may block or raise. No lock: it could be held at a fork.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+
+    def warn(self, kind: str, message: str, *args: object) -> None:
+        """Log ``message`` unless the same ``kind`` was logged within the last minute. Never raises."""
+        now = time.monotonic()
+        if now < self._next.get(kind, now):
+            return
+        self._next[kind] = now + _INTERVAL
+        with suppress(Exception):
+            logger.warning(message, *args)

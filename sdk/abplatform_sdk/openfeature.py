@@ -22,14 +22,12 @@ try:
 except ImportError as error:
     raise ImportError("openfeature-sdk is needed: pip install 'abplatform-sdk[openfeature]'") from error
 
-from ._assignment import Snapshot
 from .client import Client
 from .config import Options
 from .decision import copy_payload
 from .notices import SnapshotNews
 from .openfeature_context import BadContext, Call, read_context, read_properties
 from .openfeature_flags import BOOLEAN, FLOAT, INTEGER, OBJECT, STRING, Answer, Flag, FlagPage, ValueType
-from .snapshot_changes import changed_flags
 
 __all__ = ["AbplatformProvider"]
 
@@ -66,7 +64,6 @@ class AbplatformProvider(AbstractProvider):
         self._is_shut = False
         self._is_settled = False
         self._forget: Callable[[], None] | None = None
-        self._seen: Snapshot | None
         self._use(client)
 
     @classmethod
@@ -81,15 +78,7 @@ class AbplatformProvider(AbstractProvider):
     ) -> Self:
         """A provider with a client of its own, which is closed with it, and made anew if it is initialised again.
 
-        Args:
-            base_url: as `Client`.
-            api_key: as `Client`.
-            log_exposures: as the class.
-            init_timeout: as the class.
-            options: as `Client`.
-
-        Raises:
-            ValueError: as `Client` and the class.
+        Arguments and errors are those of `Client` and of the class.
         """
         connect = partial(Client, base_url, api_key, **options)
         provider = cls(connect(), log_exposures=log_exposures, init_timeout=init_timeout)
@@ -99,8 +88,8 @@ class AbplatformProvider(AbstractProvider):
     def initialize(self, evaluation_context: EvaluationContext) -> None:  # noqa: ARG002 (each call has its own)
         """Wait for the first snapshot, at most ``init_timeout`` seconds.
 
-        It does not wait in vain: with a disk copy for no more than one look, and not for a key that is refused. If the
-        server is there later, the event READY tells.
+        With a disk copy it waits for no more than one look, and for a key that is refused it does not. If the server is
+        there later, the event READY tells.
 
         Raises:
             ProviderFatalError: there is no snapshot, and the server refuses the key.
@@ -111,10 +100,9 @@ class AbplatformProvider(AbstractProvider):
         self._is_shut = self._is_settled = False
         self._listen()
         self._wait(time.monotonic() + self._init_timeout)
-        # News are told from here on. What came before is seen now.
+        # News are told from here on.
         self._is_settled = True
-        self._seen = self._store.current
-        if self._seen is None:
+        if self._store.current is None:
             trouble = self._poller.trouble
             kind = ProviderFatalError if trouble in _REFUSALS else ProviderNotReadyError
             raise kind(f"no snapshot: {trouble or 'the server has not answered'}")
@@ -143,7 +131,7 @@ class AbplatformProvider(AbstractProvider):
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
-        """A flag whose value is a text; the key of the variant where no variant has a payload."""
+        """A flag whose value is a text, or the key of the variant where no variant has a payload."""
         return self._resolve(STRING, flag_key, default_value, evaluation_context)
 
     def resolve_integer_details(
@@ -175,7 +163,7 @@ class AbplatformProvider(AbstractProvider):
     ) -> None:
         """Log a conversion of the unit of the context. `Stats.reasons` of the client counts what is dropped."""
         try:
-            unit_id, _, units = read_context(evaluation_context, self._page.other_types)
+            unit_id, _, units = read_context(evaluation_context, self._current_page().other_types)
             value = None if tracking_event_details is None else tracking_event_details.value
             properties = read_properties(tracking_event_details)
         except Exception:  # noqa: BLE001 (the product's own objects; it is counted, as an invalid unit)
@@ -189,7 +177,6 @@ class AbplatformProvider(AbstractProvider):
         self._is_given = self._store.source == "given"
         self._evaluate = client.evaluate
         self._assign = client.assign if self._log_exposures else self._evaluate
-        self._seen = None
         self._page = FlagPage(self._store.current)
 
     def _listen(self) -> None:
@@ -208,29 +195,27 @@ class AbplatformProvider(AbstractProvider):
         return self._is_given or self._poller.is_fresh
 
     def _hear(self, news: SnapshotNews) -> None:
-        before = self._seen
-        # The first answer of the server is two pieces of news where a disk copy was there before.
-        if before is None or news.kind == "changed":
-            self._seen = self._store.current
         if not self._is_settled or self._is_shut:
             return
         details = ProviderEventDetails(message=news.message)
         if news.version is not None:
             details.metadata["version"] = str(news.version)
-        if news.kind == "changed":
-            details.flags_changed = changed_flags(before, self._seen)
         if news.kind == "error":
             is_fatal = news.message in _REFUSALS
             details.error_code = ErrorCode.PROVIDER_FATAL if is_fatal else ErrorCode.PROVIDER_NOT_READY
         self.emit(_EVENTS[news.kind], details)
 
+    def _current_page(self) -> FlagPage:
+        page = self._page
+        if page.snapshot is not self._store.current:
+            page = self._page = FlagPage(self._store.current)
+        return page
+
     def _resolve(
         self, value_type: ValueType, flag_key: str, default: Any, context: EvaluationContext | None
     ) -> FlagResolutionDetails[Any]:
         try:
-            page = self._page
-            if page.snapshot is not self._store.current:
-                page = self._page = FlagPage(self._store.current)
+            page = self._current_page()
             unit_id, attributes, units = call = read_context(context, page.other_types)
             flag = page.flags[value_type].get(flag_key)
             if flag is None:

@@ -1,14 +1,14 @@
-"""Forks and the end of a process, as far as a client has to know about them."""
+"""Forks and the end of a process, also in hosts that do both behind Python's back."""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Protocol
-
-from .hosts import after_uwsgi_fork, close_with_celery, close_with_multiprocessing
 
 
 class ForkAware(Protocol):
@@ -38,8 +38,10 @@ def leave(member: ForkAware) -> None:
 
 def close_with_child(close: Callable[[], object]) -> None:
     """Run ``close`` at the end of a child that ends without running what atexit holds."""
-    close_with_multiprocessing(close)
-    close_with_celery(close)
+    # These are other people's modules, and this runs inside a call of the product.
+    with suppress(Exception):
+        _close_with_multiprocessing(close)
+        _close_with_celery(close)
 
 
 def _in_child() -> None:
@@ -49,12 +51,52 @@ def _in_child() -> None:
 
 @cache
 def _watch_uwsgi() -> None:
-    after_uwsgi_fork(_renew)
+    _after_uwsgi_fork(_renew)
 
 
 def _renew() -> None:
     for member in list(_members):
         member.after_fork_in_child()
+
+
+def _after_uwsgi_fork(renew: Callable[[], None]) -> None:
+    """Run ``renew`` in each process that uWSGI forks: it does so in C, and what Python holds for a fork never runs.
+
+    Without it a worker would believe in threads that only the master has: it would keep an old snapshot and send
+    nothing, without a word.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return
+    with suppress(Exception):
+        # When it is first imported it replaces the one hook there is: let it do so before us.
+        __import__("uwsgidecorators")
+    former = getattr(uwsgi, "post_fork_hook", None)
+    parent = os.getpid()
+
+    def hook() -> None:
+        if os.getpid() != parent:  # without a master the parent is a worker too, and hears of it
+            renew()
+        if callable(former):
+            former()
+
+    uwsgi.post_fork_hook = hook  # type: ignore[attr-defined]
+
+
+def _close_with_celery(close: Callable[[], object]) -> None:
+    """Run ``close`` at the end of a Celery pool process, which runs neither exit handlers nor finalizers."""
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(lambda **_: close(), weak=False, dispatch_uid=close)
+
+
+def _close_with_multiprocessing(close: Callable[[], object]) -> None:
+    """Run ``close`` at the end of a multiprocessing child, which runs no exit handlers."""
+    module = sys.modules.get("multiprocessing.process")
+    if module is not None and module.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, close, exitpriority=0)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,23 +1,78 @@
-"""From what happened to events on their lanes."""
+"""From what happened to events on their lanes, each exposure once per hour."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from ._assignment import Decider, Evaluation, ExperimentRule
-from .decision import Answer, Decision, FallBack, Subject, build_evaluate
+from .decision import Answer, Decision, FallBack, build_evaluate
 from .delivery import Lane
-from .events import (
-    Exposure,
-    HoldoutExposure,
-    Unsendable,
-    encode_conversion,
-    encode_exposure,
-    encode_head,
-    encode_holdout_exposure,
-)
-from .exposed import ExposedThisHour
+from .events import Subject, Unsendable, encode_conversion, encode_exposure, encode_head
+
+_MOST = 100_000
+_HOUR = 3600
+
+
+class Claims:
+    """Who was exposed to one thing: claim by unit.
+
+    Whoever does ``seen.setdefault(unit, claim) is claim``, with an object of its own, is the first: it is atomic, so
+    that no lock is needed.
+    """
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: dict[Hashable, object] = {}
+
+
+class ExposedThisHour:
+    """A bounded memory of who was exposed to what, emptied when the hour changes.
+
+    Also after 100,000 exposures. One that was forgotten is logged once more, which the platform counts as the same
+    unit.
+
+    Attributes:
+        since, until: the hour that is remembered, in Unix seconds.
+    """
+
+    def __init__(self) -> None:
+        self.since = self.until = 0.0
+        self._claims: dict[tuple[str, int], Claims] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin empty, with a new lock."""
+        self._lock = threading.RLock()
+        self._forget()
+
+    def claims(self, what: str, phase: int) -> Claims:
+        """Who was exposed to a phase of something; one object for ever, to be asked after `turn`."""
+        found = self._claims.get((what, phase))
+        return found if found is not None else self._claims.setdefault((what, phase), Claims())
+
+    def turn(self, now: float) -> None:
+        """Begin the hour of ``now``, unless it has begun."""
+        with self._lock:
+            if not self.since <= now < self.until:
+                self._forget()
+                self.since = now // _HOUR * _HOUR
+                self.until = self.since + _HOUR
+
+    def note(self) -> None:
+        """Count an exposure that was queued."""
+        with self._lock:
+            self._count += 1
+            if self._count >= _MOST:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._count = 0
+        for claims in list(self._claims.values()):
+            claims.seen = {}
 
 
 class Recorder:
@@ -104,19 +159,25 @@ class Recorder:
         unit_id, units, attributes = subject if isinstance(subject, Subject) else Subject(subject, {}, {})
         now = self._clock()
         self._exposed.turn(now)
-        # Ids may hold any character; their representations cannot run into each other.
-        who = unit_id if not units else repr((unit_id, sorted(units.items())))
+        # The claim of a light exposure is the id alone; no representation of an id with others is one.
+        who = unit_id if not units else (unit_id, *sorted(units.items()))
         logged = False
         for holdout, group in evaluation.holdouts:
-            event = encode_holdout_exposure(HoldoutExposure(holdout, group, unit_id, units), now=now)
-            logged = self._put_once(f"holdout:{holdout}", 1, who, event) or logged
-        if evaluation.in_experiment and evaluation.variant is not None and evaluation.phase is not None:
-            exposure = Exposure(evaluation.experiment, evaluation.phase, evaluation.variant, unit_id, units, attributes)
-            logged = self._put_once(exposure.experiment, exposure.phase, who, encode_exposure(exposure, now=now))
+            check = {"holdout": holdout, "group": group}
+            encode = partial(encode_exposure, check, Subject(unit_id, units, {}), now=now)
+            logged = self._put_once(f"holdout:{holdout}", 1, who, encode) or logged
+        key, variant, _, in_experiment, _, phase, _ = evaluation
+        if in_experiment and phase is not None:
+            what = {"experiment": key, "phase": phase, "variant": variant}
+            encode = partial(encode_exposure, what, Subject(unit_id, units, attributes), now=now)
+            logged = self._put_once(key, phase, who, encode)
         return logged
 
-    def _put_once(self, what: str, phase: int, who: str, event: bytes) -> bool:
+    def _put_once(self, what: str, phase: int, who: Hashable, encode: Callable[[], bytes]) -> bool:
         seen = self._exposed.claims(what, phase).seen
+        if who in seen:
+            return True
+        event = encode()
         if seen.setdefault(who, event) is not event:
             return True
         self._exposed.note()

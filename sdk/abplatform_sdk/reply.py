@@ -1,8 +1,16 @@
-"""What comes back from the server. Apart from `transport`, so that knowing it does not load urllib3."""
+"""What comes back from the server, and how long to wait for more. Apart from `transport`, which loads urllib3."""
 
 from __future__ import annotations
 
+import json
+import random
+import re
+from collections import Counter
 from typing import NamedTuple
+
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
 
 
 class TransportError(Exception):
@@ -16,3 +24,44 @@ class Reply(NamedTuple):
     body: bytes
     etag: str | None
     retry_after: float
+
+
+def read_receipt(body: bytes, sent: int) -> Counter[str]:
+    """The rejected events of a batch of ``sent``, counted by reason (``rejected:CODE``).
+
+    Raises:
+        ValueError: not a receipt for this batch. A proxy may answer 202 to anything: the batch is sent again.
+    """
+    try:
+        receipt = json.loads(body)
+        accepted, rejected = receipt["accepted"], receipt["rejected"]
+        indexes = {entry["index"] for entry in rejected}
+        codes = [entry["code"] for entry in rejected]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("not a receipt") from error
+    if not all(type(index) is int and 0 <= index < sent for index in indexes):
+        raise ValueError("the receipt names events that were not sent")
+    if type(accepted) is not int or len(indexes) != len(codes) or accepted + len(codes) != sent:
+        raise ValueError("the receipt counts other events than were sent")
+    return Counter(f"rejected:{_plain(code)}" for code in codes)
+
+
+def _plain(code: object) -> str:
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else "OTHER"
+
+
+class Backoff:
+    """Doubles from 0.5 to 30 seconds; a random half of each pause keeps many clients apart."""
+
+    def __init__(self) -> None:
+        self._step = _FIRST_PAUSE
+
+    def reset(self) -> None:
+        """Begin again with the shortest pause."""
+        self._step = _FIRST_PAUSE
+
+    def next(self) -> float:
+        """The next pause, in seconds."""
+        pause = self._step
+        self._step = min(pause * 2, _LONGEST_PAUSE)
+        return pause * (0.5 + 0.5 * random.random())  # noqa: S311 (spreads load, hides nothing)

@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .backoff import Backoff
 from .buffer import EventBuffer
 from .config import Config
 from .events import utc_text
-from .receipt import read_receipt
-from .reply import Reply, TransportError
-from .troubles import Troubles
+from .notices import Troubles
+from .reply import Backoff, Reply, TransportError, read_receipt
 
 if TYPE_CHECKING:
     from .transport import Transport

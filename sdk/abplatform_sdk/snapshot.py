@@ -5,22 +5,34 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ._assignment import Snapshot, decode_snapshot
-from .backoff import Backoff
 from .disk import LARGEST, DiskCopy
-from .notices import SnapshotNews
-from .reply import Reply, TransportError
+from .notices import SnapshotNews, Troubles
+from .reply import Backoff, Reply, TransportError
 from .stats import SnapshotSource
-from .troubles import Troubles
 
 if TYPE_CHECKING:
     from .transport import Transport
 
 # A look that fails now and then is nothing; after so many intervals without an answer the snapshot counts as stale.
 _STALE_INTERVALS = 3
+
+# What a product may hand over instead of a server: a file (text is its path), its bytes, or the parsed document.
+Given = bytes | Mapping[str, Any] | str | PathLike[str]
+
+
+def read_given(given: Given) -> bytes | Mapping[str, Any]:
+    """The document, or its bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return given if isinstance(given, (bytes, Mapping)) else Path(given).read_bytes()
 
 
 class SnapshotStore:
@@ -81,7 +93,7 @@ class Poller:
         transport: gives the way to the server.
         interval: seconds between two looks.
         troubles: where failures are reported.
-        tell: hears what there is to know about the snapshot, in the thread that looks.
+        tell: hears the news, in the thread that looks.
 
     Attributes:
         failures: looks that failed.
@@ -113,7 +125,8 @@ class Poller:
         self._confirmed = threading.Event()
 
     def renew(self) -> None:
-        """Take new locks; what the parent had learned stays true in a forked child."""
+        """Take new locks, count anew; what the parent had learned stays true in a forked child."""
+        self.failures = self._store.cache_failures = 0
         self._confirmed = threading.Event()
         if self.confirmed_at is not None:
             self._confirmed.set()
@@ -172,7 +185,10 @@ class Poller:
     def _failed(self, kind: str, what: str, retry_after: float = 0.0) -> float:
         self.failures += 1
         self.trouble = what
-        self._troubles.warn(kind, "no newer snapshot, the last good one stays in use: %s", what)
+        state = (
+            "no snapshot yet" if self._store.current is None else "no newer snapshot, the last good one stays in use"
+        )
+        self._troubles.warn(kind, "%s: %s", state, what)
         since = self.confirmed_at or self._began_at or 0.0
         if not self._is_doubtful and time.monotonic() - since >= _STALE_INTERVALS * self._interval:
             self._is_doubtful = True

@@ -18,12 +18,12 @@ class Stats(NamedTuple):
         produced: events that the product handed over, exposures that were already logged not counted.
         delivered: events that the server accepted.
         rejected: events that the server refused.
-        dropped: events that never got an answer: invalid, over a bound, or left at close.
+        dropped: events that never got an answer.
         pending: events that wait for the server.
         reasons: why events were rejected or dropped, as counts by reason.
         evaluation_errors: decisions with the reason ``ERROR``.
         snapshot_version: version of the snapshot that answers now; None before the first.
-        snapshot_source: where that snapshot came from: the server, the disk copy, or `Client.from_snapshot`.
+        snapshot_source: where it came from; ``given``: by `Client.from_snapshot`.
         snapshot_age: seconds since the server last confirmed the snapshot; None if it never did.
         poll_failures: looks for a snapshot that failed.
         cache_failures: times that the disk copy could not be read or written.
@@ -46,14 +46,7 @@ class Stats(NamedTuple):
 
 
 class FlushResult(NamedTuple):
-    """What a flush reached.
-
-    Attributes:
-        delivered: events that the server accepted during the call.
-        rejected: events that the server refused during the call.
-        dropped: events dropped during the call.
-        pending: events that still wait at its end.
-    """
+    """What became of events during a flush, as in `Stats`; ``pending`` still wait at its end."""
 
     delivered: int = 0
     rejected: int = 0

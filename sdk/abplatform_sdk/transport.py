@@ -15,7 +15,7 @@ from typing import Any
 import urllib3
 from urllib3.util import Timeout
 
-from ._version import __version__
+from . import __version__
 from .config import Config
 from .reply import Reply, TransportError
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from .troubles import Troubles
+from .notices import Troubles
 
 _PAUSE_AFTER_ERROR = 5.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -137,6 +138,17 @@ def test_ids_of_a_call_hide_attributes_of_their_names() -> None:
     assert (len(attributes), attributes.get("b")) == (2, None)
 
 
+def test_attributes_that_make_up_what_is_missing_answer_alike_with_ids_and_without() -> None:
+    rules = {"e": a_rule(targeting={"country": "CN"}), "by-id": a_rule(targeting={"country": "CN", "user_id": "u-1"})}
+    snapshot = decode_snapshot(a_snapshot(rules))
+    attributes: dict[str, str] = defaultdict(lambda: "CN")
+    calls = [("e", None), ("e", {"device_id": "d-1"}), ("by-id", None)]
+    assert {evaluate(snapshot, key, "u-1", attributes, units=units).reason for key, units in calls} == {
+        Reason.NOT_TARGETED
+    }
+    assert attributes == {}
+
+
 def a_chain(length: int, width: int) -> dict[str, list[str]]:
     """Each experiment needs the next one ``width`` times over."""
     return {str(number): [str(number + 1)] * width for number in range(length)}
@@ -162,3 +174,21 @@ def test_prerequisites_that_multiply_are_refused() -> None:
 def test_a_thousand_experiments_in_one_circle_are_found_out() -> None:
     circle = {str(number): [str((number + 1) % 1_000)] for number in range(1_000)}
     assert set(check_prerequisites(circle).values()) == {"form a circle"}
+
+
+@pytest.mark.parametrize("unusable", [None, "", 5, b"u-1"])
+def test_what_is_no_id_hides_no_attribute(unusable: Any) -> None:
+    snapshot = decode_snapshot(a_snapshot({"e": a_rule(unit_type="device_id", targeting={"user_id": "u-1"})}))
+    evaluation = evaluate(snapshot, "e", unusable, {"user_id": "u-1"}, units={"device_id": "d-1"})
+    assert evaluation.reason == Reason.ASSIGNED
+    snapshot = decode_snapshot(a_snapshot({"e": a_rule(targeting={"device_id": "d-1"})}))
+    evaluation = evaluate(snapshot, "e", "u-1", {"device_id": "d-1"}, units={"device_id": unusable})
+    assert evaluation.reason == Reason.ASSIGNED
+
+
+def test_conditions_that_json_would_confuse_are_compiled_apart() -> None:
+    odd: dict[Any, Any] = {1: "x"}
+    rules = {"sound": a_rule(targeting={"1": "x"}), "odd": a_rule(targeting=odd)}
+    snapshot = decode_snapshot(a_snapshot(rules))
+    reasons = [evaluate(snapshot, key, "u-1", {"1": "x"}).reason for key in rules]
+    assert reasons == [Reason.ASSIGNED, Reason.NOT_TARGETED]

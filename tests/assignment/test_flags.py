@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from abplatform.assignment import Reason, decode_snapshot, evaluate
-from abplatform.assignment.flags import FlagReason, FlagResolution, flag_keys, resolve_flag, resolve_flags
+from abplatform.assignment.flags import FlagReason, FlagResolution, resolve_evaluation
 from tests.assignment.documents import ROOT, a_rule, a_snapshot, read_vectors
 
 EVALUATIONS = read_vectors("evaluations")
@@ -36,16 +34,6 @@ PROMISED = {
 }
 
 
-class Bomb:
-    """An object that fails whatever it is asked."""
-
-    def __getattribute__(self, name: str) -> NoReturn:
-        raise RuntimeError("no")
-
-    def __hash__(self) -> int:
-        raise RuntimeError("no")
-
-
 def a_flag(control: Any, treatment: Any, **changes: Any) -> dict[str, Any]:
     """An experiment with these payloads that gives everybody its second variant."""
     return a_rule(
@@ -59,7 +47,10 @@ def a_flag(control: Any, treatment: Any, **changes: Any) -> dict[str, Any]:
 
 def resolved(rule: dict[str, Any], key: str = "e", unit_id: str | None = "u-1", **rest: Any) -> FlagResolution:
     """What a unit gets for a flag of the one experiment ``e``."""
-    return resolve_flag(decode_snapshot(a_snapshot({"e": rule})), key, unit_id, **rest)
+    snapshot = decode_snapshot(a_snapshot({"e": rule}))
+    experiment = key.partition(".")[0]
+    evaluation = evaluate(snapshot, experiment, unit_id, **rest)
+    return resolve_evaluation(key, evaluation, snapshot.experiments.get(experiment))
 
 
 def carries_nothing(rule: dict[str, Any] | None) -> bool:
@@ -73,9 +64,11 @@ def test_a_flag_says_what_its_evaluation_says_in_the_words_of_openfeature(name: 
     flags: ModuleType = importlib.import_module(f"{name}.flags")
     document = None if case["snapshot"] is None else SNAPSHOTS[case["snapshot"]]
     snapshot = None if document is None else evaluator.decode_snapshot(document)
-    flag = flags.resolve_flag(
-        snapshot, case["experiment"], case["unit_id"], case.get("attributes"), units=case.get("units")
-    )
+    key = case["experiment"]
+    evaluation = evaluator.evaluate(snapshot, key, case["unit_id"], case.get("attributes"), units=case.get("units"))
+    rule = None if snapshot is None else snapshot.experiments.get(key)
+    flag = flags.resolve_evaluation(key, evaluation, rule)
+    assert flag.evaluation is evaluation
     expected = case["expected"]
     assert (flag.reason, flag.error_code) == PROMISED[expected["reason"]]
     assert flag.variant == expected["variant"]
@@ -168,59 +161,6 @@ def test_an_experiment_for_a_newer_evaluator_is_an_error_that_names_the_field() 
     assert resolved(a_flag(1, 2, hash_version=2), "e.any").error_code == "GENERAL"
 
 
-def test_without_a_snapshot_nothing_is_ready_and_there_are_no_flags() -> None:
-    assert resolve_flag(None, "e", "u-1").error_code == "PROVIDER_NOT_READY"
-    assert resolve_flag(None, "e.copy", "u-1").error_code == "PROVIDER_NOT_READY"
-    assert flag_keys(None) == ()
-    assert resolve_flags(None, "u-1") == []
-
-
-def test_all_flags_are_experiments_and_the_fields_at_the_top_of_their_payloads() -> None:
-    document = a_snapshot(
-        {
-            "a": a_flag({"x": 1, "y": {"deep": 2}}, {"z": 3, "x": 4, "dotted.name": 5}),
-            "b": a_flag(None, None),
-            "c": a_flag([{"x": 1}], "text"),
-            "d": a_flag({"x": 1}, {}, hash_version=9),
-        }
-    )
-    assert flag_keys(decode_snapshot(document)) == ("a", "a.x", "a.y", "a.z", "b", "c", "d")
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(".ab", max_size=2), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(JSON, JSON, st.sampled_from(["u-1", None]), st.sampled_from(["running", "paused"]))
-@settings(derandomize=True, max_examples=300)
-def test_all_at_once_is_each_alone(control: Any, treatment: Any, unit_id: str | None, status: str) -> None:
-    snapshot = decode_snapshot(a_snapshot({"e": a_flag(control, treatment, status=status), "f": a_rule()}))
-    together = resolve_flags(snapshot, unit_id)
-    assert [flag.flag_key for flag in together] == list(flag_keys(snapshot))
-    assert together == [resolve_flag(snapshot, key, unit_id) for key in flag_keys(snapshot)]
-    assert "FLAG_NOT_FOUND" not in {flag.error_code for flag in together}, "every key that is named can be resolved"
-    assert all(flag.has_value is (flag.value is not None) for flag in together)
-
-
-def test_a_key_that_is_no_text_is_an_error() -> None:
-    keys: list[Any] = [None, 7, b"rate-display", ["rate-display"], {}, Bomb()]
-    for key in keys:
-        flag = resolve_flag(decode_snapshot(a_snapshot()), key, "u-1")
-        assert (flag.error_code, flag.reason, flag.flag_key) == ("GENERAL", "ERROR", "")
-
-
-def test_arguments_that_cannot_be_read_are_an_error() -> None:
-    snapshot = decode_snapshot(a_snapshot())
-    attributes: list[Any] = [Bomb(), 7, "text", ["x"]]
-    for bad in attributes:
-        assert resolve_flag(snapshot, "rate-display", "u-1", bad).error_code == "GENERAL"
-        assert {flag.error_code for flag in resolve_flags(snapshot, "u-1", bad)} == {"GENERAL"}
-
-
-def test_the_evaluation_comes_along() -> None:
-    snapshot = decode_snapshot(a_snapshot())
-    flag = resolve_flag(snapshot, "rate-display.copy", "u-1", {})
-    assert flag.evaluation == evaluate(snapshot, "rate-display", "u-1", {})
+def test_without_a_snapshot_nothing_is_ready() -> None:
+    for key in ("e", "e.copy"):
+        assert resolve_evaluation(key, evaluate(None, "e", "u-1"), None).error_code == "PROVIDER_NOT_READY"

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abplatform.assignment.operators import BUILDERS
-from abplatform.assignment.shape import MAX_LEVELS, MAX_NODES
 from abplatform.assignment.targeting import (
     GROUPS,
     LISTS,
@@ -24,6 +23,7 @@ from abplatform.assignment.targeting import (
     named_groups,
     named_paths,
 )
+from abplatform.assignment.values import MAX_LEVELS, MAX_NODES
 from tests.assignment.documents import read_vectors
 
 NAMES = ["a", "b", "a.b"]

@@ -107,7 +107,15 @@ def an_experiment(key: str, control: Any, treatment: Any) -> dict[str, Any]:
         "name": key,
         "unit_type": "device_id" if key == "by-device" else "user_id",
         "targeting": {"country": "CN"} if key == "targeted" else {},
-        "variants": [{"key": "control", "payload": control}, {"key": "treatment", "payload": treatment}],
+        "variants": [
+            # Nobody is drawn the control that carries null: an answer without a value is a case of its own.
+            {"key": "control", "payload": control, "weight": 1 if control is not None or treatment is None else 1e-6},
+            {
+                "key": "treatment",
+                "payload": treatment,
+                "weight": 1 if control is not None or treatment is None else 1e9,
+            },
+        ],
         "control": "control",
         "metrics": [{"metric": "purchase", "role": "primary"}],
         "plan": {"planned_units": 1000},

@@ -184,6 +184,8 @@ class Handler(BaseHTTPRequestHandler):
     """Reads one request, remembers it and lets the platform answer."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are two packets: the second would wait 40 ms for the client's word that it has the first.
+    disable_nagle_algorithm = True
     server: _HTTPServer
 
     def do_GET(self) -> None:

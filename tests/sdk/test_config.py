@@ -22,6 +22,7 @@ URL = "http://127.0.0.1:1"
         ("base_url", "http://user@a"),
         ("base_url", "http://a/?x=1"),
         ("base_url", "http://a b"),
+        ("base_url", "http://a/ab/api/v1/"),
         ("base_url", None),
         ("api_key", ""),
         ("api_key", "key\r\nX-Other: 1"),

@@ -95,47 +95,6 @@ def test_an_older_version_is_not_taken(server: PlatformServer, client: Client, e
     assert client.evaluate("rate-display", "u-1").reason == "ASSIGNED"
 
 
-WRONG_TYPES = json.dumps(snapshot(9) | {"experiments": [1, 2]}).encode()
-
-BAD_ANSWERS = {
-    "500": faults.problem(500),
-    "401": faults.problem(401),
-    "404": faults.problem(404),
-    "429": faults.problem(429, Retry_After="0"),
-    "bad Retry-After": faults.problem(503, Retry_After="soon"),
-    "204": faults.body(b"", 204),
-    "unasked 206": faults.body(b"{}", 206),
-    "reset": faults.reset,
-    "half a body": faults.half_body,
-    "not HTTP": faults.garbage,
-    "hang": faults.hang,
-    "dripping header": faults.drip,
-    "endless body": faults.endless,
-    "HTML": faults.body(b"<html>captive portal</html>"),
-    "empty": faults.body(b""),
-    "broken JSON": faults.body(b'{"schema_version": 1,'),
-    "deep JSON": faults.body(b"[" * 100_000),
-    "not UTF-8": faults.body(b"\xff\xfe"),
-    "wrong types": faults.body(WRONG_TYPES),
-    "null": faults.body(b"null"),
-    "unasked gzip": faults.body(b"\x1f\x8b\x08\x00", Content_Encoding="gzip"),
-}
-
-
-@pytest.mark.parametrize("answer", BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
-def test_decisions_stay_the_same_whatever_the_server_answers(
-    server: PlatformServer, client: Client, eventually: Callable[..., None], answer: faults.Answer
-) -> None:
-    before = decisions(client)
-    server.answers[SNAPSHOT] = answer
-    eventually(lambda: client.stats().poll_failures > 0)
-    assert decisions(client) == before
-    server.let_go.set()
-    del server.answers[SNAPSHOT]
-    server.snapshot = snapshot(8)
-    eventually(lambda: client.stats().snapshot_version == 8)
-
-
 def test_an_endless_body_is_cut_off_by_its_size(
     server: PlatformServer, make_client: Callable[..., Client], eventually: Callable[..., None]
 ) -> None:

@@ -10,7 +10,7 @@ from email.utils import formatdate
 
 import pytest
 from abplatform_sdk import Client, Stats
-from abplatform_sdk.receipt import read_receipt
+from abplatform_sdk.reply import read_receipt
 
 from tests.sdk import server as faults
 from tests.sdk.server import CONVERSIONS, EXPOSURES, PlatformServer

@@ -10,8 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from abplatform_sdk.amount import amount_text
-from abplatform_sdk.events import Exposure, Unsendable, encode_conversion, encode_exposure, new_event_id, utc_text
+from abplatform_sdk.events import (
+    Subject,
+    Unsendable,
+    amount_text,
+    encode_conversion,
+    encode_exposure,
+    new_event_id,
+    utc_text,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,9 +157,9 @@ def test_what_the_platform_would_refuse_is_dropped_by_reason(fields: dict[str, A
 
 
 def test_an_exposure_carries_exactly_the_fields_of_the_contract() -> None:
-    exposure = Exposure("rate-display", 2, "treatment", "u-1", {}, {})
-    decoded = json.loads(encode_exposure(exposure, now=NOW))
+    what = {"experiment": "rate-display", "phase": 2, "variant": "treatment"}
+    decoded = json.loads(encode_exposure(what, Subject("u-1", {}, {}), now=NOW))
     assert set(decoded) == {"event_id", "experiment", "phase", "variant", "unit_id", "timestamp"}
     assert decoded["timestamp"] == utc_text(NOW)
-    more = json.loads(encode_exposure(exposure._replace(attributes={"channel": "抖音"}), now=NOW))
+    more = json.loads(encode_exposure(what, Subject("u-1", {}, {"channel": "抖音"}), now=NOW))
     assert more["attributes"] == {"channel": "抖音"}

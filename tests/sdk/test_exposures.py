@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
-from abplatform_sdk import Client, Decision
+from abplatform_sdk import Client, Decision, recorder
 from abplatform_sdk._assignment import bucket, unanswered, unit_digest
-from abplatform_sdk.exposed import ExposedThisHour
+from abplatform_sdk.recorder import ExposedThisHour
 
 from tests.sdk.server import CONVERSIONS, EXPOSURES, PlatformServer
 from tests.sdk.snapshots import rule, snapshot
@@ -235,3 +236,22 @@ def test_before_the_login_an_event_carries_the_other_ids_alone(
     for path in (EXPOSURES, CONVERSIONS):
         (event,) = server.taken[path].values()
         assert (event["units"], "unit_id" in event) == ({"device_id": "d-1"}, False)
+
+
+def test_ids_that_cannot_be_sent_are_not_remembered_for_ever(
+    server: PlatformServer, make_client: Callable[..., Client]
+) -> None:
+    client = make_client(flush_interval=60.0, max_queue=200_000)
+    client.wait_ready(5)
+    for number in range(100_001):
+        client.assign("rate-display", f"nul\0{number}")
+    client.flush(10)
+    assert client.stats().reasons == {"invalid_unit": 100_001}
+    assert len(client._recorder._exposed.claims("rate-display", 1).seen) <= 1
+
+
+def test_a_repeated_exposure_with_dimensions_is_not_encoded_again(client: Client, monkeypatch: Any) -> None:
+    client.assign("rate-display", "u-1", {"channel": "douyin"})
+    monkeypatch.setattr(recorder, "encode_exposure", lambda *_, **__: 1 / 0)
+    client.assign("rate-display", "u-1", {"channel": "douyin"})
+    assert (client.stats().produced, client.stats().dropped) == (1, 0)

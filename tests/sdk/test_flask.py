@@ -9,10 +9,10 @@ from typing import Any
 
 import flask
 import pytest
-from abplatform_sdk import bound, testing
+from abplatform_sdk import middleware, testing
 from abplatform_sdk.flask import Experiments, Unit
+from abplatform_sdk.notices import Troubles
 from abplatform_sdk.testing import TestingClient
-from abplatform_sdk.troubles import Troubles
 
 DEFAULT = {"copy": "3.5% a year"}
 TREATMENT = {"copy": "10,000 earns 350 in a year"}
@@ -71,7 +71,15 @@ def test_without_a_unit_the_default_is_served_and_nothing_logged() -> None:
     web = make_app(Experiments(client=client, unit=customer)).test_client()
     assert web.get("/rate").json == {"variant": None, "payload": {"copy": "default"}, "reason": "NO_UNIT"}
     assert web.post("/buy").json == {"logged": False}
-    assert client.stats().produced == 0
+    assert client.exposures == client.conversions == []
+    assert client.stats().reasons == {"invalid_unit": 1}
+
+
+def test_before_the_login_a_conversion_carries_the_device_alone() -> None:
+    client = kit()
+    experiments = Experiments(client=client, unit=lambda request: middleware.Unit(None, units={"device_id": "d-1"}))
+    assert make_app(experiments).test_client().post("/buy").json == {"logged": True}
+    assert [event["units"] for event in client.conversions] == [{"device_id": "d-1"}]
 
 
 def test_the_unit_is_looked_up_once_per_request_and_not_before_it_is_needed() -> None:
@@ -98,15 +106,13 @@ def test_the_unit_is_looked_up_once_per_request_and_not_before_it_is_needed() ->
 def test_a_unit_that_cannot_be_found_is_no_error_of_the_request(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bound, "_troubles", Troubles())
-    web = make_app(Experiments(client=kit(), unit=lambda request: {}["customer"])).test_client()
+    monkeypatch.setattr(middleware, "_troubles", Troubles())
+    web = make_app(Experiments(client=kit(), unit=lambda request: {}["6217 0012 3456"])).test_client()
     with caplog.at_level(logging.WARNING, logger="abplatform_sdk"):
         for _ in range(3):
             answer = web.get("/rate")
             assert (answer.status_code, answer.json["reason"]) == (200, "NO_UNIT")
-    assert [record.message for record in caplog.records] == [
-        "the unit of a request cannot be found: KeyError: 'customer'"
-    ]
+    assert [record.message for record in caplog.records] == ["the unit of a request cannot be found: KeyError"]
 
 
 @pytest.mark.parametrize("found", [17, b"u-1", "", ["u-1"], "\ud800"])

@@ -229,7 +229,7 @@ def test_an_application_that_knows_no_lifespan_may_say_so(kit: TestingClient) ->
 def test_importing_the_package_loads_none_of_the_helpers() -> None:
     program = """
     import sys, abplatform_sdk
-    helpers = ("aio", "bound", "documents", "flask", "middleware", "pytest_plugin", "testing", "transport")
+    helpers = ("aio", "flask", "middleware", "pytest_plugin", "testing", "transport")
     print(sorted({f"abplatform_sdk.{name}" for name in helpers} & set(sys.modules)), "asyncio" in sys.modules)
     """
     ran = subprocess.run(

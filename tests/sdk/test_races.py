@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from abplatform_sdk import Client, Decision, Stats, process
 from abplatform_sdk._assignment import decode_snapshot
+from abplatform_sdk.notices import Troubles
 from abplatform_sdk.reply import Reply
-from abplatform_sdk.troubles import Troubles
 from abplatform_sdk.worker import Worker
 
 from tests.sdk.interleavings import Scene, interrupt_everywhere, try_orders
@@ -144,7 +144,7 @@ def test_an_exposure_never_waits_for_a_sender_that_sleeps(enough: int, before: l
 
         return Scene(lambda: client.assign("rate-display", "u-1"), sleeper.step, check)
 
-    assert try_orders(make) > 100
+    assert try_orders(make) > 60
 
 
 def test_nothing_is_left_behind_where_close_meets_an_exposure() -> None:

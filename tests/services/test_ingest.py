@@ -292,6 +292,14 @@ def test_the_default_id_may_be_missing_where_nothing_needs_it(platform: Platform
     assert [fact.unit for fact in platform.conversions()] == [pseudonymise(SECRET, "device_id", "d-1")]
 
 
+def test_the_phase_may_be_missing_while_there_was_only_one(platform: Platform) -> None:
+    platform.start()
+    assert platform.expose(exposure("1"), exposure("2", phase=None)).accepted == 2
+    platform.open_phase()
+    assert refused(platform.expose(exposure("3"), exposure("4", phase=2))) == [("MISSING_FIELD", "phase")]
+    assert [fact.phase for fact in platform.exposures()] == [1, 1, 2]
+
+
 BAD_UNITS: list[tuple[Any, str]] = [
     ({f"type-{number}": "x" for number in range(17)}, "units"),
     ({"": "x"}, "units"),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import Any
 
 import pytest
 
 from abplatform.assignment import decode_snapshot, evaluate
+from abplatform.domain.experiment import Prerequisite
 from abplatform.domain.life import TRANSITIONS, Step
 from abplatform.errors import (
     Conflict,
     IllegalTransition,
+    InUse,
     InvalidInput,
     NotFound,
     PreconditionFailed,
@@ -178,3 +181,32 @@ def test_what_is_edited_after_the_start_says_which_step_to_take(uow: UnitOfWork)
         assert phase not in refused(work, {"plan": a_plan(alpha=0.1)})
         take(work, "rate-display", "stop")
         assert phase not in refused(work, {"coverage": 0.5}), "too late"
+
+
+def test_what_others_under_way_need_is_not_ramped_but_can_always_be_stopped(uow: UnitOfWork) -> None:
+    lead(uow, an_experiment("first", coverage=0.2), "start")
+    lead(
+        uow, an_experiment("second", prerequisites=(Prerequisite(experiment="first", variants=("control",)),)), "start"
+    )
+    with pytest.raises(InUse, match="first is a prerequisite of second"), uow.begin() as work:
+        live.ramp(work, "default", "first", 0.9)
+    for step in ("pause", "resume", "stop"):
+        with uow.begin() as work:
+            take(work, "first", step)
+
+
+def test_a_snapshot_that_evaluators_would_not_take_is_not_published(
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead(uow, an_experiment("first"), "start")
+    size = len(json.dumps(published(uow), separators=(",", ":"), ensure_ascii=False).encode())
+    monkeypatch.setattr(publish, "LARGEST_SNAPSHOT", size)
+    lead(uow, an_experiment("second"))
+    with pytest.raises(Conflict, match=r"the snapshot would have [\d,]+ bytes, more than the"), uow.begin() as work:
+        take(work, "second", "start")
+    assert set(published(uow)["experiments"]) == {"first"}
+    # The limit may have been lower once: what only stops something goes through.
+    monkeypatch.setattr(publish, "LARGEST_SNAPSHOT", 10)
+    for step in ("pause", "resume", "close", "stop", "archive"):
+        with uow.begin() as work:
+            take(work, "first", step)

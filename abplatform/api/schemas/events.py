@@ -59,7 +59,11 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "properties": {
             **_SHARED,
             "experiment": _text(64, "key of the experiment"),
-            "phase": {"type": "integer", "minimum": 1, "default": 1, "description": "any that the experiment had"},
+            "phase": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "description": "any that the experiment had; may be absent while it is in its first one",
+            },
             "variant": _text(64, "key of a variant of that phase"),
             "attributes": {**_SCALARS, "description": "only declared dimensions and covariates are kept"},
             "units": _units("the one that the experiment randomises is required, no others are stored"),
