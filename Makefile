@@ -10,7 +10,7 @@ PORT ?= 8080
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint types docs bench calibration vectors references wheel-check lock clean
+.PHONY: help demo serve test lint types docs bench calibration chaos vectors references wheel-check lock clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp $(SDK_PEERS)/peers.stamp ## speed,
 
 calibration: $(VENV)/dev.stamp ## simulate what every method promises, write docs/calibration.md (about five minutes)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.calibration
+
+chaos: $(VENV)/dev.stamp ## what the SDK withstands: broken servers, outages, forks, ends of processes (some minutes)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff
 	$(BIN)/python -m tests.vectors.regenerate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from . import process
 from ._assignment import Evaluation, Reason, Snapshot, decode_snapshot, unanswered
 from .answers import NOTHING, Answers, Overrides, compile_answers, evaluate_all
-from .config import Config, Options
+from .config import Config, Options, bounded
 from .decision import Decision, decision_with_default
 from .delivery import Delivery
 from .disk import DiskCopy
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 _POLL_GRACE = 0.2
-_LONGEST_WAIT = 86_400
 
 
 class Client:
@@ -255,7 +253,7 @@ class Client:
         True if decisions can be made, be it from the disk copy.
         """
         if self._start_polling():
-            self._poller.wait(self._seconds(timeout))
+            self._poller.wait(bounded(timeout, self._config.close_timeout))
         return self._store.current is not None
 
     def flush(self, timeout: float | None = None) -> FlushResult:
@@ -263,7 +261,7 @@ class Client:
 
         What cannot be delivered in time keeps waiting.
         """
-        return self._delivery.flush(time.monotonic() + self._seconds(timeout))
+        return self._delivery.flush(time.monotonic() + bounded(timeout, self._config.close_timeout))
 
     def stats(self) -> Stats:
         """Counts of this client in this process."""
@@ -294,7 +292,7 @@ class Client:
             first, self._closed = not self._closed, True
         if not first:
             return FlushResult()
-        deadline = time.monotonic() + self._seconds(timeout)
+        deadline = time.monotonic() + bounded(timeout, self._config.close_timeout)
         self._polling.stop()
         result = self._delivery.close(deadline)
         # A poll that hangs has nothing to lose; its thread ends with its timeout, or with the process.
@@ -404,11 +402,3 @@ class Client:
             if self._transport is None:
                 self._transport = Transport(self._config)
             return self._transport
-
-    def _seconds(self, timeout: float | None) -> float:
-        try:
-            if isinstance(timeout, (int, float)) and not math.isnan(timeout):
-                return float(min(max(timeout, 0.0), _LONGEST_WAIT))
-        except Exception:  # noqa: BLE001 (an argument is the product's own object)
-            return self._config.close_timeout
-        return self._config.close_timeout

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+_LONGEST_WAIT = 86_400
+
 
 class Options(TypedDict, total=False):
     """Keyword options of `Client`; `Config` says what each one means."""
@@ -90,6 +92,16 @@ class Config(_Settings):
         _check_count("max_queue", self.max_queue, 1, 1_000_000)
         if self.cache_dir is not None and not isinstance(self.cache_dir, (str, os.PathLike)):
             raise ValueError("cache_dir must be a path or None")
+
+
+def bounded(timeout: object, default: float) -> float:
+    """Seconds to wait as a call was told, 0 to a day; ``default`` for what is no number."""
+    try:
+        if isinstance(timeout, (int, float)) and not math.isnan(timeout):
+            return float(min(max(timeout, 0.0), _LONGEST_WAIT))
+    except Exception:  # noqa: BLE001 (an argument is the product's own object)
+        return default
+    return default
 
 
 def _checked_url(url: object) -> str:

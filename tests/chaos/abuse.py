@@ -139,8 +139,8 @@ def _hostile(remote: Remote) -> Row:
         for fields in ({"value": one(), "properties": other()}, {"units": one(), "timestamp": other()}):
             calls += 1
             try:
-                client.track(one(), other(), **fields)  # type: ignore[arg-type]
-                client.track("purchase", "u-1", **fields)  # type: ignore[arg-type]
+                client.track(one(), other(), **fields)
+                client.track("purchase", "u-1", **fields)
                 client.expose(one())
             except Exception:  # noqa: BLE001 (as above)
                 raised += 1

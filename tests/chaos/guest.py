@@ -173,6 +173,7 @@ def a_million(*, url: str, calls: int) -> None:
     client.close()
 
 
+SCENES: dict[str, Callable[..., None]] = {"under_a_fault": under_a_fault, "a_million": a_million}
+
 if __name__ == "__main__":
-    scene: Callable[..., None] = {"under_a_fault": under_a_fault, "a_million": a_million}[sys.argv[1]]
-    scene(**json.loads(sys.argv[2]))
+    SCENES[sys.argv[1]](**json.loads(sys.argv[2]))

@@ -44,6 +44,10 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def _until_failed(client: Client, times: int) -> None:
+    _until(lambda: client.stats().poll_failures >= times)
+
+
 def _outage(remote: Remote) -> Row:
     client = Client(remote.url, KEY, cache_dir=None, **QUICK)
     client.wait_ready(5)
@@ -51,7 +55,7 @@ def _outage(remote: Remote) -> Row:
     remote.ask("stop")
     changes = 0
     for failures in range(1, 40, 3):
-        _until(lambda failures=failures: client.stats().poll_failures >= failures)
+        _until_failed(client, failures)
         changes += sum(one != other for one, other in zip(_decide(client), known, strict=True))
     remote.ask("start")
     remote.ask("publish", snapshot(8))
@@ -67,7 +71,7 @@ def _older(remote: Remote) -> Row:
     client.wait_ready(5)
     known = _decide(client)
     remote.ask("publish", snapshot(6, rate_display=rule(status="paused")))
-    _until(lambda: client.stats().poll_failures >= 10)
+    _until_failed(client, 10)
     changes = sum(one != other for one, other in zip(_decide(client), known, strict=True))
     version = client.stats().snapshot_version
     remote.ask("publish", snapshot(8))
@@ -77,7 +81,7 @@ def _older(remote: Remote) -> Row:
 
 
 def _cold_start(remote: Remote) -> Row:
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         client = Client(remote.url, KEY, cache_dir=cache, **QUICK)
         client.wait_ready(5)
         known = _decide(client)
@@ -99,7 +103,7 @@ def _cold_start(remote: Remote) -> Row:
 
 def _damaged_copies(remote: Remote) -> Row:
     draw = random.Random(5)
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         client = Client(remote.url, KEY, cache_dir=cache, **QUICK)
         client.wait_ready(5)
         client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_the_sdk_wheel_is_small_and_needs_urllib3_alone(wheels: dict[str, Path])
         text = archive.read(metadata).decode()
     needed = [line for line in text.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert needed == ["Requires-Dist: urllib3<3,>=2"]
+
+
+def test_the_licence_is_named_in_the_sdk_wheel_and_its_text_is_in_the_source_distribution(
+    wheels: dict[str, Path],
+) -> None:
+    wheel = wheels["abplatform_sdk"]
+    (source,) = wheel.parent.glob("abplatform_sdk-*.tar.gz")
+    with tarfile.open(source) as archive:
+        assert any(name.endswith("/LICENSE") for name in archive.getnames())
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        assert "License: Apache-2.0" in archive.read(metadata).decode().splitlines()
 
 
 def test_the_server_wheel_carries_what_its_pages_need(wheels: dict[str, Path]) -> None:

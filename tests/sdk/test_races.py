@@ -338,7 +338,11 @@ def _stats(client: Client) -> None:
     assert balanced(stats), stats
 
 
-EVENTS = {_track: ["a purchase", "another"], _assign: ["the exposure of u-1"], _stats: []}
+EVENTS: dict[Callable[[Client], None], list[str]] = {
+    _track: ["a purchase", "another"],
+    _assign: ["the exposure of u-1"],
+    _stats: [],
+}
 
 
 @pytest.mark.parametrize("inner", EVENTS)

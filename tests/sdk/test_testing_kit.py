@@ -104,6 +104,40 @@ def test_an_unknown_experiment_gives_the_default_and_raises_in_a_strict_client()
             call("no-such", "u-1")
 
 
+def test_a_product_that_catches_exceptions_does_not_hide_an_undefined_experiment() -> None:
+    strict = testing.client(strict=True)
+
+    def page() -> str:
+        try:
+            return str(strict.assign("no-such", "u-1").variant)
+        except Exception:  # noqa: BLE001 (as products do)
+            return "as before"
+
+    with pytest.raises(testing.UndefinedExperiment):
+        page()
+
+
+def test_an_experiment_that_is_made_up_for_single_units_is_unknown_to_the_others() -> None:
+    client = testing.client(snapshot=testing.snapshot(RATE))
+    client.force("badge", "gold", unit_id="u-1")
+    client.force("badge", "silver", unit_id="u-2", payload=2)
+    assert [client.assign("badge", unit).variant for unit in ("u-1", "u-2", "u-3")] == ["gold", "silver", None]
+    assert client.assign("badge", "u-3", default=7).payload == 7
+    assert client.evaluate_all("u-3")["badge"].reason == "UNKNOWN_EXPERIMENT"
+    assert client.evaluate_all("u-3")["rate-display"].in_experiment
+    assert [event["variant"] for event in client.exposures] == ["gold", "silver"]
+
+
+def test_a_payload_that_is_not_json_is_refused_and_changes_nothing() -> None:
+    client = testing.client(variants={"rate-display": "treatment"})
+    before = client.evaluate("rate-display", "u-1")
+    with pytest.raises(TypeError, match="set"):
+        client.force("rate-display", "control", payload={1})
+    assert client.evaluate("rate-display", "u-1") == before
+    client.force("rate-display", "control")
+    assert client.evaluate("rate-display", "u-1").variant == "control"
+
+
 def test_clearing_forgets_events_and_exposed_units() -> None:
     client = testing.client(variants={"rate-display": "treatment"})
     client.assign("rate-display", "u-1")
