@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import itertools
+import secrets
 import socket
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,6 +16,17 @@ import sqlalchemy as sa
 from abplatform.database import open_database
 from tests.builders import NOW
 from tests.databases import Databases, PostgresDatabases, PostgresServer, SqliteDatabases, find_postgres
+
+
+@pytest.fixture(autouse=True)
+def _salts_of_the_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Salts that are the same in every run: what a test says of units drawn by them holds always or never."""
+    numbers = itertools.count()
+
+    def token_hex(size: int = 32) -> str:
+        return hashlib.shake_256(f"{request.node.nodeid} {next(numbers)}".encode()).hexdigest(size)
+
+    monkeypatch.setattr(secrets, "token_hex", token_hex)
 
 
 @pytest.fixture(scope="session")

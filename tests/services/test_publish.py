@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from abplatform.assignment import decode_snapshot, evaluate, variant_ranges
+from abplatform.assignment import bucket, decode_snapshot, evaluate, variant_ranges
 from abplatform.domain.experiment import Prerequisite, Variant
 from abplatform.services import arrange, define, force, hold_out, publish, segment
 from abplatform.storage.session import UnitOfWork, Work
@@ -100,7 +100,9 @@ def test_a_snapshot_holds_the_groups_and_holdouts_that_experiments_name(uow: Uni
         snapshot = decode_snapshot(publish.read_snapshot(work, "default").document)
     reasons = {evaluate(snapshot, "rate-display", unit, {"branch": "SH-1"}).reason for unit in map(str, range(200))}
     assert reasons == {"ASSIGNED", "PREREQUISITE", "HOLDOUT"}
-    assert evaluate(snapshot, "rate-display", RAW_IDS[0], {}).reason == "NOT_TARGETED", "staff, and of no branch"
+    is_held_out = bucket(holdout.salt, RAW_IDS[0]) < 50_000
+    reason = "HOLDOUT" if is_held_out else "NOT_TARGETED"
+    assert evaluate(snapshot, "rate-display", RAW_IDS[0], {}).reason == reason, "staff, and of no branch"
 
 
 def test_a_snapshot_shows_nothing_that_it_should_not(uow: UnitOfWork) -> None:
