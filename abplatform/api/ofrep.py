@@ -107,11 +107,15 @@ class Flags(MethodView):
         except Refused as refused:
             return _fail(failure_document(refused.code, refused.details), 400)
         tag = _tag(published, call, log=log)
-        if log:
-            expose(published, call, published.evaluate(call).values())
-        if request.if_none_match.contains_weak(tag):
+        is_known = request.if_none_match.contains_weak(tag)
+        if is_known and not log:
             return _tagged(Response(status=304), tag)
         resolutions = resolve_flags(published.snapshot, call.unit_id, call.attributes, units=call.units)
+        if log:
+            # An experiment and the fields of its payload share one evaluation.
+            expose(published, call, {each.evaluation.experiment: each.evaluation for each in resolutions}.values())
+        if is_known:
+            return _tagged(Response(status=304), tag)
         metadata = {"project": published.snapshot.project, "version": published.version}
         return _tagged(jsonify({"flags": list(map(flag_document, resolutions)), "metadata": metadata}), tag)
 

@@ -51,13 +51,8 @@ def salt_prefix(salt: str) -> bytes:
 
 def bucket_of(prefix: bytes, unit: bytes) -> int:
     """Return the bucket for the prefix of a salt and the UTF-8 bytes of a unit id."""
-    return bucket_of_digest(sha256(prefix + unit).digest())
-
-
-def bucket_of_digest(digest: bytes) -> int:
-    """Return the bucket for the SHA-256 of a prefix and a unit id."""
     # Eight bytes are 16 hexadecimal digits; the shift drops the last three.
-    return (first_eight_bytes(digest)[0] >> 12) % BUCKETS
+    return (first_eight_bytes(sha256(prefix + unit).digest())[0] >> 12) % BUCKETS
 
 
 def decode_digest(digits: object, name: str) -> bytes:
