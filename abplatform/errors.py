@@ -129,7 +129,7 @@ class InUse(Conflict):
 
 
 class LayerFull(Conflict):
-    """A shared layer has fewer free slots than an experiment needs; the sentence says how many."""
+    """A shared layer has fewer free slots than an experiment needs; the sentence says how much is free."""
 
     code = "LAYER_FULL"
 

@@ -61,7 +61,7 @@ urllib3.PoolManager()
 before = resident()
 sys.path.insert(0, folder)
 from abplatform_sdk import Client
-from abplatform_sdk.disk import DiskCopy
+from abplatform_sdk.snapshot import DiskCopy
 URL, KEY = "http://127.0.0.1:9", "sdk-key"
 DiskCopy(cache, base_url=URL, api_key=KEY).write(Path(snapshot).read_bytes())
 client = Client(URL, KEY, cache_dir=cache)

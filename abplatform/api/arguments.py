@@ -8,11 +8,16 @@ from typing import Any, ClassVar, NoReturn
 import marshmallow
 from flask import Request, g
 from flask_smorest import Blueprint
+from marshmallow import fields
 from webargs.flaskparser import FlaskParser
 
 from abplatform.api.bodies import LARGEST_BODY, LARGEST_LIST_BODY
+from abplatform.api.schemas.fields import UNKNOWN_FIELD
 from abplatform.api.strict_json import read_json
+from abplatform.domain.suggestions import suggest
 from abplatform.errors import InvalidInput
+
+_MOST_SUGGESTIONS = 10
 
 
 class StrictParser(FlaskParser):
@@ -26,9 +31,15 @@ class StrictParser(FlaskParser):
         g.json_body = read_json(req, most=self.largest_body).value
         return g.json_body
 
-    def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
+    def handle_error(
+        self,
+        error: marshmallow.ValidationError,
+        req: Request,  # noqa: ARG002
+        schema: marshmallow.Schema,
+        **_: Any,
+    ) -> NoReturn:
         """Name the fields by dotted path."""
-        raise invalid_input(error, below_location=True)
+        raise invalid_input(error, schema)
 
 
 class Resource(Blueprint):
@@ -49,23 +60,35 @@ class ListResource(Resource):
     ARGUMENTS_PARSER = ListParser()
 
 
-def invalid_input(error: marshmallow.ValidationError, *, below_location: bool = False) -> InvalidInput:
-    """The fields that a schema refuses, by dotted path.
+def invalid_input(error: marshmallow.ValidationError, schema: marshmallow.Schema) -> InvalidInput:
+    """The fields that a schema refuses, by dotted path; the first unknown ones with what may be meant.
 
     Args:
-        error: what the schema raised.
-        below_location: whether the messages stand below the name of a location (``json``, ``query``).
+        error: what the schema raised; its messages stand below the name of a location (``json``, ``query``).
+        schema: of the value at that location.
     """
     messages: Any = error.messages
-    if below_location and isinstance(messages, Mapping):
+    if isinstance(messages, Mapping):
         messages = next(iter(messages.values()))
     errors: dict[str, list[str]] = {}
     for path, message in _flatten(messages, ()):
-        errors.setdefault(path, []).append(message)
+        # A body may have thousands of unknown fields.
+        hint = _suggest_field(schema, path) if message == UNKNOWN_FIELD and len(errors) < _MOST_SUGGESTIONS else ""
+        errors.setdefault(".".join(path), []).append(message + hint)
     return InvalidInput(errors)
 
 
-def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _suggest_field(schema: marshmallow.Schema, path: tuple[str, ...]) -> str:
+    """What may be meant by an unknown field: one of the object in which the path ends."""
+    node: Any = schema
+    for name in path[:-1]:
+        field = node.inner if isinstance(node, fields.List) else node.fields[name]
+        node = field.schema if isinstance(field, fields.Nested) else field
+    # A field that is called "_schema" has no place of its own in marshmallow's messages.
+    return "" if not path or path[-1] in node.load_fields else suggest(path[-1], node.load_fields)
+
+
+def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(messages, Mapping):
         for name, below in messages.items():
             # marshmallow's name for an object as a whole.
@@ -74,4 +97,4 @@ def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         for message in messages:
             yield from _flatten(message, path)
     else:
-        yield ".".join(path), str(messages)
+        yield path, str(messages)

@@ -43,9 +43,12 @@ def check_if_match(tag: str) -> None:
         PreconditionFailed: if it does not name the current version.
     """
     if "If-Match" not in request.headers:
-        raise PreconditionRequired("send the ETag that a read gave in the header If-Match")
+        raise PreconditionRequired("read it with GET, and send the ETag of that answer in the header If-Match")
     if not request.if_match.contains(tag):
-        raise PreconditionFailed("it has changed since you read it; read it again and decide anew")
+        raise PreconditionFailed(
+            "If-Match names another version than the present one: it has changed since you read it; read it again with "
+            "GET, decide anew, and send the ETag of that answer"
+        )
 
 
 def tagged(response: Response, tag: str) -> Response:

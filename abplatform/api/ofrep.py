@@ -15,12 +15,13 @@ from abplatform.api.arguments import Resource
 from abplatform.api.assignments import assigner, expose
 from abplatform.api.auth import Ability, needs
 from abplatform.api.conditional import ETAG_HEADER, IF_NONE_MATCH_PARAMETER
-from abplatform.api.context import project
+from abplatform.api.context import platform, project
 from abplatform.api.schemas.ofrep import failure_document, flag_document, reference
 from abplatform.api.strict_json import read_json
 from abplatform.assignment.flags import FlagError
 from abplatform.errors import InvalidInput, Unreadable
 from abplatform.services.assign import Published, read_context
+from abplatform.services.explain_flags import explain_no_unit, explain_unknown
 from abplatform.services.expose import Call
 from abplatform.services.resolve_flags import resolve_flag, resolve_flags
 
@@ -76,12 +77,16 @@ class OneFlag(MethodView):
         """
         published = assigner().read(project())
         try:
-            log, call = _read_switch(default=True), _read_call(published)
+            log, context = _read_switch(default=True), _read_body()
+            call = _read_call(context, published)
         except Refused as refused:
             return _fail(failure_document(refused.code, refused.details, key=key), 400)
         resolution = resolve_flag(published.snapshot, key, call.unit_id, call.attributes, units=call.units)
         if resolution.error_code is not None:
-            return _fail(flag_document(resolution), STATUSES.get(resolution.error_code, 400))
+            status = STATUSES.get(resolution.error_code, 400)
+            resolution = explain_unknown(resolution, published, platform().uow)
+            resolution = explain_no_unit(resolution, published, has_context=context is not None)
+            return _fail(flag_document(resolution), status)
         if log:
             expose(published, call, [resolution.evaluation])
         return jsonify(flag_document(resolution))
@@ -103,7 +108,8 @@ class Flags(MethodView):
         """
         published = assigner().read(project())
         try:
-            log, call = _read_switch(default=False), _read_call(published)
+            log, context = _read_switch(default=False), _read_body()
+            call = _read_call(context, published)
         except Refused as refused:
             return _fail(failure_document(refused.code, refused.details), 400)
         tag = _tag(published, call, log=log)
@@ -116,8 +122,9 @@ class Flags(MethodView):
             expose(published, call, {each.evaluation.experiment: each.evaluation for each in resolutions}.values())
         if is_known:
             return _tagged(Response(status=304), tag)
+        flags = [explain_no_unit(each, published, has_context=context is not None) for each in resolutions]
         metadata = {"project": published.snapshot.project, "version": published.version}
-        return _tagged(jsonify({"flags": list(map(flag_document, resolutions)), "metadata": metadata}), tag)
+        return _tagged(jsonify({"flags": list(map(flag_document, flags)), "metadata": metadata}), tag)
 
 
 def _read_switch(*, default: bool) -> bool:
@@ -130,8 +137,8 @@ def _read_switch(*, default: bool) -> bool:
     return text == "true"
 
 
-def _read_call(published: Published) -> Call:
-    """Whom the request is about. Fields beside the context are for later versions of the protocol, and ignored."""
+def _read_body() -> dict[str, Any] | None:
+    """The context, if there is one. Fields beside it are for later versions of the protocol, and ignored."""
     try:
         body = read_json(request).value
     except Unreadable as error:
@@ -141,6 +148,11 @@ def _read_call(published: Published) -> Call:
     context = body.get("context")
     if not isinstance(context, dict | None):
         raise Refused("INVALID_CONTEXT", "context: must be an object")
+    return context
+
+
+def _read_call(context: Mapping[str, Any] | None, published: Published) -> Call:
+    """Whom the request is about."""
     try:
         return read_context(context or {}, published)
     except InvalidInput as error:

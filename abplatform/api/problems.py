@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 import structlog
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from abplatform.errors import (
     AbplatformError,
@@ -102,14 +102,20 @@ def _refuse(error: AbplatformError) -> Response:
 def _refuse_as_framework(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     code = _FRAMEWORK_CODES.get(status, status.name)
-    detail = (
-        "there is no such address here; /api/docs lists all" if status == HTTPStatus.NOT_FOUND else error.description
-    )
-    response = problem(status, code, detail or status.phrase)
+    response = problem(status, code, _explain(error) or status.phrase)
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value
     return response
+
+
+def _explain(error: HTTPException) -> str | None:
+    """What the framework's refusal means here."""
+    if error.code == HTTPStatus.NOT_FOUND:
+        return "there is no such address here; /api/docs lists all"
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        return f"this address takes no {request.method}, but {', '.join(sorted(error.valid_methods))}"
+    return error.description
 
 
 def _report(error: Exception) -> Response:

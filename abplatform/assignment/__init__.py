@@ -5,9 +5,9 @@ knows no other.
 """
 
 from .codec import SCHEMA_VERSION, decode_snapshot, encode_snapshot
-from .evaluate import draw_variant, evaluate, evaluate_all, unanswered
+from .evaluate import draw_variant, evaluate, unanswered
 from .hashing import BUCKETS, HASH_VERSION, bucket, unit_digest
-from .layers import contains, coverage_slots, variant_ranges
+from .layers import coverage_slots, draw_position, join_slots, prepare_draws, variant_ranges
 from .model import (
     HELD_OUT,
     OPEN,
@@ -41,15 +41,16 @@ __all__ = [
     "check_condition",
     "check_prerequisites",
     "compile_condition",
-    "contains",
     "coverage_slots",
     "decode_snapshot",
+    "draw_position",
     "draw_variant",
     "encode_snapshot",
     "evaluate",
-    "evaluate_all",
+    "join_slots",
     "named_groups",
     "named_paths",
+    "prepare_draws",
     "unanswered",
     "unit_digest",
     "variant_ranges",

@@ -17,7 +17,6 @@ from .model import (
     OPEN,
     Attributes,
     Decider,
-    Draws,
     Evaluation,
     ExperimentRule,
     Forced,
@@ -94,7 +93,7 @@ def build_decider(  # noqa: C901 - for the function inside
                 return settled
             if edges is not None and not bisect_right(edges, bucket_of(layer_prefix, unit)) & 1:
                 return not_in_coverage
-            # As draw_position does, without its calls.
+            # As variant_position does, without its calls.
             draw = begin_draw()
             draw.update(unit)
             bucket = (first_eight_bytes(draw.digest())[0] >> 12) % BUCKETS
@@ -123,12 +122,6 @@ def build_refusal(key: str, unit_type: str, default_unit_type: str) -> Decider:
             return error
 
     return decide
-
-
-def draw_position(draws: Draws, unit: bytes) -> int:
-    """Return the position of the variant that the experiment's salt draws."""
-    # An empty range repeats the bound before it, so that the search steps over its variant.
-    return bisect_right(draws.bounds, bucket_of(draws.variant_prefix, unit))
 
 
 def _build_first_gate(rule: ExperimentRule, outcomes: Outcomes) -> Callable[[bytes], Evaluation | None] | None:

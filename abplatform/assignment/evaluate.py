@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from .deciders import draw_position
 from .hashing import encode_text
+from .layers import variant_position
 from .model import Attributes, Evaluation, ExperimentRule, Reason, Snapshot, Units
 
 
@@ -36,20 +35,13 @@ def evaluate(
         return unanswered(experiment, Reason.ERROR)
 
 
-def evaluate_all(
-    snapshot: Snapshot, unit_id: str | None, attributes: Attributes | None = None, *, units: Units | None = None
-) -> Mapping[str, Evaluation]:
-    """Return what a unit gets from every experiment of a snapshot, by key. Never raises, as ``evaluate``."""
-    return {key: rule.decide(unit_id, attributes, units) for key, rule in snapshot.experiments.items()}
-
-
 def draw_variant(rule: ExperimentRule, unit_id: str) -> str:
     """Return the variant that the experiment's salt draws for a unit, whatever its status and targeting.
 
     Raises:
         ValueError: ``unit_id`` is not a string or has no UTF-8 form.
     """
-    return rule.variants[draw_position(rule.draws, encode_text(unit_id, "unit_id"))].key
+    return rule.variants[variant_position(rule.draws, encode_text(unit_id, "unit_id"))].key
 
 
 def unanswered(experiment: Any, reason: str) -> Evaluation:

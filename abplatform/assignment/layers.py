@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from .hashing import BUCKETS
+from .hashing import BUCKETS, bucket_of, salt_prefix
+from .model import Draws
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -54,12 +56,43 @@ def coverage_slots(coverage: float) -> Ranges:
     return ((0, slots),) if slots else ()
 
 
-def contains(slots: Iterable[Sequence[int]], bucket: int) -> bool:
-    """Tell whether a bucket lies in one of the slots ``[low, high)``."""
-    for low, high in slots:  # noqa: SIM110 - any() over a generator takes three times as long here
-        if low <= bucket < high:
-            return True
-    return False
+def join_slots(slots: Iterable[tuple[int, int]]) -> Ranges:
+    """Return the same slots, in order, as few ranges as possible.
+
+    >>> join_slots([(500, 700), (0, 100), (100, 300)])
+    ((0, 300), (500, 700))
+    """
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(slots):
+        if joined and low <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        elif low < high:
+            joined.append((low, high))
+    return tuple(joined)
+
+
+def prepare_draws(layer_salt: str, slots: Iterable[tuple[int, int]], variant_salt: str, variants: Ranges) -> Draws:
+    """Prepare the two draws of an experiment; ``variants`` are the ranges of its variants."""
+    edges = tuple(edge for slot in join_slots(slots) for edge in slot)
+    return Draws(
+        layer_prefix=salt_prefix(layer_salt),
+        edges=None if edges == (0, BUCKETS) else edges,
+        variant_prefix=salt_prefix(variant_salt),
+        bounds=tuple(high for _, high in variants),
+    )
+
+
+def draw_position(draws: Draws, unit: bytes) -> int | None:
+    """Return the position of the variant that both draws give a unit, None outside the slots."""
+    if draws.edges is not None and not bisect_right(draws.edges, bucket_of(draws.layer_prefix, unit)) & 1:
+        return None
+    return variant_position(draws, unit)
+
+
+def variant_position(draws: Draws, unit: bytes) -> int:
+    """Return the position of the variant that the experiment's salt draws, inside the slots or not."""
+    # An empty range repeats the bound before it, so that the search steps over its variant.
+    return bisect_right(draws.bounds, bucket_of(draws.variant_prefix, unit))
 
 
 def _integer_shares(weights: Sequence[int | float]) -> list[int]:

@@ -9,7 +9,7 @@ from .deciders import build_decider, build_refusal
 from .fields import Fields
 from .groups import Group
 from .hashing import BUCKETS, HASH_VERSION, decode_digest, salt_prefix
-from .layers import Ranges
+from .layers import prepare_draws
 from .model import (
     Decider,
     Draws,
@@ -180,13 +180,8 @@ def _decode_prerequisites(fields: Fields) -> tuple[Prerequisite, ...]:
 def _decode_draws(fields: Fields, variants: tuple[VariantRule, ...]) -> Draws:
     layer = fields.object("layer")
     slots = tuple(_range(slot, f"{layer.path('slots')}.{i}") for i, slot in enumerate(layer.array("slots")))
-    edges = _edges(slots)
-    return Draws(
-        layer_prefix=salt_prefix(layer.text("salt")),
-        edges=None if edges == (0, BUCKETS) else edges,
-        variant_prefix=salt_prefix(fields.text("salt")),
-        bounds=tuple(variant.high for variant in variants),
-    )
+    ranges = tuple((variant.low, variant.high) for variant in variants)
+    return prepare_draws(layer.text("salt"), slots, fields.text("salt"), ranges)
 
 
 def _range(value: object, path: str) -> tuple[int, int]:
@@ -195,16 +190,3 @@ def _range(value: object, path: str) -> tuple[int, int]:
         if 0 <= low <= high <= BUCKETS:
             return low, high
     raise ValueError(f"{path}: must be two integers [low, high] with 0 <= low <= high <= {BUCKETS}")
-
-
-def _edges(slots: Ranges) -> tuple[int, ...]:
-    """Return where the slots begin and end, in order, joined where they touch or overlap."""
-    edges: list[int] = []
-    for low, high in sorted(slots):
-        if low == high:
-            continue
-        if edges and low <= edges[-1]:
-            edges[-1] = max(edges[-1], high)
-        else:
-            edges += (low, high)
-    return tuple(edges)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from abplatform.cli.formats import choose_format
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_existing_platform
 from abplatform.domain.access import DEFAULT_PROJECT
@@ -36,7 +37,7 @@ _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
     "--format",
     "format_",
     type=click.Choice(["csv", "parquet"]),
-    help="By default what the name of --output ends in (.csv, .parquet, .pq), else csv.",
+    help="By default what the name of --output ends in (.csv, .parquet, .pq); csv for stdout.",
 )
 @click.option("--phase", type=click.IntRange(min=1), metavar="N", help="As it was in that phase, while it ran.")
 def command(
@@ -59,10 +60,7 @@ def command(
 
 
 def _format(asked: str | None, output: Path | None) -> str:
-    implied = None if output is None else _SUFFIXES.get(output.suffix.lower())
-    if asked is not None and implied is not None and asked != implied:
-        raise click.UsageError(f"--format {asked} does not go with {output}")
-    chosen = asked or implied or "csv"
+    chosen = choose_format(asked, output, _SUFFIXES, default="csv")
     if chosen == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal; name a file with --output")
     return chosen

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from abplatform.cli.formats import choose_format
 from abplatform.cli.invocation import program
 from abplatform.cli.session import open_existing_platform, place
 from abplatform.domain.access import DEFAULT_PROJECT
@@ -29,7 +30,7 @@ _FORMATS = {".txt": "text", ".json": "json", ".html": "html", ".htm": "html"}
     "--format",
     "format_",
     type=click.Choice(["text", "json", "html"]),
-    help="By default what the name of --output ends in (.txt, .json, .html), else text.",
+    help="By default what the name of --output ends in (.txt, .json, .html); text for stdout.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, not to stdout.")
 @click.option("--phase", type=click.IntRange(min=1), help="Another phase than the current one.")
@@ -49,7 +50,7 @@ def command(
     """
     if list_keys == (key is not None):
         raise click.UsageError("name the KEY of an experiment, or --list")
-    chosen = _format(format_, output)
+    chosen = choose_format(format_, output, _FORMATS, default="text")
     with open_existing_platform() as platform:
         if key is None:
             _print_keys(platform)
@@ -62,13 +63,6 @@ def command(
     else:
         write_readout(output, _render(scorecard, looks, chosen, to_terminal=False))
         click.echo(f"wrote {output}", err=True)
-
-
-def _format(asked: str | None, output: Path | None) -> str:
-    implied = None if output is None else _FORMATS.get(output.suffix.lower())
-    if asked is not None and implied is not None and asked != implied:
-        raise click.UsageError(f"--format {asked} does not go with {output}")
-    return asked or implied or "text"
 
 
 def _check_exists(platform: Platform, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import multiprocessing
 import os
@@ -140,7 +141,8 @@ def _free_port(host: str, port: int) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
+            hint = "; ABPLATFORM_PORT chooses another port, 0 a free one" if error.errno == errno.EADDRINUSE else ""
+            raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
         return int(probe.getsockname()[1])
 
 

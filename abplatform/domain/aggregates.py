@@ -21,7 +21,8 @@ class AggregationRequest:
         variants: declared variant keys; exposures of others are not counted.
         metrics: all metrics, reduced in one pass.
         covariates: numeric exposure attributes to reduce too.
-        clustered: whether clusters were randomised: moments over clusters are needed.
+        clustered: whether clusters were randomised: moments over clusters are needed, and clusters that an earlier
+            phase had are left out whole.
         since: first exposures before it do not count; none for external experiments.
         enrolled_until: exposures at or after it do not count, and so no unit enters; windows and conversions of those
             that are in go on (the end of enrolment, or of a past phase).
@@ -93,6 +94,8 @@ class Aggregation:
         mismatched_exposures: exposures of analysed-phase units whose variant is not what this platform draws.
         undrawn_exposures: those of them whose unit it gives no variant: outside the slots, or held out.
         unknown_variants: exposures by variant keys that the experiment does not have.
+        earlier_phase_units: units that would be in this phase, but an earlier one had them, or where clusters were
+            randomised their cluster; none of the counts above has them. None for phase 1.
         cells: one per metric x variant (x slice), zeros included for variants without units.
         covariates: one per covariate x variant (x slice).
         data_through: latest receipt of any event in the lake's tables that was read; None without any.
@@ -110,3 +113,4 @@ class Aggregation:
     covariates: tuple[ArmCell, ...]
     data_through: datetime | None
     undrawn_exposures: int = 0
+    earlier_phase_units: int | None = None

@@ -13,6 +13,7 @@ from abplatform.domain.experiment import ROLES, Amount, Experiment, ExperimentDe
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, WATCHED, check_plan
 from abplatform.domain.prerequisites import check_prerequisites
+from abplatform.domain.suggestions import quote, suggest
 
 MOST_VARIANTS = 20
 MOST_METRICS = 100
@@ -98,7 +99,10 @@ def _check_variants(definition: ExperimentDefinition, faults: Faults) -> None:
             "must be a number from 0.000001 to 1000000000",
         )
         _check_payload(variant.payload, f"{path}.payload", faults)
-    faults.check(definition.control in seen, "control", "must be the key of one of the variants")
+    rule = (
+        f"must be the key of one of the variants, {quote(seen)}" if seen else "must be the key of one of the variants"
+    )
+    faults.check(definition.control in seen, "control", rule)
 
 
 def _check_payload(payload: object, path: str, faults: Faults) -> None:
@@ -149,7 +153,9 @@ def _check_layer(definition: ExperimentDefinition, layers: Mapping[str, str], fa
     layer, unit_type = definition.layer, definition.unit_type
     if layer is None:
         return
-    if faults.check(layer in layers, "layer", f"there is no layer {layer!r}; create it first"):
+    if layer not in layers:
+        faults.add("layer", f"there is no layer {layer!r}{suggest(layer, layers) or '; create it first'}")
+    else:
         randomised = layers[layer]
         same = unit_type == randomised
         faults.check(same, "unit_type", f"must be {randomised!r}: that is what the layer {layer!r} randomises")
@@ -167,7 +173,9 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
     seen = Counter(use.metric for use in definition.metrics)
     for index, use in enumerate(definition.metrics):
         path = f"metrics.{index}"
-        faults.check(use.metric in metrics, f"{path}.metric", f"there is no metric {use.metric!r}; create it first")
+        if use.metric not in metrics:
+            hint = suggest(use.metric, metrics) or "; create it first"
+            faults.add(f"{path}.metric", f"there is no metric {use.metric!r}{hint}")
         faults.check(seen[use.metric] == 1, f"{path}.metric", f"{use.metric!r} stands here more than once")
         faults.check(use.role in ROLES, f"{path}.role", f"must be one of {', '.join(ROLES)}")
         if definition.clustered:

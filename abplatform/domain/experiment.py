@@ -183,7 +183,7 @@ class Experiment:
         shipped: key of the variant that every targeted unit gets.
         decision, past_decisions: what was decided; earlier ones oldest first.
         revision: grows with every change; the ETag.
-        preregistered: whether the plan was frozen here before the first unit was exposed.
+        preregistered: whether the plan was frozen here before the first unit was exposed; a draft has frozen nothing.
     """
 
     definition: ExperimentDefinition
@@ -201,7 +201,7 @@ class Experiment:
     decision: DecisionRecord | None = None
     past_decisions: tuple[DecisionRecord, ...] = ()
     revision: int = 1
-    preregistered: bool = True
+    preregistered: bool = False
     started_at: datetime | None = None
     phase_started_at: datetime | None = None
     phase_ended_at: datetime | None = None

@@ -43,6 +43,7 @@ def check_health(
         multi_variant_units=_left_out(aggregation),
         multi_variant_p_value=multi_p,
         mismatched_exposures=aggregation.mismatched_exposures,
+        earlier_phase_units=aggregation.earlier_phase_units,
         covariates=balance,
         warnings=(
             *_ratio_warnings(ratio),

@@ -17,6 +17,7 @@ from abplatform.domain.experiment import (
     Status,
 )
 from abplatform.domain.slots import Ranges
+from abplatform.domain.suggestions import quote
 from abplatform.errors import Conflict, IllegalTransition, ReviewRequired
 
 Step = Literal["start", "pause", "resume", "ramp", "phase", "close", "stop", "decide", "archive"]
@@ -114,6 +115,8 @@ def start(experiment: Experiment, enrolment: Enrolment, *, now: datetime) -> Exp
         layer_salt=enrolment.layer_salt,
         slots=enrolment.slots,
         holdouts=enrolment.holdouts,
+        # Only where we serve the variants do we know that nobody was exposed before.
+        preregistered=experiment.definition.assignment == "served",
         started_at=now,
         phase_started_at=now,
     )
@@ -209,8 +212,9 @@ def _check_decision(decision: DecisionRecord, definition: ExperimentDefinition) 
     faults = Faults()
     faults.check(decision.outcome in OUTCOMES, "outcome", f"must be one of {', '.join(OUTCOMES)}")
     if decision.outcome == "ship":
-        known = any(decision.variant == variant.key for variant in definition.variants)
-        faults.check(known, "variant", "must be the key of the variant that ships")
+        known = [variant.key for variant in definition.variants]
+        rule = f"must be the key of the variant that ships, one of {quote(known)}"
+        faults.check(decision.variant in known, "variant", rule)
     else:
         faults.check(decision.variant is None, "variant", "belongs to the outcome ship only")
     faults.text(decision.reason, "reason", least=1)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from abplatform.assignment import check_prerequisites as check_evaluations
 from abplatform.domain.checks import Faults
 from abplatform.domain.experiment import UNDER_WAY, Experiment, ExperimentDefinition, Prerequisite
+from abplatform.domain.suggestions import suggest
 
 MOST_PREREQUISITES = 10
 LONGEST_CHAIN = 10
@@ -30,7 +31,7 @@ def check_prerequisites(
         once = keys.count(prerequisite.experiment) == 1
         faults.check(once, f"{path}.experiment", f"{prerequisite.experiment!r} stands here more than once")
         if prerequisite.experiment != definition.key:  # that is a circle
-            _check_one(prerequisite, experiments.get(prerequisite.experiment), path, faults)
+            _check_one(prerequisite, experiments, path, faults)
     if named:
         _check_chains(definition, experiments, faults)
 
@@ -62,16 +63,20 @@ def _serves(experiment: Experiment) -> bool:
     return experiment.status in UNDER_WAY or (experiment.status == "stopped" and experiment.shipped is not None)
 
 
-def _check_one(need: Prerequisite, other: Experiment | None, path: str, faults: Faults) -> None:
+def _check_one(need: Prerequisite, experiments: Mapping[str, Experiment], path: str, faults: Faults) -> None:
+    other = experiments.get(need.experiment)
     if other is None or other.definition.assignment != "served":
-        faults.add(f"{path}.experiment", f"there is no experiment {need.experiment!r} that is served here")
+        served = (key for key, each in experiments.items() if each.definition.assignment == "served")
+        hint = suggest(need.experiment, served)
+        faults.add(f"{path}.experiment", f"there is no experiment {need.experiment!r} that is served here{hint}")
         return
     faults.check(other.status != "archived", f"{path}.experiment", f"{need.experiment!r} is archived")
     faults.check(bool(need.variants), f"{path}.variants", "must be at least one")
-    known = {variant.key for variant in other.definition.variants}
+    known = [variant.key for variant in other.definition.variants]
     for index, variant in enumerate(need.variants):
         place = f"{path}.variants.{index}"
-        faults.check(variant in known, place, f"{need.experiment!r} has no variant {variant!r}")
+        rule = f"{need.experiment!r} has no variant {variant!r}{suggest(variant, known)}"
+        faults.check(variant in known, place, rule)
         faults.check(need.variants.count(variant) == 1, place, f"{variant!r} stands here more than once")
 
 

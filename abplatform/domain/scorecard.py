@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from abplatform.domain.experiment import DecisionRecord
+
 Verdict = Literal["better", "worse", "non_inferior", "inconclusive", "not_computable"]
 Recommendation = Literal["ship", "roll_back", "continue", "inconclusive", "invalid"]
 IntervalKind = Literal["fixed", "confidence_sequence", "repeated", "credible"]
@@ -145,6 +147,8 @@ class Health:
         multi_variant_units: units seen in two variants (or in a cluster that was); they are left out.
         multi_variant_p_value: of equal shares of them in all arms, at this look; leaving them out else biases.
         mismatched_exposures: exposures whose variant is not what this platform draws.
+        earlier_phase_units: units that are left out, since an earlier phase met them (where clusters were randomised:
+            any unit of their cluster); null for phase 1, and in looks from before they were counted.
         warnings: sentences for people.
     """
 
@@ -154,6 +158,7 @@ class Health:
     multi_variant_units: int
     multi_variant_p_value: float | None
     mismatched_exposures: int
+    earlier_phase_units: int | None = None
     covariates: tuple[CovariateBalance, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -176,7 +181,9 @@ class Scorecard:
         computed_at: when; ``data_through``: latest receipt of an event that it has seen.
         preregistered: whether the plan was frozen before the first exposure.
         planned_units: of the plan, analysed units of all arms.
+        decision: what the plan recommends by the data, whatever people decided.
         phase_ended_at: when the next phase began; null for the phase that is the current one.
+        decision_taken: what people decided last about the experiment; null before, and in looks as they were recorded.
     """
 
     experiment: str
@@ -194,3 +201,4 @@ class Scorecard:
     metrics: tuple[MetricResult, ...]
     decision: Decision
     phase_ended_at: datetime | None = None
+    decision_taken: DecisionRecord | None = None

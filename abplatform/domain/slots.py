@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from abplatform.assignment import BUCKETS, coverage_slots
+from abplatform.assignment import BUCKETS, coverage_slots, join_slots
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -22,21 +22,6 @@ def wanted_slots(coverage: float) -> int:
 def count_slots(ranges: Iterable[tuple[int, int]]) -> int:
     """How many slots lie in ranges that do not overlap."""
     return sum(high - low for low, high in ranges)
-
-
-def join_slots(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same slots, in order, as few ranges as possible.
-
-    >>> join_slots([(500, 700), (0, 100), (100, 300)])
-    ((0, 300), (500, 700))
-    """
-    joined: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if joined and low <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
-        else:
-            joined.append((low, high))
-    return tuple(joined)
 
 
 def free_slots(held: Iterable[tuple[int, int]]) -> Ranges:

@@ -50,6 +50,7 @@ def as_html(scorecard: Scorecard, looks: Sequence[Scorecard] = ()) -> str:
             key=visible(scorecard.experiment),
             facts=wording.facts(scorecard),
             reasons=wording.reasons(scorecard),
+            taken=wording.decision_taken(scorecard),
             health=scorecard.health,
             health_summary=wording.health_summary(scorecard.health),
             health_notes=wording.health_notes(scorecard.health),

@@ -53,6 +53,9 @@ def _print_head(console: Console, scorecard: Scorecard) -> None:
     style = _BANNER_STYLES.get(scorecard.decision.recommendation, "bold yellow")
     console.print(Text(wording.headline(scorecard), style=style))
     _print_points(console, wording.reasons(scorecard))
+    taken = wording.decision_taken(scorecard)
+    if taken is not None:
+        console.print(Text(taken, style="bold"))
     console.print()
     health = scorecard.health
     word = Text("Health: ok" if health.ok else "Health: NOT OK", style="green" if health.ok else "bold red")

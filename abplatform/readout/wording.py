@@ -100,6 +100,18 @@ def reasons(scorecard: Scorecard) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def decision_taken(scorecard: Scorecard) -> str | None:
+    """What people decided, when and why; None before they did. It stands beside the recommendation, never for it."""
+    taken = scorecard.decision_taken
+    if taken is None:
+        return None
+    outcome = taken.outcome.replace("_", " ") + (f" {visible(taken.variant)}" if taken.variant is not None else "")
+    reason = visible(" ".join(taken.reason.split()))  # it may have several lines
+    # Nothing is decided before the last phase.
+    when = f"{taken.decided_at:%Y-%m-%d %H:%M} UTC" + (", in a later phase" if scorecard.phase_ended_at else "")
+    return f"Decided by people on {when}: {outcome}. Reason: {reason}"
+
+
 def _is_look(scorecard: Scorecard) -> bool:
     return scorecard.look > 0
 
@@ -155,9 +167,17 @@ def health_summary(health: Health) -> str:
             f"{split} units analysed" if any(health.units.values()) else "no units yet",
             *_ratio_summary(health),
             f"{count(health.multi_variant_units)} in two variants",
+            *_earlier_summary(health),
             f"{count(health.mismatched_exposures)} mismatched exposures",
         )
     )
+
+
+def _earlier_summary(health: Health) -> tuple[str, ...]:
+    units = health.earlier_phase_units
+    if units is None:
+        return ()  # there is no earlier phase
+    return (f"{count(units)} {'unit' if units == 1 else 'units'} left out: met in an earlier phase",)
 
 
 def _ratio_summary(health: Health) -> tuple[str, ...]:

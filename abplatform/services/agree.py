@@ -5,15 +5,14 @@ Only draws are repeated here. Targeting and prerequisites hang on attributes tha
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from abplatform.assignment import BUCKETS, contains, variant_ranges
+from abplatform.assignment import draw_position, prepare_draws, variant_ranges
 from abplatform.assignment.hashing import bucket_of, salt_prefix
+from abplatform.assignment.model import Draws
 from abplatform.domain.events import HELD_OUT, HOLDOUT_GROUPS, NOT_DRAWN, OPEN, name_holdout
 from abplatform.domain.experiment import Experiment
-from abplatform.domain.slots import Ranges
 from abplatform.storage.holdouts import StoredHoldout
 
 
@@ -57,27 +56,19 @@ class _Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawing:
-    """The draws of a phase, prepared for hashing.
-
-    ``slots`` is None where the layer's draw decides nothing.
-    """
+    """The draws of a phase, prepared for hashing, and the holdouts that come before them."""
 
     holdouts: tuple[_Holding, ...]
-    layer_prefix: bytes
-    slots: Ranges | None
-    variant_prefix: bytes
+    draws: Draws
     variants: tuple[str, ...]
-    bounds: tuple[int, ...]
 
     def expect(self, unit_id: str) -> str:
         unit = unit_id.encode()
-        if self.slots is not None and not contains(self.slots, bucket_of(self.layer_prefix, unit)):
-            return NOT_DRAWN
         for holdout in self.holdouts:
             if holdout.holds_out(unit):
                 return NOT_DRAWN
-        # An empty range repeats the bound before it, so that the search steps over its variant.
-        return self.variants[bisect_right(self.bounds, bucket_of(self.variant_prefix, unit))]
+        position = draw_position(self.draws, unit)
+        return NOT_DRAWN if position is None else self.variants[position]
 
 
 def prepare_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -> Place:
@@ -116,11 +107,13 @@ def _draw_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -
     covering = (holdouts[key] for key in experiment.holdouts if key in holdouts)
     return _Drawing(
         holdouts=tuple(_hold(stored) for stored in covering if stored.ended_at is None),
-        layer_prefix=salt_prefix(experiment.layer_salt),
-        slots=None if experiment.slots == ((0, BUCKETS),) else experiment.slots,
-        variant_prefix=salt_prefix(experiment.phase_salt),
+        draws=prepare_draws(
+            experiment.layer_salt,
+            experiment.slots,
+            experiment.phase_salt,
+            variant_ranges([variant.weight for variant in variants]),
+        ),
         variants=tuple(variant.key for variant in variants),
-        bounds=tuple(high for _, high in variant_ranges([variant.weight for variant in variants])),
     )
 
 

@@ -50,7 +50,7 @@ def read_results(
 
     By the plan's own method it is a look: numbered within its phase, stored once with its decision, and given again
     unchanged as long as nothing has changed in the data. Phase k is tested at alpha / 2^(k-1); a past phase has results
-    but recommends nothing.
+    but recommends nothing. What people have decided is shown beside it, and is no part of the stored look.
 
     Args:
         uow: where definitions and looks are kept.
@@ -66,9 +66,10 @@ def read_results(
         InvalidInput: naming a part of the question that does not fit the experiment.
     """
     while True:
-        scorecard = _look(uow, aggregate, project, key, question=question, now=now)
-        if scorecard is not None:
-            return _only(scorecard, question.metric)
+        answer = _look(uow, aggregate, project, key, question=question, now=now)
+        if answer is not None:
+            scorecard, experiment = answer
+            return _only(replace(scorecard, decision_taken=experiment.decision), question.metric)
 
 
 def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
@@ -85,8 +86,11 @@ def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = N
 
 def _look(
     uow: UnitOfWork, aggregate: Aggregate, project: str, key: str, *, question: Question, now: datetime
-) -> Scorecard | None:
-    """One try; None if another look was written meanwhile: this one must build on it, with data that are no older."""
+) -> tuple[Scorecard, Experiment] | None:
+    """One try, with the experiment as it was then.
+
+    None if another look was written meanwhile: this one must build on it, with data that are no older.
+    """
     with uow.reading() as work:
         experiment = _find_phase(work.experiments.get(project, key), question.phase)
         if experiment.status == "draft":
@@ -99,16 +103,15 @@ def _look(
     look = _score(experiment, metrics, aggregation, previous=previous, now=now)
     if method != experiment.definition.plan.method:
         explored = score_metrics(judged_definition(experiment), metrics, aggregation, method=method)
-        return replace(look, look=0, method=method, metrics=explored)
-    fingerprint = _fingerprint(experiment, metrics, aggregation)
-    if previous is not None and known == fingerprint:
-        return previous
+        return replace(look, look=0, method=method, metrics=explored), experiment
+    if previous is not None and known == _fingerprint(experiment, metrics, _as_counted(aggregation, previous)):
+        return previous, experiment
     try:
         with uow.begin() as work:
-            work.looks.append(project, key, experiment.phase, look, fingerprint)
+            work.looks.append(project, key, experiment.phase, look, _fingerprint(experiment, metrics, aggregation))
     except AlreadyExists:
         return None
-    return look
+    return look, experiment
 
 
 def _find_phase(experiment: Experiment, number: int | None) -> Experiment:
@@ -226,6 +229,12 @@ def _stand_by(previous: Scorecard, health: Health) -> Decision:
     return replace(previous.decision, reasons=(*reasons, sentence))
 
 
+def _as_counted(aggregation: Aggregation, previous: Scorecard) -> Aggregation:
+    """The aggregation with no more than that look counted, which may be from before units of earlier phases were."""
+    counted = previous.health.earlier_phase_units is not None
+    return aggregation if counted else replace(aggregation, earlier_phase_units=None)
+
+
 def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
     """Names what a look rests on: definition (but for its texts), state and data.
 
@@ -238,6 +247,8 @@ def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation:
     for cell in cells:
         cell.update({name: f"{value:.9g}" for name, value in cell.items() if isinstance(value, float)})
     counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
+    if aggregation.earlier_phase_units is None:
+        del counts["earlier_phase_units"]  # as in the looks from before it was counted
     definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
     status = experiment.status if experiment.phase_ended_at is None else None
     content = (definition, status, tuple(metrics), counts, cells)

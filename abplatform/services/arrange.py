@@ -13,7 +13,7 @@ from datetime import datetime
 
 from abplatform.domain.layer import Layer, check_layer
 from abplatform.errors import InUse
-from abplatform.services.revise import apply_changes, check_revision
+from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.layers import StoredLayer
 from abplatform.storage.session import Work
 
@@ -44,9 +44,7 @@ def edit_layer(work: Work, project: str, key: str, changes: Mapping[str, object]
         InUse: the unit type would change under an experiment that has started, or under a holdout.
         InvalidInput: naming each field that is wrong.
     """
-    work.projects.lock(project)
-    stored = work.layers.get(project, key)
-    check_revision(stored, revision)
+    stored = claim(work, work.layers, project, key, revision=revision)
     layer = apply_changes(stored.layer, changes)
     if layer == stored.layer:
         return stored
@@ -66,8 +64,7 @@ def delete_layer(work: Work, project: str, key: str, *, revision: int) -> None:
         PreconditionFailed: it has another revision by now.
         InUse: an experiment, archived ones included, or a holdout names it; the sentence says which.
     """
-    work.projects.lock(project)
-    check_revision(work.layers.get(project, key), revision)
+    claim(work, work.layers, project, key, revision=revision)
     users = [each.key for each in work.experiments.all(project) if each.definition.layer == key]
     if users:
         raise InUse(f"{key} is the layer of {users[0]}")

@@ -68,10 +68,13 @@ class Assigner:
         """
         with self._uow.reading() as work:
             known = self._published.get(project)
-            if known is None or known.version != publish.current_version(work, project):
-                known = _ready(publish.read_snapshot(work, project))
-                self._published[project] = known
-        return known
+            if known is not None and known.version == publish.current_version(work, project):
+                return known
+            published = publish.read_snapshot(work, project)
+        # Decoding megabytes takes long, so no connection waits for it. If another thread has put a newer version here
+        # by then, this one stays for no longer than until the next call compares it.
+        ready = self._published[project] = _ready(published)
+        return ready
 
     def expose(self, published: Published, call: Call, evaluations: Iterable[Evaluation], *, now: datetime) -> Logged:
         """Log the exposures of evaluations; see `ExposureLog.log`. Never raises for a database that does not answer."""

@@ -19,7 +19,7 @@ from abplatform.errors import Conflict, InvalidInput
 from abplatform.services.adopt.source import Batch, Progress, as_text, is_parquet, read_batches, read_header
 from abplatform.services.evaluate_rows import Answers, Mask, Positions, Rows, evaluate_rows
 from abplatform.services.match_rows import Matcher, check_types, conditions_of, needed_columns, text_attributes
-from abplatform.services.publish import is_published, preview_snapshot
+from abplatform.services.publish import preview_snapshot, why_unpublished
 from abplatform.storage.session import Work
 
 SCHEMA = pa.schema(
@@ -107,13 +107,12 @@ def plan_assignment(work: Work, project: str, key: str, *, phase: int | None = N
         InvalidInput: it never had such a phase.
     """
     experiment = work.experiments.get(project, key)
-    if experiment.definition.assignment == "external":
-        raise Conflict(f"{key} has external assignment: its variants are not drawn here")
-    if experiment.status == "draft":
-        raise Conflict(f"{key} is a draft: start it first, since its slots and variants are fixed at the start")
+    unpublished = why_unpublished(experiment)
+    if unpublished is not None and experiment.status != "archived":
+        raise Conflict(unpublished)
     then = find_phase(experiment, phase)
-    if then.phase == experiment.phase and not is_published(experiment):
-        raise Conflict(f"{key} is archived: nobody gets anything from it; name a past phase with --phase")
+    if unpublished is not None and then.phase == experiment.phase:
+        raise Conflict(f"{unpublished}; name a past phase with --phase")
     document = json.loads(preview_snapshot(work, project, then))
     snapshot = decode_snapshot(document)
     rule = snapshot.experiments[key]

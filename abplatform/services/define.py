@@ -24,7 +24,7 @@ from abplatform.domain.life import still_forced
 from abplatform.domain.metric import Metric, check_metric
 from abplatform.domain.prerequisites import dependants
 from abplatform.errors import Conflict, InUse
-from abplatform.services.revise import apply_changes, check_revision
+from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.session import Work
 
@@ -45,7 +45,6 @@ def create_experiment(work: Work, project: str, definition: ExperimentDefinition
         phase_salt=salt,
         layer_salt=secrets.token_hex(16),
         created_at=now,
-        preregistered=_is_preregistered(definition),
     )
     work.experiments.add(project, experiment)
     return experiment
@@ -68,23 +67,20 @@ def edit_experiment(work: Work, project: str, key: str, changes: Mapping[str, ob
             the step that may change them.
         InvalidInput: naming each field that is wrong or not supported yet.
     """
-    locked = work.projects.lock(project)
-    experiment = work.experiments.get(project, key)
-    check_revision(experiment, revision)
+    experiment = claim(work, work.experiments, project, key, revision=revision)
     definition = apply_changes(experiment.definition, changes)
     changed = changed_fields(experiment.definition, definition)
     if not changed:
         return experiment
     _check_not_frozen(experiment, changed)
     if experiment.status == "draft":
-        check_for_project(work, locked, definition)
+        check_for_project(work, work.projects.get(project), definition)
     else:
         check_words(definition)
     edited = replace(
         experiment,
         definition=definition,
         forced=still_forced(experiment.forced, definition),
-        preregistered=_is_preregistered(definition) if experiment.status == "draft" else experiment.preregistered,
         revision=experiment.revision + 1,
     )
     work.experiments.save(project, edited, expected_revision=revision)
@@ -100,9 +96,7 @@ def delete_experiment(work: Work, project: str, key: str, *, revision: int) -> N
         Conflict: it has started.
         InUse: another experiment names it as a prerequisite; the sentence says which.
     """
-    work.projects.lock(project)
-    experiment = work.experiments.get(project, key)
-    check_revision(experiment, revision)
+    experiment = claim(work, work.experiments, project, key, revision=revision)
     if experiment.status != "draft":
         raise Conflict(f"{key} is {experiment.status}; only drafts can be deleted")
     needed_by = dependants(key, work.experiments.all(project), drafts=True)
@@ -137,9 +131,7 @@ def edit_metric(work: Work, project: str, key: str, changes: Mapping[str, object
         InUse: an experiment that has started uses it; the sentence names it.
         InvalidInput: naming each field that is wrong or not supported yet.
     """
-    work.projects.lock(project)
-    stored = work.metrics.get(project, key)
-    check_revision(stored, revision)
+    stored = claim(work, work.metrics, project, key, revision=revision)
     metric = apply_changes(stored.metric, changes)
     if metric == stored.metric:
         return stored
@@ -160,8 +152,7 @@ def delete_metric(work: Work, project: str, key: str, *, revision: int) -> None:
         PreconditionFailed: it has another revision by now.
         InUse: an experiment uses it; the sentence names it.
     """
-    work.projects.lock(project)
-    check_revision(work.metrics.get(project, key), revision)
+    claim(work, work.metrics, project, key, revision=revision)
     users = _users(work, project, key)
     if users:
         raise InUse(f"{key} is a metric of {users[0].key}")
@@ -184,11 +175,6 @@ def check_for_project(work: Work, project: Project, definition: ExperimentDefini
         experiments={each.key: each for each in experiments},
     )
     check_definition(definition, catalogue)
-
-
-def _is_preregistered(definition: ExperimentDefinition) -> bool:
-    # Only where we serve the variants do we know that nobody was exposed before the start.
-    return definition.assignment == "served"
 
 
 def _check_not_frozen(experiment: Experiment, changed: tuple[str, ...]) -> None:

@@ -5,12 +5,16 @@ The caller holds the project's lock, so that two experiments of one layer never 
 
 from __future__ import annotations
 
-from abplatform.assignment import BUCKETS
+from collections.abc import Sequence
+
+from abplatform.assignment import BUCKETS, join_slots
 from abplatform.domain.experiment import UNDER_WAY, Experiment, ExperimentDefinition
 from abplatform.domain.life import Enrolment
-from abplatform.domain.slots import Ranges, count_slots, free_slots, join_slots, take_slots, wanted_slots
+from abplatform.domain.slots import Ranges, count_slots, free_slots, take_slots, wanted_slots
 from abplatform.errors import InvalidInput, LayerFull
 from abplatform.storage.session import Work
+
+_MOST_NAMED = 5
 
 
 def enrol(work: Work, project: str, experiment: Experiment) -> Enrolment:
@@ -40,7 +44,7 @@ def lay_slots(work: Work, project: str, definition: ExperimentDefinition) -> Ran
     Raises:
         LayerFull: its layer has too few free slots.
     """
-    return _take(definition, free_slots(_held_by_others(work, project, definition)), wanted_slots(definition.coverage))
+    return _take(definition, wanted_slots(definition.coverage), _neighbours(work, project, definition))
 
 
 def append_slots(work: Work, project: str, experiment: Experiment, coverage: float) -> Ranges:
@@ -54,27 +58,47 @@ def append_slots(work: Work, project: str, experiment: Experiment, coverage: flo
     more = wanted_slots(coverage) - count_slots(experiment.slots)
     if more <= 0:
         raise InvalidInput({"coverage": [f"must be above {definition.coverage:g}, which it is now: it only grows"]})
-    free = free_slots((*experiment.slots, *_held_by_others(work, project, definition)))
-    return join_slots((*experiment.slots, *_take(definition, free, more)))
+    taken = _take(definition, more, _neighbours(work, project, definition), held=experiment.slots)
+    return join_slots((*experiment.slots, *taken))
 
 
-def _held_by_others(work: Work, project: str, definition: ExperimentDefinition) -> Ranges:
-    """The slots of its layer that other experiments hold; nobody is with it in a layer of its own."""
+def _neighbours(work: Work, project: str, definition: ExperimentDefinition) -> tuple[Experiment, ...]:
+    """The other experiments that hold slots of its layer; nobody is with it in a layer of its own."""
     if definition.layer is None:
         return ()
     neighbours = (each for each in work.experiments.all(project) if each.definition.layer == definition.layer)
-    under_way = (each for each in neighbours if each.status in UNDER_WAY and each.key != definition.key)
-    return tuple(slot for each in under_way for slot in each.slots)
+    return tuple(each for each in neighbours if each.status in UNDER_WAY and each.key != definition.key)
 
 
-def _take(definition: ExperimentDefinition, free: Ranges, count: int) -> Ranges:
+def _take(
+    definition: ExperimentDefinition, count: int, neighbours: Sequence[Experiment], *, held: Ranges = ()
+) -> Ranges:
+    """The lowest ``count`` slots that are neither its neighbours' nor ``held`` by itself."""
+    free = free_slots((*held, *(slot for each in neighbours for slot in each.slots)))
     try:
         return take_slots(free, count)
     except ValueError:
+        asked = f"{_percent(count)} more" if held else _percent(count)
+        room = _percent(count_slots(free))
         raise LayerFull(
-            f"{definition.key} needs {count} more slots of the layer {definition.layer}, which has "
-            f"{count_slots(free)} of {BUCKETS} free; lower the coverage, or wait until another experiment stops"
+            f"{definition.key} asks for {asked} of the layer {definition.layer}, which has {room} free "
+            f"({_name_holders(neighbours)}); lower the coverage, or wait until another experiment stops"
         ) from None
+
+
+def _name_holders(neighbours: Sequence[Experiment]) -> str:
+    """Who holds how much of a layer, the largest first."""
+    holders = sorted(neighbours, key=lambda each: (-count_slots(each.slots), each.key))
+    named = [f"{each.key} holds {_percent(count_slots(each.slots))}" for each in holders[:_MOST_NAMED]]
+    if len(holders) > _MOST_NAMED:
+        rest = sum(count_slots(each.slots) for each in holders[_MOST_NAMED:])
+        named.append(f"{len(holders) - _MOST_NAMED} others hold {_percent(rest)}")
+    return ", ".join(named)
+
+
+def _percent(slots: int) -> str:
+    """A number of slots as a share of their layer, exactly: four decimals name each slot."""
+    return f"{slots * 100 / BUCKETS:g}%"
 
 
 def _covering(work: Work, project: str, definition: ExperimentDefinition) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from abplatform.domain.events import LONGEST_ID
 from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.errors import Conflict
 from abplatform.services.publish import is_published, publish_snapshot
-from abplatform.services.revise import check_revision
+from abplatform.services.revise import claim
 from abplatform.storage.session import Work
 
 MOST_FORCED = 200
@@ -47,10 +47,7 @@ def force_variants(
         Conflict: it is archived, or its variants are drawn elsewhere.
         InvalidInput: naming each field that is wrong, or ``units`` if more than 200 would be kept.
     """
-    work.projects.lock(project)
-    before = work.experiments.get(project, key)
-    if revision is not None:
-        check_revision(before, revision)
+    before = claim(work, work.experiments, project, key, revision=revision)
     if before.status == "archived" or before.definition.assignment == "external":
         why = "is archived" if before.status == "archived" else "has external assignment"
         raise Conflict(f"{key} {why}, so there is nothing here to force")

@@ -15,7 +15,7 @@ from abplatform.domain.holdout import EDITABLE, MOST_ACTIVE, Holdout, check_hold
 from abplatform.domain.layer import Layer
 from abplatform.errors import Conflict, InUse, InvalidInput
 from abplatform.services import publish
-from abplatform.services.revise import apply_changes, check_revision
+from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.holdouts import StoredHoldout
 from abplatform.storage.session import Work
 
@@ -49,9 +49,7 @@ def edit_holdout(work: Work, project: str, key: str, changes: Mapping[str, objec
         PreconditionFailed: it has another revision by now.
         InvalidInput: naming each field that is wrong or fixed.
     """
-    work.projects.lock(project)
-    stored = work.holdouts.get(project, key)
-    check_revision(stored, revision)
+    stored = claim(work, work.holdouts, project, key, revision=revision)
     holdout = apply_changes(stored.holdout, changes)
     if holdout == stored.holdout:
         return stored
@@ -75,10 +73,7 @@ def end_holdout(work: Work, project: str, key: str, *, now: datetime, revision: 
         PreconditionFailed: it has another revision by now.
         Conflict: it has ended already.
     """
-    work.projects.lock(project)
-    stored = work.holdouts.get(project, key)
-    if revision is not None:
-        check_revision(stored, revision)
+    stored = claim(work, work.holdouts, project, key, revision=revision)
     if stored.ended_at is not None:
         raise Conflict(f"the holdout {key} has ended already")
     ended = replace(stored, ended_at=now, revision=stored.revision + 1)
@@ -95,8 +90,7 @@ def delete_holdout(work: Work, project: str, key: str, *, revision: int) -> None
         PreconditionFailed: it has another revision by now.
         InUse: an experiment has started under it; the sentence names it.
     """
-    work.projects.lock(project)
-    check_revision(work.holdouts.get(project, key), revision)
+    claim(work, work.holdouts, project, key, revision=revision)
     covered = [experiment.key for experiment in work.experiments.all(project) if key in experiment.holdouts]
     if covered:
         raise InUse(f"{covered[0]} has started under the holdout {key}, so it stays; it can be ended")

@@ -28,6 +28,7 @@ from abplatform.domain.events import (
     settle_timestamp,
 )
 from abplatform.domain.pseudonym import pseudonymise
+from abplatform.domain.suggestions import suggest
 from abplatform.services.agree import Place
 from abplatform.services.decode_events import (
     RawEvent,
@@ -200,7 +201,8 @@ def _find_place(event: Exposure | HoldoutExposure, rules: Rules, work: Work) -> 
         return place
     place = rules.find_phase(work, event.experiment, event.phase)
     if event.variant not in place.variants:
-        raise BadEvent("UNKNOWN_VARIANT", "variant", "the experiment has no variant of that key in that phase")
+        hint = suggest(event.variant, place.variants)
+        raise BadEvent("UNKNOWN_VARIANT", "variant", f"the experiment has no variant of that key in that phase{hint}")
     return place
 
 

@@ -21,7 +21,7 @@ from abplatform.errors import Conflict, InUse, InvalidInput
 from abplatform.services.define import check_for_project
 from abplatform.services.enrol import append_slots, enrol, lay_slots
 from abplatform.services.publish import publish_snapshot
-from abplatform.services.revise import apply_changes, check_revision
+from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.session import Work
 
 BareStep = Literal["start"] | TimedStep
@@ -55,7 +55,7 @@ def take_step(
         Conflict: at the start, if a prerequisite has not started or is archived.
         InUse: another experiment depends on the one to archive.
     """
-    before = _read(work, project, key, revision)
+    before = claim(work, work.experiments, project, key, revision=revision)
     life.check_step(before, step)
     if step == "start":
         return _start(work, project, before, now=now)
@@ -75,7 +75,7 @@ def ramp(work: Work, project: str, key: str, coverage: float, *, revision: int |
         LayerFull: its layer has too few free slots.
         InUse: another experiment needs a variant of it, and would lose units to it.
     """
-    before = _read(work, project, key, revision)
+    before = claim(work, work.experiments, project, key, revision=revision)
     life.check_step(before, "ramp")
     _check_not_needed(work, project, key)
     if not is_number(coverage) or not 0 < coverage <= 1:
@@ -99,7 +99,7 @@ def open_phase(
         LayerFull: its layer has too few free slots.
         Conflict: a prerequisite has not started or is archived, or it has had as many phases as there may be.
     """
-    before = _read(work, project, key, revision)
+    before = claim(work, work.experiments, project, key, revision=revision)
     life.check_step(before, "phase")
     unknown = {name: ["is not a field that a phase can change"] for name in request.changes if name not in OF_A_PHASE}
     if unknown:
@@ -127,21 +127,13 @@ def decide(work: Work, project: str, key: str, decision: DecisionRecord, *, revi
         IllegalTransition: it has not started, is archived, or has shipped a variant.
         InvalidInput: naming the part of the decision that does not fit.
     """
-    before = _read(work, project, key, revision)
+    before = claim(work, work.experiments, project, key, revision=revision)
     return _keep(work, project, before, life.decide(before, decision))
 
 
 def _start(work: Work, project: str, before: Experiment, *, now: datetime) -> Experiment:
     _check_ready(work, project, before.definition)
     return _keep(work, project, before, life.start(before, enrol(work, project, before), now=now))
-
-
-def _read(work: Work, project: str, key: str, revision: int | None) -> Experiment:
-    work.projects.lock(project)
-    experiment = work.experiments.get(project, key)
-    if revision is not None:
-        check_revision(experiment, revision)
-    return experiment
 
 
 def _keep(work: Work, project: str, before: Experiment, after: Experiment) -> Experiment:

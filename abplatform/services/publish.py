@@ -78,6 +78,15 @@ def is_published(experiment: Experiment) -> bool:
     return experiment.definition.assignment == "served" and experiment.status in PUBLISHED
 
 
+def why_unpublished(experiment: Experiment) -> str | None:
+    """Why evaluators do not know an experiment, in words for people; None if they do."""
+    if experiment.definition.assignment == "external":
+        return f"{experiment.key} has external assignment: its variants are not drawn here"
+    if experiment.status == "draft":
+        return f"{experiment.key} is a draft: start it first, since its slots and variants are fixed at the start"
+    return None if is_published(experiment) else f"{experiment.key} is archived: nobody gets anything from it"
+
+
 def _encode(project: Project, parts: Document, *, version: int) -> PublishedSnapshot:
     head: Document = {
         "schema_version": SCHEMA_VERSION,

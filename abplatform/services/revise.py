@@ -1,4 +1,4 @@
-"""What all edits of definitions have in common: they name fields, and the revision that they begin from."""
+"""What all changes of definitions have in common: they name fields, and the revision that they begin from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import Field, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from abplatform.errors import InvalidInput, PreconditionFailed
+from abplatform.storage.definitions import Definitions, Stored
+from abplatform.storage.session import Work
 
 
 class Keyed(Protocol):
@@ -19,31 +21,30 @@ class Keyed(Protocol):
         """Name in its project."""
 
 
-class Revised(Protocol):
-    """Something that is kept with its revision."""
-
-    @property
-    def key(self) -> str:
-        """Name in its project."""
-
-    @property
-    def revision(self) -> int:
-        """Grows with every change."""
-
-
 Definition = TypeVar("Definition", bound=Keyed)
 
 
-def check_revision(current: Revised, revision: int) -> None:
-    """Refuse to change what is no longer as the caller has read it.
+def claim(work: Work, repository: Definitions[Stored], project: str, key: str, *, revision: int | None) -> Stored:
+    """One definition, to be changed: from now on nobody else changes any of the project's, until the transaction ends.
+
+    Args:
+        work: the caller's transaction.
+        repository: of ``work``.
+        project, key: whose and which definition.
+        revision: the one that the caller has read; None takes whatever is there.
 
     Raises:
-        PreconditionFailed: ``current`` has another revision.
+        NotFound: there is no such project, or no such definition.
+        PreconditionFailed: it has another revision by now.
     """
-    if current.revision != revision:
+    work.projects.lock(project)
+    stored = repository.get(project, key)
+    if revision is not None and stored.revision != revision:
         raise PreconditionFailed(
-            f"{current.key} has revision {current.revision} by now, not {revision}; read it again and decide anew"
+            f"{key} has revision {stored.revision} by now, not {revision}; read it again, decide anew, and "
+            "send the ETag of that answer"
         )
+    return stored
 
 
 def apply_changes(definition: Definition, changes: Mapping[str, Any]) -> Definition:

@@ -16,7 +16,7 @@ from abplatform.domain.experiment import UNDER_WAY, Experiment
 from abplatform.domain.segment import Segment, SegmentRequest, seal_segment
 from abplatform.errors import InUse, InvalidInput
 from abplatform.services import publish
-from abplatform.services.revise import apply_changes, check_revision
+from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.segments import StoredSegment
 from abplatform.storage.session import Work
 
@@ -51,9 +51,7 @@ def edit_segment(work: Work, project: str, key: str, changes: Mapping[str, Any],
         InUse: the members would change under an experiment that is running, paused or closed; it is named.
         InvalidInput: naming each field that is wrong or fixed.
     """
-    work.projects.lock(project)
-    stored = work.segments.get(project, key)
-    check_revision(stored, revision)
+    stored = claim(work, work.segments, project, key, revision=revision)
     segment = _apply(stored, changes)
     if segment == stored.segment:
         return stored
@@ -76,8 +74,7 @@ def delete_segment(work: Work, project: str, key: str, *, revision: int) -> None
         PreconditionFailed: it has another revision by now.
         InUse: an experiment names it, now or in an earlier phase; the sentence says which.
     """
-    work.projects.lock(project)
-    check_revision(work.segments.get(project, key), revision)
+    claim(work, work.segments, project, key, revision=revision)
     for experiment in work.experiments.all(project):
         earlier = (phase.targeting for phase in experiment.past_phases)
         conditions = (experiment.definition.targeting, *earlier)

@@ -10,9 +10,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import sqlalchemy as sa
 
 from abplatform.domain.checks import storable
+from abplatform.domain.suggestions import suggest
 from abplatform.errors import NotFound
 from abplatform.storage.pages import Page, read_page
 from abplatform.storage.rows import insert_new, update_one
+
+_MOST_SUGGESTED = 200
 
 
 class StoredDefinition(Protocol):
@@ -67,7 +70,7 @@ class Definitions(ABC, Generic[Stored]):
         """
         found = self.find(project, key)
         if found is None:
-            raise NotFound(f"there is no {self.noun} {key!r}")
+            raise NotFound(f"there is no {self.noun} {key!r}{suggest(key, self._some_keys(project))}")
         return found
 
     def find(self, project: str, key: str) -> Stored | None:
@@ -120,6 +123,12 @@ class Definitions(ABC, Generic[Stored]):
         """All definitions of a project, by key."""
         query = sa.select(self.table).where(self.table.c.project == project).order_by(self.table.c.key)
         return tuple(self._build(row) for row in self._connection.execute(query))
+
+    def _some_keys(self, project: str) -> list[str]:
+        """The first keys of a project, to suggest one from."""
+        columns = self.table.c
+        query = sa.select(columns.key).where(columns.project == project).order_by(columns.key).limit(_MOST_SUGGESTED)
+        return list(self._connection.execute(query).scalars())
 
     def _is(self, project: str, key: str, revision: int | None = None) -> sa.ColumnElement[bool]:
         columns = self.table.c

@@ -5,6 +5,8 @@ Definitions are JSON text; a column of their own have only the things that are l
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from abplatform.database import UtcTime
@@ -24,6 +26,21 @@ _KEY = sa.String(64)
 
 def _project_column() -> sa.Column[str]:
     return sa.Column("project", _KEY, sa.ForeignKey("project.key"), primary_key=True)
+
+
+def _definitions(name: str, *columns: sa.Column[Any], comment: str) -> sa.Table:
+    """A table of what has a key in its project; `abplatform.storage.definitions` works on what all of them share."""
+    return sa.Table(
+        name,
+        metadata,
+        _project_column(),
+        sa.Column("key", _KEY, primary_key=True),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("created_at", UtcTime, nullable=False),
+        *columns,
+        sa.Index(None, "project", "created_at", "key"),
+        comment=comment,
+    )
 
 
 project = sa.Table(
@@ -58,20 +75,15 @@ api_key = sa.Table(
     comment="who may call; of a secret only its SHA-256",
 )
 
-experiment = sa.Table(
+experiment = _definitions(
     "experiment",
-    metadata,
-    _project_column(),
-    sa.Column("key", _KEY, primary_key=True),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("phase", sa.Integer, nullable=False),
-    sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("salt", sa.String(64), nullable=False),
     sa.Column("phase_salt", sa.String(64), nullable=False, server_default="-"),
     sa.Column("layer_salt", sa.String(64), nullable=False),
     sa.Column("preregistered", sa.Boolean, nullable=False),
     sa.Column("shipped", _KEY, nullable=True),
-    sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("started_at", UtcTime, nullable=True),
     sa.Column("phase_started_at", UtcTime, nullable=True),
     sa.Column("closed_at", UtcTime, nullable=True),
@@ -79,62 +91,37 @@ experiment = sa.Table(
     sa.Column("archived_at", UtcTime, nullable=True),
     sa.Column("definition", sa.Text, nullable=False),
     sa.Column("records", sa.Text, nullable=False, server_default="{}"),
-    sa.Index(None, "project", "created_at", "key"),
     comment="experiments: the definition as JSON, and the state",
 )
 
-metric = sa.Table(
+metric = _definitions(
     "metric",
-    metadata,
-    _project_column(),
-    sa.Column("key", _KEY, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("definition", sa.Text, nullable=False),
-    sa.Index(None, "project", "created_at", "key"),
     comment="metrics: the definition as JSON",
 )
 
-layer = sa.Table(
+layer = _definitions(
     "layer",
-    metadata,
-    _project_column(),
-    sa.Column("key", _KEY, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("salt", sa.String(64), nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("definition", sa.Text, nullable=False),
-    sa.Index(None, "project", "created_at", "key"),
     comment="layers: the definition as JSON",
 )
 
-holdout = sa.Table(
+holdout = _definitions(
     "holdout",
-    metadata,
-    _project_column(),
-    sa.Column("key", _KEY, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("salt", sa.String(64), nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime, nullable=True),
     sa.Column("definition", sa.Text, nullable=False),
-    sa.Index(None, "project", "created_at", "key"),
     comment="holdouts: the definition as JSON, and whether it has ended",
 )
 
-segment = sa.Table(
+segment = _definitions(
     "segment",
-    metadata,
-    _project_column(),
-    sa.Column("key", _KEY, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("salt", sa.String(64), nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("member_count", sa.Integer, nullable=False),
     sa.Column("members", sa.Text, nullable=False),
-    sa.Index(None, "project", "created_at", "key"),
     comment="segments: their members as a JSON array, values or the salted SHA-256 of unit ids, never ids",
 )
 

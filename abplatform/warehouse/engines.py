@@ -67,10 +67,12 @@ def _read(backend: Backend, files: Sequence[LakeFile], columns: dict[str, str]) 
 def _answer(backend: Backend, met: ir.Table, happened: ir.Table, request: AggregationRequest) -> dict[str, list[Row]]:
     units = _keep(backend, "units", queries.first_exposures(met, request))
     rows = _keep(backend, "rows_per_unit", queries.per_unit(units, happened, request))
+    entered = queries.entered_units(units)
     return {
         "unknown": _rows(queries.unknown_variants(met, request)),
-        "units": _rows(queries.counts_by_variant(units)),
-        "clusters": _rows(queries.clusters_by_variant(units)) if request.clustered else [],
+        "earlier": _rows(queries.earlier_phase_units(units)) if request.phase > 1 else [],
+        "units": _rows(queries.counts_by_variant(entered)),
+        "clusters": _rows(queries.clusters_by_variant(entered)) if request.clustered else [],
         "moments": _rows(queries.moments(rows, request)),
         "cluster_moments": _rows(queries.cluster_moments(rows, request)) if request.clustered else [],
     }
@@ -100,6 +102,7 @@ def _summarise(request: AggregationRequest, answer: dict[str, list[Row]], files:
         multi_variant_clusters=count_map(clusters, "multi_variant", grouped),
         mismatched_exposures=sum(int(row["mismatched"]) for row in units),
         undrawn_exposures=sum(int(row["undrawn"]) for row in units),
+        earlier_phase_units=next((int(row["units"]) for row in answer["earlier"]), None),
         unknown_variants={row["variant"]: int(row["exposures"]) for row in sorted(answer["unknown"], key=_variant)},
         cells=build_cells("y", names, request, moments, cluster_moments),
         covariates=build_cells("x", request.covariates, request, moments, cluster_moments),

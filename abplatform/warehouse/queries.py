@@ -49,7 +49,11 @@ _LARGEST = 1e100  # Squares of larger numbers overflow, and one absurd value mus
 
 
 def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Table:
-    """Exposures of the phase, inside its time, of units that no earlier phase had; unknown variants included."""
+    """Exposures of the phase, inside its time; unknown variants included.
+
+    ``earlier`` marks those of units that an earlier phase had, and where clusters were randomised of clusters, too: a
+    new member of one that a phase has treated is not new to the treatment.
+    """
     mine = exposures.filter(exposures.experiment == request.experiment)
     counted = mine.filter(mine.phase == request.phase)
     if request.since is not None:
@@ -57,14 +61,14 @@ def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Ta
     for end in (request.enrolled_until, request.until):
         if end is not None:
             counted = counted.filter(counted.timestamp < _moment(end))
-    if request.phase > 1:
-        counted = counted.anti_join(mine.filter(mine.phase < request.phase).select("unit"), "unit")
-    return counted
+    if request.phase == 1:
+        return counted.mutate(earlier=ibis.literal(False))
+    return _mark_earlier(counted, mine.filter(mine.phase < request.phase), request)
 
 
 def unknown_variants(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     """Exposures by variant keys that the experiment does not have: ``variant, exposures``."""
-    unknown = counted.filter(counted.variant.notin(request.variants))
+    unknown = counted.filter(counted.variant.notin(request.variants) & ~counted.earlier)
     return unknown.group_by("variant").aggregate(exposures=unknown.count())
 
 
@@ -72,12 +76,14 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     """One row per unit.
 
     Columns: ``unit``; of its first exposure (by time, then event id) ``variant, cluster, slice, first`` (the time)
-    and ``x0, x1, ...`` (covariates as doubles); ``several`` (whether it met more than one variant); ``mismatched``
-    (exposures by another variant than this platform draws) and ``undrawn`` (those of them where it draws none);
-    ``analysed`` (whether it counts).
+    and ``x0, x1, ...`` (covariates as doubles); ``earlier`` (whether it is left out, since an earlier phase had it, or
+    the cluster of its first exposure); ``several`` (whether it met more than one variant); ``mismatched`` (exposures by
+    another variant than this platform draws) and ``undrawn`` (those of them where it draws none); ``analysed`` (whether
+    it counts).
     """
     known = counted.filter(counted.variant.isin(request.variants))
     details: dict[str, ir.Value] = {"variant": known.variant, "first": known.timestamp, "event_id": known.event_id}
+    details["earlier"] = known.earlier
     details["cluster"] = known.cluster if request.clustered else ibis.null("string")
     details["slice"] = known.attributes.get(request.by) if request.by is not None else ibis.null("string")
     for position, name in enumerate(request.covariates):
@@ -97,8 +103,18 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     return _leave_out_mixed(flat, request)
 
 
+def entered_units(units: ir.Table) -> ir.Table:
+    """The units that are in the phase: those that no earlier one had."""
+    return units.filter(~units.earlier)
+
+
+def earlier_phase_units(units: ir.Table) -> ir.Table:
+    """How many units are left out, since an earlier phase had them: ``units``."""
+    return units.aggregate(units=units.count(where=units.earlier))
+
+
 def counts_by_variant(units: ir.Table) -> ir.Table:
-    """``variant, exposed, analysed, multi_variant, mismatched, undrawn`` over units."""
+    """``variant, exposed, analysed, multi_variant, mismatched, undrawn`` over the units that entered."""
     return units.group_by("variant").aggregate(
         exposed=units.count(),
         analysed=units.count(where=units.analysed),
@@ -109,7 +125,7 @@ def counts_by_variant(units: ir.Table) -> ir.Table:
 
 
 def clusters_by_variant(units: ir.Table) -> ir.Table:
-    """``variant, exposed, analysed, multi_variant`` over clusters, by the variant that each met first."""
+    """``variant, exposed, analysed, multi_variant`` over clusters that entered, by the variant that each met first."""
     moment = ibis.struct({"first": units["first"], "event_id": units.event_id})
     clusters = units.group_by("cluster").aggregate(
         met=ibis.struct({"variant": units.variant}).argmin(moment),
@@ -183,14 +199,26 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
     return clusters.group_by(groups).aggregate(**results)
 
 
+def _mark_earlier(counted: ir.Table, before: ir.Table, request: AggregationRequest) -> ir.Table:
+    columns = counted.columns
+    earlier: ir.BooleanValue = ibis.literal(False)
+    for name in ("unit", "cluster") if request.clustered else ("unit",):
+        # A unit without a cluster joins none: nulls are never equal.
+        had = before.select(**{f"had_{name}": before[name]}).distinct()
+        counted = counted.left_join(had, counted[name] == had[f"had_{name}"])
+        earlier |= counted[f"had_{name}"].notnull()
+    return counted.select(*columns, earlier=earlier)
+
+
 def _leave_out_mixed(units: ir.Table, request: AggregationRequest) -> ir.Table:
     if not request.clustered:
-        return units.mutate(analysed=~units.several)
-    clusters = units.group_by("cluster").aggregate(
-        mixed=units.several.any() | (units.variant.min() != units.variant.max())
+        return units.mutate(analysed=~units.several & ~units.earlier)
+    entered = entered_units(units)
+    clusters = entered.group_by("cluster").aggregate(
+        mixed=entered.several.any() | (entered.variant.min() != entered.variant.max())
     )
-    joined = units.join(clusters, "cluster")
-    return joined.mutate(analysed=~joined.mixed).drop("mixed")
+    joined = units.left_join(clusters, "cluster")
+    return joined.select(*units.columns, analysed=~joined.earlier & ~joined.mixed)
 
 
 def _values(units: ir.Table, conversions: ir.Table, request: AggregationRequest) -> ir.Table:

@@ -11,8 +11,7 @@ import logging
 from .client import Client
 from .config import Config
 from .decision import Decision
-from .notices import SnapshotNews
-from .stats import FlushResult, Stats
+from .notices import FlushResult, SnapshotNews, Stats
 
 __all__ = ["Client", "Config", "Decision", "FlushResult", "SnapshotNews", "Stats", "__version__"]
 

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from .client import Client
 from .config import Options
-from .stats import FlushResult
+from .notices import FlushResult
 
 
 class AsyncClient:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ._assignment import Decider, Evaluation, ExperimentRule, Reason, Snapshot, UnsupportedRule
 from .decision import Answer, Decision, FallBack, build_evaluate
 from .recorder import Recorder
+from .snapshot import SnapshotStore
 
 Rule = ExperimentRule | UnsupportedRule
 
@@ -64,21 +66,54 @@ class Overrides:
         return decide
 
 
-def compile_answers(
-    snapshot: Snapshot | None, overrides: Overrides, recorder: Recorder, fall_back: FallBack
-) -> Answers:
-    """Prepare the answers of all experiments of a snapshot."""
-    answers = Answers({}, {}, {})
-    for key, rule in overrides.rules(snapshot).items():
-        if isinstance(rule, UnsupportedRule):
-            answers.assign[key] = answers.evaluate[key] = build_evaluate(rule.decide, (), fall_back)
-            answers.quick[key] = rule.decide
-        else:
-            decide = overrides.apply(rule)
-            answers.assign[key] = recorder.build_assign(rule, decide, fall_back)
-            answers.evaluate[key] = build_evaluate(decide, rule.dimensions, fall_back)
-            answers.quick[key] = None if rule.dimensions else decide
-    return answers
+class Compiler:
+    """Prepares the answers of each snapshot once.
+
+    Attributes:
+        answers: those prepared last.
+    """
+
+    def __init__(self, store: SnapshotStore, recorder: Recorder, fall_back: FallBack) -> None:
+        self.overrides = Overrides()
+        self.answers = NOTHING
+        self._store = store
+        self._recorder = recorder
+        self._fall_back = fall_back
+        self._source: Snapshot | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Take a new lock, as after a fork."""
+        self._lock = threading.RLock()
+
+    def force(self, experiment: str, variant: str | None, unit_id: str | None) -> None:
+        """As `Overrides.force`; the next `latest` knows of it."""
+        with self._lock:
+            self.overrides.force(experiment, variant, unit_id)
+            self._source = None
+
+    def latest(self) -> Answers:
+        """The answers of the snapshot that answers now."""
+        with self._lock:
+            # Read under the lock: who waited for it must not bring back what answered before.
+            snapshot = self._store.current
+            if snapshot is not self._source:
+                self.answers = self._compile(snapshot)
+                self._source = snapshot
+            return self.answers
+
+    def _compile(self, snapshot: Snapshot | None) -> Answers:
+        answers = Answers({}, {}, {})
+        for key, rule in self.overrides.rules(snapshot).items():
+            if isinstance(rule, UnsupportedRule):
+                answers.assign[key] = answers.evaluate[key] = build_evaluate(rule.decide, (), self._fall_back)
+                answers.quick[key] = rule.decide
+            else:
+                decide = self.overrides.apply(rule)
+                answers.assign[key] = self._recorder.build_assign(rule, decide, self._fall_back)
+                answers.evaluate[key] = build_evaluate(decide, rule.dimensions, self._fall_back)
+                answers.quick[key] = None if rule.dimensions else decide
+        return answers
 
 
 def evaluate_all(

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from itertools import islice
+from typing import NamedTuple
 
 from .events import LightExposure, Unsendable, encode_light_exposure
 
@@ -15,20 +16,15 @@ _MOST_REASONS = 64
 _REJECTED = "rejected:"
 
 
-class Account:
-    """Counts of one kind of event: ``produced == delivered + rejected + dropped + pending``."""
+class Account(NamedTuple):
+    """What became of events; the fields are the first ones of `Stats`."""
 
-    __slots__ = ("delivered", "dropped", "pending", "produced", "reasons", "rejected")
-
-    def __init__(
-        self, produced: int = 0, delivered: int = 0, rejected: int = 0, dropped: int = 0, pending: int = 0
-    ) -> None:
-        self.produced = produced
-        self.delivered = delivered
-        self.rejected = rejected
-        self.dropped = dropped
-        self.pending = pending
-        self.reasons: Counter[str] = Counter()
+    produced: int
+    delivered: int
+    rejected: int
+    dropped: int
+    pending: int
+    reasons: Counter[str]
 
 
 class EventBuffer:
@@ -36,21 +32,10 @@ class EventBuffer:
 
     The head stays in the queue until its fate is known, so that an attempt that fails changes nothing. An event comes
     encoded, by `put`, or light: then the sender encodes it, once, and the request path pays for one append, without a
-    lock. Appending is atomic, and the account is derived from the length of the queue. Whoever appends does it so::
+    lock. Appending is atomic, and the account is derived from the length of the queue. How to append stands in
+    `Recorder.build_assign`. Threads that do so at the same moment can pass the bound by one event each.
 
-        if len(buffer.light) < buffer.room:
-            buffer.light.append(event)
-            if len(buffer.light) >= buffer.wake_at:
-                buffer.call_sender()
-        else:
-            buffer.drop_for_room()
-
-    Threads that do so at the same moment can pass the bound by one event each.
-
-    Args:
-        max_events: bound on the events that wait.
-        max_bytes: bound on the size of the encoded ones; light ones are small.
-        wake: called when the sender has something to do (see `arm`); whether it will look.
+    ``max_bytes`` bounds the encoded ones; ``wake`` tells the sender (see `arm`), and says whether it will look.
 
     Attributes:
         light: the newest events, not yet encoded or just put.
@@ -193,9 +178,7 @@ class EventBuffer:
             reasons, delivered, pending = Counter(self._reasons.copy()), self._delivered, len(self)
         rejected = sum(number for reason, number in reasons.items() if reason.startswith(_REJECTED))
         dropped = reasons.total() - rejected
-        account = Account(delivered + rejected + dropped + pending, delivered, rejected, dropped, pending)
-        account.reasons = reasons
-        return account
+        return Account(delivered + rejected + dropped + pending, delivered, rejected, dropped, pending, reasons)
 
     def _call_at(self, waiting: float) -> None:
         with self._changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,16 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from . import process
 from ._assignment import Evaluation, Reason, Snapshot, decode_snapshot, unanswered
-from .answers import NOTHING, Answers, Overrides, compile_answers, evaluate_all
+from .answers import NOTHING, Compiler, evaluate_all
 from .config import Config, Options, bounded
 from .decision import Decision, decision_with_default
 from .delivery import Delivery
-from .disk import DiskCopy
-from .notices import Listeners, SnapshotNews, Troubles
+from .notices import FlushResult, Listeners, SnapshotNews, Stats, Troubles
 from .recorder import Recorder
-from .snapshot import Given, Poller, SnapshotStore, read_given
-from .stats import FlushResult, Stats
-from .worker import Worker
+from .reply import Connection
+from .snapshot import Given, Poller, SnapshotStore, open_disk_copy, read_given
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -74,37 +71,33 @@ class Client:
     def _set_up(self, config: Config) -> None:
         self._config = config
         self._lock = threading.RLock()
-        self._transport: Transport | None = None
+        self._connection = Connection(config)
         self._closed = False
         self._evaluation_errors = 0
-        self._drops_reported = 0
         self._troubles = Troubles()
         self._listeners: Listeners[Decision] = Listeners()
         self._snapshot_listeners: Listeners[SnapshotNews] = Listeners()
-        self._overrides = Overrides()
         # What answers; empty until the poller runs, so that the first call of a process takes the longer way.
-        self._compiled = NOTHING
         self._assign, self._evaluate = NOTHING[:2]
-        self._compiled_from: Snapshot | None = None
         self._is_polling = False
-        self._store = SnapshotStore(self._disk_copy())
+        self._store = SnapshotStore(open_disk_copy(config), install=self._install)
         self._poller = Poller(
             self._store,
             transport=self._open_transport,
             interval=config.poll_interval,
             troubles=self._troubles,
-            tell=self._hear,
+            tell=self._snapshot_listeners.tell,
         )
-        self._polling = Worker("abplatform-snapshot", self._look, troubles=self._troubles)
+        self._polling = process.Worker("abplatform-snapshot", self._look, troubles=self._troubles)
         self._delivery = Delivery(
             config,
             transport=self._open_transport,
             troubles=self._troubles,
-            on_start=lambda: process.close_with_child(self.close),
+            on_start=process.close_with_child,
         )
         self._recorder = Recorder(self._delivery.exposures, self._delivery.conversions, clock=self._clock)
-        process.join(self)
-        atexit.register(self.close)
+        self._compiler = Compiler(self._store, self._recorder, self._fall_back)
+        process.join(self, config.close_timeout)
 
     def _set_up_offline(self, snapshot: Snapshot) -> None:
         self._set_up(Config(base_url="http://offline.invalid", api_key="offline", cache_dir=None))
@@ -174,10 +167,10 @@ class Client:
         units: Mapping[str, str] | None = None,
     ) -> dict[str, Decision]:
         """Decide every experiment of the snapshot, without exposures: by key, empty before the first snapshot."""
-        answers = self._compiled
+        answers = self._compiler.answers
         try:
             self._start_polling()
-            answers = self._compile_answers()
+            answers = self._compiler.latest()
             return evaluate_all(answers, unit_id, attributes, units, self._fall_back)
         except Exception:  # noqa: BLE001 (as in assign)
             return {key: self._fail(None) for key in answers.evaluate}
@@ -190,10 +183,8 @@ class Client:
             variant: its key; None lifts what was forced.
             unit_id: of the default type; None is every unit that is not forced by its own id.
         """
-        with self._lock:
-            self._overrides.force(experiment, variant, unit_id)
-            self._compiled_from = None
-            self._install()
+        self._compiler.force(experiment, variant, unit_id)
+        self._install()
 
     def add_listener(self, listener: Callable[[Decision], object]) -> Callable[[], None]:
         """Call ``listener`` with each decision of `assign`, in the calling thread; gives what takes it away again.
@@ -268,11 +259,7 @@ class Client:
         account = self._delivery.account()
         snapshot, confirmed_at = self._store.current, self._poller.confirmed_at
         return Stats(
-            produced=account.produced,
-            delivered=account.delivered,
-            rejected=account.rejected,
-            dropped=account.dropped,
-            pending=account.pending,
+            *account[:5],
             reasons=MappingProxyType(dict(account.reasons)),
             evaluation_errors=self._evaluation_errors,
             snapshot_version=None if snapshot is None else snapshot.version,
@@ -294,25 +281,24 @@ class Client:
             return FlushResult()
         deadline = time.monotonic() + bounded(timeout, self._config.close_timeout)
         self._polling.stop()
+        self._store.seal()
         result = self._delivery.close(deadline)
         # A poll that hangs has nothing to lose; its thread ends with its timeout, or with the process.
         self._polling.join(min(deadline - time.monotonic(), _POLL_GRACE))
-        if self._transport is not None:
-            self._transport.close()
-        atexit.unregister(self.close)
+        self._connection.close()
         process.leave(self)
-        if result.dropped:
-            self._troubles.warn("closed", "closed, events dropped so far: %s", dict(self._delivery.account().reasons))
         return result
 
     def after_fork_in_child(self) -> None:
         """Begin anew in a forked child; the parent keeps its threads and sends what it had."""
         self._lock = threading.RLock()
-        self._transport = None
+        self._connection.renew()
         self._assign, self._evaluate = NOTHING[:2]
         self._is_polling = False
-        self._evaluation_errors = self._listeners.errors = self._snapshot_listeners.errors = 0
-        self._drops_reported = 0
+        self._evaluation_errors = 0
+        self._listeners.renew()
+        self._snapshot_listeners.renew()
+        self._compiler.renew()
         self._poller.renew()
         self._polling.renew()
         self._recorder.renew()
@@ -335,7 +321,7 @@ class Client:
     ) -> Decision:
         """Decide at the first call of a process, for an experiment that is not there, and after `close`."""
         self._start_polling()
-        answers = self._compile_answers()
+        answers = self._compiler.latest()
         answer = (answers.assign if exposed else answers.evaluate).get(experiment)
         if answer is not None:
             return answer(unit_id, attributes, units, default)
@@ -359,46 +345,18 @@ class Client:
         if not self._is_polling and self._polling.ensure():
             with self._lock:
                 # In this order: another thread that finds a poller finds its answers, too.
-                self._assign, self._evaluate = self._compile_answers()[:2]
+                self._assign, self._evaluate = self._compiler.latest()[:2]
                 self._is_polling = True
         return self._is_polling
-
-    def _compile_answers(self) -> Answers:
-        with self._lock:
-            # Read under the lock: who waited for it must not bring back what answered before.
-            snapshot = self._store.current
-            if snapshot is not self._compiled_from:
-                self._compiled = compile_answers(snapshot, self._overrides, self._recorder, self._fall_back)
-                self._compiled_from = snapshot
-            return self._compiled
 
     def _install(self) -> None:
         with self._lock:
             # Without a poller each call takes the longer way, and so tries to start one.
-            self._assign, self._evaluate = (self._compile_answers() if self._is_polling else NOTHING)[:2]
-
-    def _hear(self, news: SnapshotNews) -> None:
-        self._install()
-        self._snapshot_listeners.tell(news)
+            self._assign, self._evaluate = (self._compiler.latest() if self._is_polling else NOTHING)[:2]
 
     def _look(self) -> float:
-        """One look for a snapshot; drops are reported here since the request path never logs."""
-        account = self._delivery.account()
-        if account.dropped > self._drops_reported:
-            self._troubles.warn("dropped", "events dropped or rejected so far: %s", dict(account.reasons))
-            self._drops_reported = account.dropped
+        self._delivery.report_drops()
         return self._poller.step()
 
-    def _disk_copy(self) -> DiskCopy | None:
-        config = self._config
-        if config.cache_dir is None:
-            return None
-        return DiskCopy(config.cache_dir, base_url=config.base_url, api_key=config.api_key)
-
     def _open_transport(self) -> Transport:
-        with process.importing:
-            from .transport import Transport
-        with self._lock:
-            if self._transport is None:
-                self._transport = Transport(self._config)
-            return self._transport
+        return self._connection.open()

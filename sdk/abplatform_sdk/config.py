@@ -6,9 +6,13 @@ import math
 import os
 from pathlib import Path
 from typing import NamedTuple, TypedDict, Unpack
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+from .process import importing
 
 _LONGEST_WAIT = 86_400
+
+FilePath = str | os.PathLike[str]
 
 
 class Options(TypedDict, total=False):
@@ -21,7 +25,10 @@ class Options(TypedDict, total=False):
     connect_timeout: float
     read_timeout: float
     close_timeout: float
-    cache_dir: str | os.PathLike[str] | None
+    cache_dir: FilePath | None
+    proxy: str | None
+    ca_file: FilePath | None
+    client_certificate: FilePath | None
 
 
 def default_cache_dir() -> Path | None:
@@ -45,7 +52,10 @@ class _Settings(NamedTuple):
     connect_timeout: float = 2.0
     read_timeout: float = 5.0
     close_timeout: float = 3.0
-    cache_dir: str | os.PathLike[str] | None = None
+    cache_dir: FilePath | None = None
+    proxy: str | None = None
+    ca_file: FilePath | None = None
+    client_certificate: FilePath | None = None
 
 
 # A dataclass would load `inspect` and what it needs, a tenth of the time that importing this package takes.
@@ -63,6 +73,10 @@ class Config(_Settings):
         read_timeout: longest silence of the server within one response, above 0, at most 60.
         close_timeout: how long `Client.close`, and so the end of the interpreter, may take; 0 to 60.
         cache_dir: directory of the disk copy of the last good snapshot; None keeps nothing on disk.
+        proxy: http or https URL of a proxy, may hold credentials; never shown either. None uses no proxy: the
+            environment is not asked.
+        ca_file: PEM file of the only certificates to trust, for the platform and an https proxy; None are the system's.
+        client_certificate: PEM file of a certificate and its key, for the platform.
 
     Raises:
         ValueError: an option is out of its range; the message names it.
@@ -73,12 +87,16 @@ class Config(_Settings):
     def __new__(cls, *, base_url: str, api_key: str, **options: Unpack[Options]) -> Config:
         if "cache_dir" not in options:
             options["cache_dir"] = default_cache_dir()
+        # The process may change its directory before the first connection.
+        options["ca_file"] = _absolute(options.get("ca_file"))
+        options["client_certificate"] = _absolute(options.get("client_certificate"))
         config = super().__new__(cls, _checked_url(base_url), api_key, **options)
         config._check()
         return config
 
     def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True) if name != "api_key")
+        fields = zip(self._fields, self, strict=True)
+        shown = (f"{name}={value!r}" for name, value in fields if name not in {"api_key", "proxy"})
         return f"Config({', '.join(shown)})"
 
     def _check(self) -> None:
@@ -92,6 +110,11 @@ class Config(_Settings):
         _check_count("max_queue", self.max_queue, 1, 1_000_000)
         if self.cache_dir is not None and not isinstance(self.cache_dir, (str, os.PathLike)):
             raise ValueError("cache_dir must be a path or None")
+        _check_proxy(self.proxy)
+        if self.client_certificate is not None and not self.base_url.lower().startswith("https:"):
+            raise ValueError("client_certificate needs an https base_url")
+        if self.ca_file is not None or self.client_certificate is not None:
+            _check_certificates(self.ca_file, self.client_certificate)
 
 
 def bounded(timeout: object, default: float) -> float:
@@ -105,20 +128,53 @@ def bounded(timeout: object, default: float) -> float:
 
 
 def _checked_url(url: object) -> str:
+    parts = _split_url("base_url", url)
+    if parts.path.rstrip("/").endswith("/api/v1"):
+        raise ValueError("base_url must be the address without /api/v1")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("base_url must have no user, query or fragment")
+    return str(url).rstrip("/?#")
+
+
+def _check_proxy(url: object) -> None:
+    if url is not None:
+        parts = _split_url("proxy", url)
+        if parts.path not in {"", "/"} or parts.query or parts.fragment:
+            raise ValueError("proxy must have no path, query or fragment; write / ? # in a password as %2F %3F %23")
+
+
+def _split_url(name: str, url: object) -> SplitResult:
+    """No message repeats the URL, which may hold a password."""
     if not isinstance(url, str) or not url.isprintable() or " " in url:
-        raise ValueError("base_url must be a URL such as https://ab.example.com")
+        raise ValueError(f"{name} must be a URL such as https://ab.example.com")
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
     except ValueError:
         port_is_valid = False
     if not port_is_valid or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("base_url must be an http or https URL with a host")
-    if parts.path.rstrip("/").endswith("/api/v1"):
-        raise ValueError("base_url must be the address without /api/v1")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("base_url must have no user, query or fragment")
-    return url.rstrip("/?#")
+        raise ValueError(f"{name} must be an http or https URL with a host")
+    return parts
+
+
+def _absolute(path: FilePath | None) -> FilePath | None:
+    return Path(path).absolute() if path and isinstance(path, (str, os.PathLike)) else path
+
+
+def _check_certificates(ca_file: FilePath | None, client_certificate: FilePath | None) -> None:
+    with importing:
+        import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    name, what = "ca_file", "certificates"
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+        name, what = "client_certificate", "a certificate and its key, without a password"
+        if client_certificate is not None:
+            # An empty password, for else OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(client_certificate, password="")
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be the path of a PEM file with {what}: {error}") from error
 
 
 def _check_key(key: object) -> None:

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .buffer import Account, EventBuffer
 from .config import Config
-from .notices import Troubles
+from .notices import FlushResult, Troubles
+from .process import Worker
 from .sender import Sender
-from .stats import FlushResult
-from .worker import Worker
 
 if TYPE_CHECKING:
     from .transport import Transport
 
 _MOST_WAITING_BYTES = 16 * 1024 * 1024
+_QUEUE_FULL = "; queue_full: raise max_queue, lower flush_interval, or look whether the server is reachable"
 
 
 class Lane:
-    """All that one kind of event needs on its way: buffer, sender, thread.
-
-    Args:
-        kind: ``exposures`` or ``conversions``, also the path of the call.
-        config: of the client.
-        transport: gives the way to the server.
-        troubles: where failures are reported.
-        on_start: called after each start of the thread.
-
-    Attributes:
-        buffer: where its events wait.
-    """
+    """All that one kind of event needs on its way: buffer, sender, thread. ``kind`` is also the path of the call."""
 
     def __init__(
         self,
@@ -101,14 +90,7 @@ class Lane:
 
 
 class Delivery:
-    """Both lanes together.
-
-    Args:
-        config: of the client.
-        transport: gives the way to the server.
-        troubles: where failures are reported.
-        on_start: called after each start of a thread.
-    """
+    """Both lanes together; ``on_start`` is called after each start of a thread."""
 
     def __init__(
         self,
@@ -123,9 +105,12 @@ class Delivery:
             for kind in ("exposures", "conversions")
         )
         self._lanes = (self.exposures, self.conversions)
+        self._troubles = troubles
+        self._drops_reported = 0
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
+        self._drops_reported = 0
         for lane in self._lanes:
             lane.renew()
 
@@ -149,25 +134,25 @@ class Delivery:
         self.flush(deadline)
         for lane in self._lanes:
             lane.close(deadline)
+        self.report_drops("closed, ")
         return _since(before, self.account())
+
+    def report_drops(self, when: str = "") -> None:
+        """Log what was dropped since it was last said, and why: the request path never logs."""
+        account = self.account()
+        reasons = dict(account.reasons)
+        dropped = account.dropped - reasons.get("offline", 0)  # those were never to be sent
+        if dropped > self._drops_reported:
+            advice = _QUEUE_FULL if "queue_full" in reasons else ""
+            if self._troubles.warn(f"{when}dropped", "%sevents dropped so far: %s%s", when, reasons, advice):
+                self._drops_reported = dropped
 
     def account(self) -> Account:
         """What became of all events."""
-        total = Account()
-        for account in (lane.account() for lane in self._lanes):
-            total.produced += account.produced
-            total.delivered += account.delivered
-            total.rejected += account.rejected
-            total.dropped += account.dropped
-            total.pending += account.pending
-            total.reasons += account.reasons
-        return total
+        accounts: tuple[Any, Any] = self.exposures.account(), self.conversions.account()
+        return Account(*(one + other for one, other in zip(*accounts, strict=True)))
 
 
 def _since(before: Account, after: Account) -> FlushResult:
-    return FlushResult(
-        delivered=after.delivered - before.delivered,
-        rejected=after.rejected - before.rejected,
-        dropped=after.dropped - before.dropped,
-        pending=after.pending,
-    )
+    delivered, rejected, dropped = (now - then for then, now in zip(before[1:4], after[1:4], strict=True))
+    return FlushResult(delivered, rejected, dropped, after.pending)

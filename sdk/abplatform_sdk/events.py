@@ -32,11 +32,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 class Unsendable(ValueError):
-    """An event that the server would refuse.
-
-    Args:
-        reason: the drop reason that counts it.
-    """
+    """An event that the server would refuse; ``reason`` is the drop reason that counts it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -46,9 +42,7 @@ class Unsendable(ValueError):
 class Subject(NamedTuple):
     """Whom an exposure is about, where that takes more than the unit id.
 
-    Attributes:
-        units: ids of other unit types, as the product gave them.
-        attributes: values of the experiment's dimensions; no other attribute leaves the process.
+    Of the attributes only the experiment's dimensions: no other leaves the process.
     """
 
     unit_id: Any
@@ -83,16 +77,7 @@ def utc_text(seconds: float) -> str:
 
 
 def encode_exposure(what: Mapping[str, object], subject: Subject, *, now: float) -> bytes:
-    """One exposure as JSON, with a fresh id.
-
-    Args:
-        what: experiment, phase and variant; or holdout and group.
-        subject: whom it is about.
-        now: Unix time in seconds.
-
-    Raises:
-        Unsendable: ``invalid_unit``, ``too_large``.
-    """
+    """One exposure as JSON, with a fresh id. ``what`` is experiment, phase and variant; or holdout and group."""
     event = {"event_id": new_event_id(now), **what, **_unit(subject.unit_id, subject.units or None)}
     return _encoded({**event, "timestamp": utc_text(now), **_given("attributes", subject.attributes)})
 
@@ -123,8 +108,7 @@ def encode_conversion(
     """One conversion as JSON. Without ``timestamp`` or ``event_id``, the time is now and the id is fresh.
 
     Raises:
-        Unsendable: ``invalid_event``, ``invalid_unit``, ``invalid_value``, ``invalid_properties``,
-            ``invalid_timestamp``, ``invalid_event_id``, ``too_large``.
+        Unsendable: it cannot be read, or is too large.
     """
     body: dict[str, object] = {
         "event_id": new_event_id(now)
@@ -167,11 +151,7 @@ def amount_text(value: object) -> str:
 
 
 def read_units(units: object) -> dict[str, str]:
-    """Ids of a unit by type, as plain texts.
-
-    Raises:
-        Unsendable: ``invalid_unit``.
-    """
+    """Ids of a unit by type, as plain texts; else `Unsendable`."""
     return {
         _text(name, "invalid_unit", most=_LONGEST_PROPERTY_NAME): _text(value, "invalid_unit", most=LONGEST_ID)
         for name, value in _items(units, "invalid_unit")
@@ -182,7 +162,7 @@ def read_scalar(value: object, reason: str) -> Scalar:
     """A flat JSON value as its plain type: a subclass cannot bring behaviour of its own into the encoder.
 
     Raises:
-        Unsendable: with ``reason``: not a scalar, not finite, beyond 64 bits, too long, not valid text.
+        Unsendable: with ``reason``.
     """
     if value is None or value is True or value is False:
         return value

@@ -1,47 +1,147 @@
-"""Forks and the end of a process, also in hosts that do both behind Python's back."""
+"""Threads, forks and the end of a process, also in hosts that do these behind Python's back."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING
 
+from .notices import Troubles
 
-class ForkAware(Protocol):
-    """Something with locks and threads of its own."""
+if TYPE_CHECKING:
+    from .client import Client
 
-    def after_fork_in_child(self) -> None:
-        """Renew locks, forget threads and whatever belongs to the parent."""
-
+_PAUSE_AFTER_ERROR = 5.0
 
 # Held while a thread of ours imports modules, and over each fork: a child that inherits a half-done import
 # would wait for ever on the import lock of a thread that it does not have.
 importing = threading.RLock()
 
-_members: set[ForkAware] = set()
+_members: dict[Client, float] = {}
 
 
-def join(member: ForkAware) -> None:
-    """Tell ``member`` about forks, and keep it alive, until it leaves."""
-    _members.add(member)
-    _watch_uwsgi()
+class Worker:
+    """One daemon thread that calls ``step`` again and again.
+
+    Args:
+        step: one piece of work; gives the seconds until the next one, None for "when woken".
+        on_start: called after each start of a thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], float | None],
+        *,
+        troubles: Troubles,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._name = name
+        self._step = step
+        self._troubles = troubles
+        self._on_start = on_start
+        self._stopping = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the thread and the locks: in a forked child they belong to the parent."""
+        self._lock = threading.RLock()
+        # Released by a call that the thread has not heard yet. An Event would have a lock inside, on which a signal
+        # handler that calls in the middle of a call would wait for ever.
+        self._call = threading.Lock()
+        self._call.acquire()
+        self._thread: threading.Thread | None = None
+
+    def ensure(self) -> bool:
+        """Start the thread unless it runs. False if there is none to be had, as at the end of the process."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            return True
+        with self._lock:
+            if self._stopping:
+                return False
+            if self._thread is not None and self._thread.is_alive():
+                return True
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        self._on_start()
+        return True
+
+    def wake(self) -> None:
+        """Let the next step begin now."""
+        with suppress(RuntimeError):  # called already
+            self._call.release()
+
+    def stop(self) -> None:
+        """End the thread after its current step, for good."""
+        self._stopping = True
+        self.wake()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread, at most ``timeout`` seconds."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(timeout, 0.0))
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                delay = self._step()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (neither a defect of ours nor a listener ends it)
+                self._troubles.warn("internal", "%s: %s: %s", self._name, type(error).__name__, error)
+                delay = _PAUSE_AFTER_ERROR
+            self._call.acquire(timeout=-1 if delay is None else max(delay, 0.0))
 
 
-def leave(member: ForkAware) -> None:
+def join(member: Client, close_timeout: float) -> None:
+    """Tell ``member`` about forks, and close it at the end of the process in so many seconds, unless it leaves."""
+    _members[member] = close_timeout
+    _watch()
+
+
+def leave(member: Client) -> None:
     """Forget ``member``."""
-    _members.discard(member)
+    _members.pop(member, None)
 
 
-def close_with_child(close: Callable[[], object]) -> None:
-    """Run ``close`` at the end of a child that ends without running what atexit holds."""
+def close_with_child() -> None:
+    """Close all at the end of a child that ends without running what atexit holds."""
     # These are other people's modules, and this runs inside a call of the product.
     with suppress(Exception):
-        _close_with_multiprocessing(close)
-        _close_with_celery(close)
+        _close_with_multiprocessing()
+        _close_with_celery()
+
+
+def _close_all() -> None:
+    """Close all members within the longest of their times, none in more than its own.
+
+    All send at once. Those that cannot start a thread do so one by one: each has a share of the time, then the rest.
+    """
+    began = time.monotonic()
+    ends = {member: began + close_timeout for member, close_timeout in _members.copy().items()}
+    last = max(ends.values(), default=began)
+
+    def run(call: Callable[[float], object], end: float, share: float) -> None:
+        now = time.monotonic()
+        with suppress(Exception):  # one that fails does not keep the others open
+            call(max(min(end - now, (last - now) * share), 0.0))
+
+    for member, end in ends.items():
+        run(member.flush, end, 0.0)
+    for index, (member, end) in enumerate(ends.items()):
+        run(member.flush, end, 1 / (len(ends) - index))
+    for member, end in ends.items():
+        run(member.close, end, 1.0)
 
 
 def _in_child() -> None:
@@ -50,8 +150,9 @@ def _in_child() -> None:
 
 
 @cache
-def _watch_uwsgi() -> None:
-    _after_uwsgi_fork(_renew)
+def _watch() -> None:
+    atexit.register(_close_all)
+    _after_uwsgi_fork()
 
 
 def _renew() -> None:
@@ -59,8 +160,8 @@ def _renew() -> None:
         member.after_fork_in_child()
 
 
-def _after_uwsgi_fork(renew: Callable[[], None]) -> None:
-    """Run ``renew`` in each process that uWSGI forks: it does so in C, and what Python holds for a fork never runs.
+def _after_uwsgi_fork() -> None:
+    """Renew all in each process that uWSGI forks: it does so in C, and what Python holds for a fork never runs.
 
     Without it a worker would believe in threads that only the master has: it would keep an old snapshot and send
     nothing, without a word.
@@ -76,27 +177,27 @@ def _after_uwsgi_fork(renew: Callable[[], None]) -> None:
 
     def hook() -> None:
         if os.getpid() != parent:  # without a master the parent is a worker too, and hears of it
-            renew()
+            _renew()
         if callable(former):
             former()
 
     uwsgi.post_fork_hook = hook  # type: ignore[attr-defined]
 
 
-def _close_with_celery(close: Callable[[], object]) -> None:
-    """Run ``close`` at the end of a Celery pool process, which runs neither exit handlers nor finalizers."""
+def _close_with_celery() -> None:
+    """Close all at the end of a Celery pool process, which runs neither exit handlers nor finalizers."""
     signals = sys.modules.get("celery.signals")
     if signals is not None:
-        signals.worker_process_shutdown.connect(lambda **_: close(), weak=False, dispatch_uid=close)
+        signals.worker_process_shutdown.connect(lambda **_: _close_all(), weak=False, dispatch_uid=_close_all)
 
 
-def _close_with_multiprocessing(close: Callable[[], object]) -> None:
-    """Run ``close`` at the end of a multiprocessing child, which runs no exit handlers."""
+def _close_with_multiprocessing() -> None:
+    """Close all at the end of a multiprocessing child, which runs no exit handlers."""
     module = sys.modules.get("multiprocessing.process")
     if module is not None and module.parent_process() is not None:
         from multiprocessing.util import Finalize
 
-        Finalize(None, close, exitpriority=0)
+        Finalize(None, _close_all, exitpriority=0)
 
 
 if hasattr(os, "register_at_fork"):

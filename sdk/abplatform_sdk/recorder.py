@@ -76,13 +76,7 @@ class ExposedThisHour:
 
 
 class Recorder:
-    """Turns decisions into exposures, once per hour each, and outcomes into conversions.
-
-    Args:
-        exposures: lane of the exposures.
-        conversions: lane of the conversions.
-        clock: Unix time in seconds, a new object at each call.
-    """
+    """Turns decisions into exposures, once per hour each, and outcomes into conversions."""
 
     def __init__(self, exposures: Lane, conversions: Lane, *, clock: Callable[[], float]) -> None:
         self._exposures = exposures
@@ -115,11 +109,11 @@ class Recorder:
                 return decision
             evaluation = decide(unit_id, attributes, None)
             if evaluation[3]:  # in the experiment
-                now = clock()
+                # A number object of this call alone, also where a test has stopped the clock: it is the claim.
+                now = clock() + 0.0
                 if not exposed.since <= now < exposed.until:
                     exposed.turn(now)
                 seen = claims.seen
-                # The clock's number object is the claim: nobody else has it.
                 if seen.setdefault(unit_id, now) is now:
                     if len(waiting) < buffer.room:
                         waiting.append((heads[evaluation[1]], unit_id, now))

@@ -1,12 +1,19 @@
-"""What comes back from the server, and how long to wait for more. Apart from `transport`, which loads urllib3."""
+"""The server as others see it: the way there, what comes back. Apart from `transport`, which loads urllib3."""
 
 from __future__ import annotations
 
 import json
 import random
 import re
+import threading
 from collections import Counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from .config import Config
+from .process import importing
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _FIRST_PAUSE = 0.5
@@ -48,6 +55,33 @@ def read_receipt(body: bytes, sent: int) -> Counter[str]:
 
 def _plain(code: object) -> str:
     return code if isinstance(code, str) and _CODE.fullmatch(code) else "OTHER"
+
+
+class Connection:
+    """One transport for all threads of a process, opened when first needed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.renew()
+
+    def renew(self) -> None:
+        """Leave what is open to the parent, after a fork."""
+        self._lock = threading.RLock()
+        self._transport: Transport | None = None
+
+    def open(self) -> Transport:
+        """The transport."""
+        with importing:
+            from .transport import Transport
+        with self._lock:
+            if self._transport is None:
+                self._transport = Transport(self._config)
+            return self._transport
+
+    def close(self) -> None:
+        """Close what is idle."""
+        if self._transport is not None:
+            self._transport.close()
 
 
 class Backoff:

@@ -24,15 +24,7 @@ _PATIENT_REFUSALS = 10
 
 
 class Sender:
-    """Sends the head of a buffer and settles it; what to do next follows from the answer alone.
-
-    Args:
-        path: where the events go.
-        buffer: what is sent.
-        transport: gives the way to the server.
-        config: sizes and times.
-        troubles: where failures are reported.
-    """
+    """Sends the head of a buffer and settles it; what to do next follows from the answer alone."""
 
     def __init__(
         self,

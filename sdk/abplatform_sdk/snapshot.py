@@ -1,29 +1,35 @@
-"""The snapshot that answers, and the poller that keeps it fresh."""
+"""The snapshot that answers, its copy on disk for a start while the server is down, and the poller that renews it."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._assignment import Snapshot, decode_snapshot
-from .disk import LARGEST, DiskCopy
-from .notices import SnapshotNews, Troubles
+from .config import Config
+from .notices import SnapshotNews, SnapshotSource, Troubles
 from .reply import Backoff, Reply, TransportError
-from .stats import SnapshotSource
 
 if TYPE_CHECKING:
     from .transport import Transport
+
+_LARGEST = 16 * 1024 * 1024
+
+# Who ends a client waits so long for a snapshot that is being taken. Only a disk that hangs needs more.
+_SEAL_GRACE = 0.2
 
 # A look that fails now and then is nothing; after so many intervals without an answer the snapshot counts as stale.
 _STALE_INTERVALS = 3
 
 # What a product may hand over instead of a server: a file (text is its path), its bytes, or the parsed document.
-Given = bytes | Mapping[str, Any] | str | PathLike[str]
+Given = bytes | Mapping[str, Any] | str | os.PathLike[str]
 
 
 def read_given(given: Given) -> bytes | Mapping[str, Any]:
@@ -35,18 +41,83 @@ def read_given(given: Given) -> bytes | Mapping[str, Any]:
     return given if isinstance(given, (bytes, Mapping)) else Path(given).read_bytes()
 
 
-class SnapshotStore:
-    """Holds the newest snapshot seen. Reading `current` takes no lock.
+class DiskCopy:
+    """One file per server and key, readable by its owner only, replaced as a whole.
 
-    Args:
-        disk: where a copy is kept; None keeps none.
+    The first line authenticates the rest under the API key: a copy that is cut, changed or planted by somebody
+    else is not used. The file's name tells neither the server nor the key. The directory is made when first needed.
     """
 
-    def __init__(self, disk: DiskCopy | None) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, base_url: str, api_key: str) -> None:
+        self._secret = api_key.encode()
+        name = hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:32]
+        self._path = Path(directory, f"snapshot-{name}.json")
+
+    def read(self) -> bytes | None:
+        """The snapshot, or None if there is no copy; OSError or ValueError if it cannot be used."""
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(_LARGEST + 100)
+        except FileNotFoundError:
+            return None
+        seal, _, document = content.partition(b"\n")
+        if not hmac.compare_digest(seal, self._seal(document)):
+            raise ValueError("the disk copy is damaged")
+        return document
+
+    def write(self, document: bytes, *, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Replace the copy, if it is still wanted when the new one lies on the disk.
+
+        Raises:
+            OSError: the file cannot be written; the former copy is untouched.
+        """
+        import tempfile
+
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".snapshot-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._seal(document) + b"\n" + document)
+                file.flush()
+                os.fsync(file.fileno())
+            if is_wanted():
+                Path(temporary).replace(self._path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def _seal(self, document: bytes) -> bytes:
+        return hmac.new(self._secret, document, "sha256").hexdigest().encode()
+
+
+def open_disk_copy(config: Config) -> DiskCopy | None:
+    """The copy of a client; None if it keeps none."""
+    if config.cache_dir is None:
+        return None
+    return DiskCopy(config.cache_dir, base_url=config.base_url, api_key=config.api_key)
+
+
+class SnapshotStore:
+    """Holds the newest snapshot seen. Reading `current` takes no lock; ``install`` is called when one was adopted."""
+
+    def __init__(self, disk: DiskCopy | None, *, install: Callable[[], None]) -> None:
         self.current: Snapshot | None = None
         self.source: SnapshotSource | None = None
-        self.cache_failures = 0
+        self.is_sealed = False
         self._disk = disk
+        self._install = install
+        self.renew()
+
+    def renew(self) -> None:
+        """Count anew with a new lock, as after a fork."""
+        self.cache_failures = 0
+        self._taking = threading.RLock()
+
+    def seal(self) -> None:
+        """Keep the snapshot that answers, and the disk copy as it is."""
+        self.is_sealed = True
+        # Who saw the seal open is through in a moment.
+        if self._taking.acquire(timeout=_SEAL_GRACE):
+            self._taking.release()
 
     def load_disk_copy(self) -> None:
         """Answer from the disk copy, if there is a sound one, until the server has answered."""
@@ -60,16 +131,18 @@ class SnapshotStore:
             self.cache_failures += 1
 
     def adopt(self, document: bytes) -> bool:
-        """Take a snapshot from the server unless a newer one answers already; whether it was taken.
+        """Take a snapshot from the server unless sealed, or a newer one answers already; whether it was taken.
 
         Raises:
             ValueError: it is not a snapshot.
         """
         snapshot = decode_snapshot(document)
-        if self.current is not None and snapshot.version < self.current.version:
-            return False
-        self.hold(snapshot, "server")
-        self._save(document)
+        with self._taking:
+            if self.is_sealed or (self.current is not None and snapshot.version < self.current.version):
+                return False
+            self.hold(snapshot, "server")
+            self._install()
+            self._save(document)
         return True
 
     def hold(self, snapshot: Snapshot, source: SnapshotSource) -> None:
@@ -80,20 +153,13 @@ class SnapshotStore:
         if self._disk is None:
             return
         try:
-            self._disk.write(document)
+            self._disk.write(document, is_wanted=lambda: not self.is_sealed)
         except (OSError, ValueError):
             self.cache_failures += 1
 
 
 class Poller:
-    """Asks the server for a newer snapshot.
-
-    Args:
-        store: what it keeps fresh.
-        transport: gives the way to the server.
-        interval: seconds between two looks.
-        troubles: where failures are reported.
-        tell: hears the news, in the thread that looks.
+    """Asks the server for a newer snapshot every ``interval`` seconds, and tells the news in the thread that looks.
 
     Attributes:
         failures: looks that failed.
@@ -126,7 +192,8 @@ class Poller:
 
     def renew(self) -> None:
         """Take new locks, count anew; what the parent had learned stays true in a forked child."""
-        self.failures = self._store.cache_failures = 0
+        self.failures = 0
+        self._store.renew()
         self._confirmed = threading.Event()
         if self.confirmed_at is not None:
             self._confirmed.set()
@@ -146,7 +213,7 @@ class Poller:
         if self._began_at is None:
             self._began_at = time.monotonic()
         try:
-            reply = self._transport().get("/snapshot", etag=self._etag, most_bytes=LARGEST)
+            reply = self._transport().get("/snapshot", etag=self._etag, most_bytes=_LARGEST)
         except TransportError as error:
             return self._failed("snapshot_unreachable", str(error))
         if reply.status == 200:
@@ -167,7 +234,7 @@ class Poller:
         pause = self._confirm()
         now = self._store.current
         if before is not None and now is not None and now.version != before.version:
-            self._tell(SnapshotNews("changed", now.version, None))
+            self._report("changed")
         return pause
 
     def _confirm(self) -> float:
@@ -177,12 +244,14 @@ class Poller:
         self.trouble = None
         self._is_doubtful = False
         if is_news:
-            self._tell(SnapshotNews("ready", self._version(), None))
+            self._report("ready")
         self._confirmed.set()
         # A tenth to and fro: many processes that started together drift apart.
         return self._interval * random.uniform(0.9, 1.1)  # noqa: S311
 
     def _failed(self, kind: str, what: str, retry_after: float = 0.0) -> float:
+        if self._store.is_sealed:
+            return self._interval
         self.failures += 1
         self.trouble = what
         state = (
@@ -192,10 +261,10 @@ class Poller:
         since = self.confirmed_at or self._began_at or 0.0
         if not self._is_doubtful and time.monotonic() - since >= _STALE_INTERVALS * self._interval:
             self._is_doubtful = True
-            version = self._version()
-            self._tell(SnapshotNews("error" if version is None else "stale", version, what))
+            self._report("error" if self._store.current is None else "stale", what)
         return max(retry_after, min(self._backoff.next(), self._interval))
 
-    def _version(self) -> int | None:
+    def _report(self, kind: Literal["ready", "changed", "stale", "error"], message: str | None = None) -> None:
         current = self._store.current
-        return None if current is None else current.version
+        if not self._store.is_sealed:
+            self._tell(SnapshotNews(kind, None if current is None else current.version, message))

@@ -91,7 +91,7 @@ class TestingClient(Client):
         # Events wait until they are asked for.
         super().__init__("http://testing.invalid", "testing", cache_dir=None, flush_interval=60)
         self._polling.stop()
-        self._overrides = self._scene
+        self._compiler.overrides = self._scene
         for key, variant in variants.items():
             self._scene.choose(key, variant, None, payloads.get(key, _OWN))
         self._show()

@@ -9,8 +9,10 @@ import io
 import platform
 import socket
 import time
+from base64 import b64encode
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.util import Timeout
@@ -27,11 +29,7 @@ _READ_TIMEOUTS_PER_RESPONSE = 4
 
 
 class Transport:
-    """Requests to one host, never to another: redirects are answers, so the key cannot follow one.
-
-    Args:
-        config: server, key and timeouts.
-    """
+    """Requests to one host, never to another: redirects are answers, so the key cannot follow one."""
 
     def __init__(self, config: Config) -> None:
         self._timeouts = (config.connect_timeout, config.read_timeout)
@@ -41,25 +39,20 @@ class Transport:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
-        self._pool = urllib3.connection_from_url(config.base_url, maxsize=3, block=False)
+        self._pool = _pool_manager(config).connection_from_url(config.base_url)
         self._pool.ConnectionCls = _bounded(self._pool.ConnectionCls)
-        self._prefix = urllib3.util.parse_url(config.base_url).path or ""
+        server = urllib3.util.parse_url(config.base_url)
+        # A proxy is told the whole address, unless it is a tunnel.
+        is_forwarded = config.proxy is not None and server.scheme == "http"
+        self._prefix = server.url if is_forwarded else server.path or ""
 
     def get(self, path: str, *, etag: str | None, most_bytes: int) -> Reply:
-        """Read ``path``; with ``etag``, only if it changed.
-
-        Raises:
-            TransportError: no usable answer.
-        """
+        """Read ``path``; with ``etag``, only if it changed. `TransportError` if there is no usable answer."""
         headers = {"If-None-Match": etag} if etag is not None else {}
         return self._request("GET", path, headers, body=None, most_bytes=most_bytes)
 
     def post(self, path: str, body: bytes, *, most_bytes: int, budget: float | None = None) -> Reply:
-        """Send JSON, packed if that pays; ``budget`` shortens the timeouts to so many seconds.
-
-        Raises:
-            TransportError: no usable answer.
-        """
+        """Send JSON, packed if that pays, as `get`; ``budget`` shortens the timeouts to so many seconds."""
         headers = {"Content-Type": "application/json"}
         if len(body) >= _GZIP_FROM:
             body = gzip.compress(body, compresslevel=3)
@@ -89,6 +82,7 @@ class Transport:
                 headers=self._headers | headers,
                 retries=False,  # the callers retry, and know what may be sent twice
                 redirect=False,
+                assert_same_host=False,  # the address is ours; through a proxy, the pool's host is that of the proxy
                 timeout=Timeout(connect=connect, read=read),
                 preload_content=False,
                 decode_content=False,
@@ -106,6 +100,24 @@ class Transport:
             )
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise TransportError(f"{method} {path}: {type(error).__name__}") from error
+
+
+def _pool_manager(config: Config) -> urllib3.PoolManager:
+    options: dict[str, Any] = {
+        "maxsize": 3,
+        "ca_certs": config.ca_file,
+        "cert_file": config.client_certificate,
+        "key_file": config.client_certificate,
+    }
+    if config.proxy is None:
+        return urllib3.PoolManager(**options)
+    parts = urlsplit(config.proxy)
+    credentials, _, host = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    secret = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    # Apart from the address, which shows in errors and in the log of urllib3.
+    headers = {"Proxy-Authorization": f"Basic {secret}"} if credentials else {}
+    return urllib3.ProxyManager(f"{parts.scheme}://{host}", proxy_headers=headers, **options)
 
 
 def _read(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:

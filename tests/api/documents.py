@@ -122,3 +122,20 @@ def key_body(**changes: Any) -> Body:
 def ago(**delta: float) -> str:
     """A time before now, as clients write it."""
     return (datetime.now(UTC) - timedelta(**delta)).isoformat()
+
+
+# A good body for every POST that needs one, by path; what it makes is not there yet.
+POSTED: dict[str, Body] = {
+    "/experiments": experiment_body("new"),
+    "/experiments/rate-display/ramp": ramp_body(),
+    "/experiments/rate-display/phase": phase_body(),
+    "/experiments/rate-display/decide": decision_body(),
+    "/experiments/rate-display/forced": forced_body(),
+    "/metrics": metric_body("new"),
+    "/layers": layer_body("new"),
+    "/holdouts": holdout_body("new"),
+    "/segments": segment_body("new"),
+    "/exposures": exposure_body(),
+    "/conversions": conversion_body(),
+    "/keys": key_body(),
+}

@@ -87,13 +87,15 @@ def test_an_edit_needs_the_current_etag(service: Service, path: str) -> None:
     define_all(service)
     first = service.admin.get(path).headers["ETag"]
     assert not first.startswith("W/")
-    refusal(service.admin.patch(path, json={"name": "A"}), 428, "PRECONDITION_REQUIRED")
+    missing = refusal(service.admin.patch(path, json={"name": "A"}), 428, "PRECONDITION_REQUIRED")
+    assert missing["detail"] == "read it with GET, and send the ETag of that answer in the header If-Match"
     edited = service.admin.patch(path, json={"name": "A"}, headers={"If-Match": first})
     assert edited.status_code == 200
     assert edited.get_json()["name"] == "A"
     assert edited.headers["ETag"] != first
     for stale in (first, "garbage", '"x"', f"W/{edited.headers['ETag']}", ""):
-        refusal(service.admin.patch(path, json={"name": "B"}, headers={"If-Match": stale}), 412, "PRECONDITION_FAILED")
+        outdated = service.admin.patch(path, json={"name": "B"}, headers={"If-Match": stale})
+        assert "read it again with GET" in refusal(outdated, 412, "PRECONDITION_FAILED")["detail"]
     assert service.admin.patch(path, json={"name": "C"}, headers={"If-Match": "*"}).status_code == 200
     listed = f'"x", {service.admin.get(path).headers["ETag"]}'
     assert service.admin.patch(path, json={"name": "D"}, headers={"If-Match": listed}).status_code == 200

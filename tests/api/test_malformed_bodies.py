@@ -13,21 +13,7 @@ import pytest
 import zstandard
 
 from tests.api.conftest import Service
-from tests.api.documents import (
-    Body,
-    conversion_body,
-    decision_body,
-    experiment_body,
-    exposure_body,
-    forced_body,
-    holdout_body,
-    key_body,
-    layer_body,
-    metric_body,
-    phase_body,
-    ramp_body,
-    segment_body,
-)
+from tests.api.documents import POSTED, Body, conversion_body, exposure_body, metric_body
 from tests.api.problems import refusal, refused_fields
 
 Bytes = Callable[[bytes], bytes]
@@ -145,26 +131,14 @@ WRONG_SHAPE: dict[str, tuple[bytes, str]] = {
     "very long key": (b'{"' + b"k" * 5000 + b'": 1}', "k" * 5000),
 }
 
-ENDPOINTS: dict[str, tuple[str, str, Body]] = {
-    "experiment": ("POST", "/experiments", experiment_body("new")),
+ENDPOINTS: dict[str, tuple[str, str, Body]] = {path: ("POST", path, body) for path, body in POSTED.items()} | {
     "experiment edit": ("PATCH", "/experiments/rate-display", {"name": "A"}),
-    "ramp": ("POST", "/experiments/rate-display/ramp", ramp_body()),
-    "phase": ("POST", "/experiments/rate-display/phase", phase_body()),
-    "decision": ("POST", "/experiments/rate-display/decide", decision_body()),
-    "forced": ("POST", "/experiments/rate-display/forced", forced_body()),
-    "metric": ("POST", "/metrics", metric_body("new")),
     "metric edit": ("PATCH", "/metrics/purchase", {"name": "A"}),
-    "layer": ("POST", "/layers", layer_body("new")),
     "layer edit": ("PATCH", "/layers/home-page", {"name": "A"}),
-    "holdout": ("POST", "/holdouts", holdout_body("new")),
     "holdout edit": ("PATCH", "/holdouts/q3", {"name": "A"}),
-    "segment": ("POST", "/segments", segment_body("new")),
     "segment edit": ("PATCH", "/segments/staff", {"unit_ids": ["u-1"]}),
-    "exposure": ("POST", "/exposures", exposure_body()),
     "exposures": ("POST", "/exposures", {"events": [exposure_body()]}),
-    "conversion": ("POST", "/conversions", conversion_body()),
     "conversions": ("POST", "/conversions", {"events": [conversion_body()]}),
-    "key": ("POST", "/keys", key_body()),
 }
 
 

@@ -148,6 +148,52 @@ def test_without_a_targeting_key_one_flag_is_refused_and_all_say_so_in_their_pla
     assert {flag["errorCode"] for flag in together.get_json()["flags"]} == {"TARGETING_KEY_MISSING"}
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, 'context: is missing; send {"context": {"targetingKey": "..."}} with the id of the unit type user_id'),
+        ({"targetingKey": "u-1", "country": "CN"}, "context: is missing"),
+        ({"context": None}, "context: is missing"),
+        ({"context": {}}, "context.targetingKey: is missing or empty; it must be the id of the unit type user_id"),
+        ({"context": {"targetingKey": ""}}, "context.targetingKey: is missing or empty"),
+    ],
+)
+def test_where_the_id_belongs_is_said(unchanged: Service, body: Body, sentence: str) -> None:
+    one = unchanged.admin.post(f"{ALL}/rate-display", json=body)
+    assert failure(one, 400, "TARGETING_KEY_MISSING", "rate-display").startswith(sentence)
+    for flag in unchanged.admin.post(ALL, json=body).get_json()["flags"]:
+        assert flag["errorDetails"].startswith(sentence)
+
+
+def test_where_the_id_of_another_unit_type_belongs_is_said(service: Service) -> None:
+    service.start("by-device", unit_type="device_id", targeting={})
+    path = f"{ALL}/by-device"
+    details = failure(service.admin.post(path, json={}), 400, "TARGETING_KEY_MISSING", "by-device")
+    assert details.startswith('context: is missing; send {"context": {"units": {"device_id": "..."}}} with')
+    details = failure(ask(service.admin, "by-device"), 400, "TARGETING_KEY_MISSING", "by-device")
+    assert details.startswith("context.units.device_id: is missing or empty; it must be")
+
+
+def test_a_flag_that_is_not_published_says_why(service: Service) -> None:
+    service.define("draft")
+    service.define("imported", assignment="external")
+    service.start("gone")
+    for step in ("stop", "archive"):
+        assert service.admin.post(f"/experiments/gone/{step}").status_code == 200
+    service.start()
+    said = {
+        "draft": "draft is a draft: start it first, ",
+        "draft.copy": "draft is a draft: start it first, ",
+        "imported": "imported has external assignment",
+        "gone": "gone is archived",
+        "rate-dispaly.copy": "no experiment of that key is published; did you mean 'rate-display'?",
+    }
+    for key, sentence in said.items():
+        assert failure(ask(service.admin, key), 404, "FLAG_NOT_FOUND", key).startswith(sentence)
+    stranger = ask(service.caller("sdk", "other"), "draft")
+    assert failure(stranger, 404, "FLAG_NOT_FOUND", "draft") == "no experiment of that key is published"
+
+
 def test_fields_beside_the_context_are_left_to_later_versions_of_the_protocol(unchanged: Service) -> None:
     body = {"context": {"targetingKey": "u-1"}, "later": [1]}
     assert unchanged.admin.post(ALL, json=body).status_code == 200

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 import pytest
 
 from abplatform.assignment import decode_snapshot, evaluate
 from tests.api.conftest import Service
-from tests.api.documents import conversion_body, exposure_body
+from tests.api.documents import conversion_body, decision_body, exposure_body, phase_body
 from tests.api.problems import refusal, refused_fields
 
 UNITS = 400
@@ -85,6 +86,28 @@ def test_another_method_is_exploratory_and_leaves_no_look(measured: Service) -> 
     look = measured.admin.get(path).get_json()
     assert look["look"] == 1
     assert measured.admin.get(f"{path}/looks").get_json()["items"] == [look]
+
+
+def test_results_of_a_later_phase_count_who_is_left_out_and_show_what_people_decided(measured: Service) -> None:
+    path = "/experiments/rate-display"
+    assert measured.admin.post(f"{path}/phase", json=phase_body()).status_code == 200
+    snapshot = decode_snapshot(measured.admin.get("/snapshot").data)
+    exposures = []
+    for number in range(UNITS - 30, UNITS + 50):  # 30 of them were in phase 1
+        variant = evaluate(snapshot, "rate-display", f"u-{number}", ATTRIBUTES).variant or ""
+        exposures.append(exposure_body(f"again-{number}", unit_id=f"u-{number}", variant=variant, phase=2))
+    assert measured.admin.post("/exposures", json={"events": exposures}).get_json()["accepted"] == 80
+    assert measured.admin.get(f"{path}/results").get_json()["decision_taken"] is None
+    decided = measured.admin.post(f"{path}/decide", json=decision_body()).get_json()["decision"]
+
+    document = measured.admin.get(f"{path}/results").get_json()
+    assert (document["health"]["earlier_phase_units"], sum(document["health"]["units"].values())) == (30, 50)
+    taken = document["decision_taken"]
+    assert taken | {"decided_at": None} == decided | {"decided_at": None} == decision_body(decided_at=None)
+    assert datetime.fromisoformat(taken["decided_at"]) == datetime.fromisoformat(decided["decided_at"])
+    assert document["decision"]["recommendation"] == "inconclusive", "the data's own word stays"
+    past = measured.admin.get(f"{path}/results?phase=1").get_json()
+    assert (past["health"]["earlier_phase_units"], past["decision_taken"]) == (None, taken)
 
 
 @pytest.fixture(scope="module", name="started")

@@ -8,20 +8,7 @@ import pytest
 
 from abplatform.domain.access import KeyRole
 from tests.api.conftest import Service
-from tests.api.documents import (
-    conversion_body,
-    decision_body,
-    experiment_body,
-    exposure_body,
-    forced_body,
-    holdout_body,
-    key_body,
-    layer_body,
-    metric_body,
-    phase_body,
-    ramp_body,
-    segment_body,
-)
+from tests.api.documents import POSTED, exposure_body, key_body
 from tests.api.problems import refusal
 
 # Rows are operations, columns roles: written out here a second time, since this table is the promise.
@@ -80,20 +67,6 @@ OPERATIONS = {
     ("POST", "/keys"): ADMINS,
     ("DELETE", "/keys/0123456789abcdef"): ADMINS,
 }
-BODIES = {
-    "/experiments": experiment_body(),
-    "/experiments/rate-display/ramp": ramp_body(),
-    "/experiments/rate-display/phase": phase_body(),
-    "/experiments/rate-display/forced": forced_body(),
-    "/experiments/rate-display/decide": decision_body(),
-    "/metrics": metric_body(),
-    "/layers": layer_body(),
-    "/holdouts": holdout_body(),
-    "/segments": segment_body(),
-    "/exposures": exposure_body(),
-    "/conversions": conversion_body(),
-    "/keys": key_body(),
-}
 
 
 # The key of a definition in a path.
@@ -105,7 +78,7 @@ def test_each_role_may_do_exactly_what_its_column_says(service: Service, role: K
     caller = service.caller(role)
     wrong = {}
     for (method, path), allowed in OPERATIONS.items():
-        response = caller.call(method, path, json=BODIES.get(path) if method == "POST" else None)
+        response = caller.call(method, path, json=POSTED.get(path) if method == "POST" else None)
         if (response.status_code == 403) == (role in allowed):
             wrong[method, path] = response.status_code
         if role not in allowed:
@@ -186,7 +159,7 @@ def test_resources_of_another_project_do_not_exist(service: Service) -> None:
     stranger, stranger_sdk = service.caller("admin", "other"), service.caller("sdk", "other")
     for method, path in OPERATIONS:
         if KEYED.search(path):
-            body = {"name": "x"} if method == "PATCH" else BODIES.get(path)
+            body = {"name": "x"} if method == "PATCH" else POSTED.get(path)
             refusal(stranger.call(method, path, json=body), 404, "NOT_FOUND")
     own_key = service.admin.get("/keys").get_json()["items"][0]["id"]
     refusal(stranger.delete(f"/keys/{own_key}"), 404)

@@ -192,7 +192,9 @@ def test_of_starts_at_once_in_a_full_layer_the_rest_hear_how_much_is_free(servic
     refused = [answer for answer in answers if answer.status_code == 409]
     assert len(refused) == 2
     for answer in refused:
-        assert "200000 of 1000000 free" in refusal(answer, 409, "LAYER_FULL")["detail"]
+        detail = refusal(answer, 409, "LAYER_FULL")["detail"]
+        assert "asks for 40% of the layer home-page, which has 20% free" in detail
+        assert detail.count("holds 40%") == 2
 
 
 def test_a_forced_units_id_is_nowhere_to_be_read(service: Service) -> None:

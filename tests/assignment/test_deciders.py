@@ -17,7 +17,6 @@ from abplatform.assignment import (
     check_prerequisites,
     decode_snapshot,
     evaluate,
-    evaluate_all,
     unit_digest,
 )
 from abplatform.assignment.deciders import CallAttributes
@@ -91,14 +90,6 @@ def test_the_first_row_of_the_documented_table_that_holds_gives_the_answer(
 def range_of(holdout: str) -> list[int]:
     found: list[int] = HOLDOUTS[holdout]["range"]  # type: ignore[assignment]
     return found
-
-
-def test_all_experiments_at_once_give_what_each_gives_alone() -> None:
-    snapshot = decode_snapshot(
-        a_snapshot({f"e-{number}": a_rule(salt=str(number), targeting={"a": number % 3}) for number in range(30)})
-    )
-    expected = {key: evaluate(snapshot, key, "u-1", {"a": 1}) for key in snapshot.experiments}
-    assert evaluate_all(snapshot, "u-1", {"a": 1}) == expected
 
 
 def test_a_subclass_of_text_is_the_text_that_it_holds() -> None:

@@ -17,8 +17,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from abplatform.assignment import BUCKETS, bucket, coverage_slots, decode_snapshot, evaluate, variant_ranges
-from abplatform.domain.slots import Ranges, free_slots, join_slots, take_slots
+from abplatform.assignment import (
+    BUCKETS,
+    bucket,
+    coverage_slots,
+    decode_snapshot,
+    evaluate,
+    join_slots,
+    variant_ranges,
+)
+from abplatform.domain.slots import Ranges, free_slots, take_slots
 from tests.assignment.documents import a_rule, a_snapshot
 
 UNITS = 100_000

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abplatform.assignment import BUCKETS, contains, coverage_slots, variant_ranges
+from abplatform.assignment import (
+    BUCKETS,
+    bucket,
+    coverage_slots,
+    draw_position,
+    join_slots,
+    prepare_draws,
+    variant_ranges,
+)
 
 weights = st.lists(
     st.one_of(st.integers(0, 10**20), st.floats(0, allow_nan=False, allow_infinity=False)), min_size=1, max_size=30
@@ -95,6 +103,20 @@ def test_coverage_refuses_what_is_no_share(bad: Any) -> None:
 
 
 def test_slots_contain_their_lower_end_and_not_their_upper() -> None:
-    slots = ((10, 20), (30, 31))
-    assert [number for number in range(40) if contains(slots, number)] == [*range(10, 20), 30]
-    assert not contains((), 0)
+    drawn = bucket("layer", "u-1")
+    cases = {
+        ((drawn, drawn + 1),): True,
+        ((0, drawn),): False,
+        ((drawn + 1, BUCKETS),): False,
+        ((drawn + 1, BUCKETS), (0, drawn)): False,
+        ((drawn - 5, drawn), (drawn, drawn + 5)): True,
+        ((drawn, drawn),): False,
+        (): False,
+    }
+    for slots, is_in in cases.items():
+        draws = prepare_draws("layer", slots, "variant", ((0, BUCKETS),))
+        assert draw_position(draws, b"u-1") == (0 if is_in else None), slots
+
+
+def test_empty_ranges_are_joined_away() -> None:
+    assert join_slots([(7, 7), (0, 3), (3, 3), (9, 12), (9, 9)]) == ((0, 3), (9, 12))

@@ -18,6 +18,7 @@ from abplatform_sdk import Client, Decision
 from tests.chaos.guest import ROOT
 from tests.chaos.remote import EVENTS, Remote
 from tests.chaos.row import Row, progress
+from tests.sdk.accounts import Tally, accounts_for
 from tests.sdk.server import KEY
 from tests.sdk.test_decisions import HOSTILE
 
@@ -42,19 +43,18 @@ def _storm(remote: Remote) -> Row:
     options: dict[str, Any] = {"flush_interval": 0.01, "batch_size": 100, "max_queue": 1_000_000, "read_timeout": 0.2}
     client = Client(remote.url, KEY, cache_dir=None, poll_interval=0.05, **options)
     client.wait_ready(5)
-    unbalanced: list[object] = []
+    tally = Tally(THREADS, others=EACH)
     over = threading.Event()
 
     def work(name: int) -> None:
         draw = random.Random(name)
         for number in range(EACH):
-            client.track("purchase", f"{name}-{number}")
+            tally.track(client, name, f"{name}-{number}")
             client.assign("rate-display", f"u-{number}")
             if draw.random() < 0.002:
                 client.flush(draw.random() / 100)
-            stats = client.stats() if number % 20 == 0 else None
-            if stats and stats.produced != stats.delivered + stats.rejected + stats.dropped + stats.pending:
-                unbalanced.append(stats)
+            if number % 20 == 0:
+                tally.check(client)
 
     breaking = threading.Thread(target=_break, args=(remote, over))
     before = sys.getswitchinterval()
@@ -74,13 +74,14 @@ def _storm(remote: Remote) -> Row:
     client.close()
     exposures, conversions = (remote.ask("units", path) for path in EVENTS)
     exact = len(conversions) == THREADS * EACH and len(exposures) == EACH and pending == 0
+    exact = exact and stats.delivered == THREADS * EACH + EACH and accounts_for(stats, THREADS * EACH + EACH)
     twice = sum(count > 1 for units in (exposures, conversions) for count in units.values())
     measured = (
         f"{len(conversions)} conversions and {len(exposures)} units exposed, {twice} twice, "
-        f"{stats.dropped} dropped, {len(unbalanced)} unbalanced accounts"
+        f"{stats.dropped} dropped, {len(tally.misses)} accounts other than the calls"
     )
     asked = f"{THREADS} threads x {EACH}, server breaks and dies: {THREADS * EACH} and {EACH}, each once"
-    return Row("S-13", asked, measured, exact and twice == 0 and not unbalanced and stats.dropped == 0)
+    return Row("S-13", asked, measured, exact and twice == 0 and not tally.misses)
 
 
 def _break(remote: Remote, over: threading.Event) -> None:
@@ -121,7 +122,7 @@ def _hostile(remote: Remote) -> Row:
     """Hostile values at every place, two at a time."""
     client = Client(remote.url, KEY, cache_dir=None, close_timeout=0)
     client.wait_ready(5)
-    raised = wrong = calls = 0
+    raised = wrong = calls = conversions = 0
     for one, other in itertools.product(HOSTILE.values(), repeat=2):
         for call in (client.assign, client.evaluate):
             for arguments, fields in (
@@ -138,17 +139,20 @@ def _hostile(remote: Remote) -> Row:
                     raised += 1
         for fields in ({"value": one(), "properties": other()}, {"units": one(), "timestamp": other()}):
             calls += 1
+            conversions += 2
             try:
                 client.track(one(), other(), **fields)
                 client.track("purchase", "u-1", **fields)
                 client.expose(one())
             except Exception:  # noqa: BLE001 (as above)
                 raised += 1
-    stats = client.stats()
     client.close()
-    balanced = stats.produced == stats.delivered + stats.rejected + stats.dropped + stats.pending
-    measured = f"{raised} exceptions, {wrong} wrong answers"
-    return Row("S-14", f"{calls} calls with hostile arguments: 0", measured, raised == wrong == 0 and balanced)
+    account = client._delivery.conversions.account()
+    counted = account.delivered + account.rejected + account.dropped
+    measured = f"{raised} exceptions, {wrong} wrong answers, {counted} of {conversions} conversions accounted for"
+    return Row(
+        "S-14", f"{calls} calls with hostile arguments: 0", measured, raised == wrong == 0 and counted == conversions
+    )
 
 
 def _orders() -> Row:

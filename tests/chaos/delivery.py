@@ -68,7 +68,7 @@ def _all_refused(remote: Remote) -> Iterator[Row]:
         requests = remote.ask("requests", CONVERSIONS)
         client.close(0)
         stats = client.stats()
-        exact = stats.produced == 5000 == stats.rejected + stats.dropped + stats.delivered
+        exact = stats.rejected + stats.dropped + stats.delivered == 5000
         measured = f"{requests} requests in 10 s, {dict(stats.reasons)}"
         yield Row("S-9", f"{name}: no hot loop, accounted", measured, exact and requests <= 25)
 
@@ -88,7 +88,8 @@ def _unserialisable(remote: Remote) -> Iterator[Row]:
     stats = client.stats()
     client.close()
     arrived = [sum(unit.startswith("good-") for unit in remote.ask("units", path)) for path in (EXPOSURES, CONVERSIONS)]
-    exact = stats.produced == stats.delivered + stats.rejected + stats.dropped and pending == 0
+    account = client._delivery.conversions.account()
+    exact = account.delivered + account.rejected + account.dropped == 1000 + bad and pending == 0
     measured = f"{arrived} arrived, {dict(stats.reasons)}"
     asked = f"1000 good events of each kind among {bad} that cannot be sent: all arrive"
     yield Row("S-15", asked, measured, exact and arrived == [1000, 1000])

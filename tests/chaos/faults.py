@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from abplatform_sdk.disk import DiskCopy
+from abplatform_sdk.snapshot import DiskCopy
 
 from tests.chaos.guest import Guest
 from tests.chaos.remote import EVENTS, Remote
@@ -63,7 +63,7 @@ def _meet_answer(remote: Remote, name: str) -> Figures:
         remote.ask("forget")
     # The event of the second client is none of those that the first one counts.
     taken = sum(count for units in arrived for unit, count in units.items() if unit != "cold")
-    uncounted = figures["produced"] - figures["delivered"] - figures["dropped"]
+    uncounted = figures["calls"] - figures["delivered"] - figures["dropped"]
     return figures | {
         "lost": abs(uncounted) + abs(taken - figures["delivered"]),
         "twice": sum(count > 1 for units in arrived for count in units.values()),
@@ -81,7 +81,7 @@ def _meet_broken_way(url: str) -> Figures:
             guest.go_on()
             figures = _worse(figures, guest.hear())
             guest.go_on()
-    return figures | {"lost": abs(figures["produced"] - figures["dropped"]), "twice": 0}
+    return figures | {"lost": abs(figures["calls"] - figures["dropped"]), "twice": 0}
 
 
 def _worse(one: Figures, other: Figures) -> Figures:

@@ -162,6 +162,9 @@ REFUSED = [
     (["--experiment", "rate-display", "--phase", "2"], "rate-display has had phases 1 to 1 only"),
     (["--experiment", "rate-display", "--unit-column", "id"], "has no column 'id'; it has 'unit_id'"),
     (["--experiment", "rate-display", "--output", "x.parquet", "--format", "csv"], "does not go with x.parquet"),
+    (["--experiment", "rate-display", "--output", "x.foo"], "x.foo must end in .csv, .parquet, .pq, or --format must"),
+    (["--experiment", "rate-display", "--output", "x.csv.gz"], "x.csv.gz must end in .csv, .parquet, .pq, or"),
+    (["--experiment", "rate-dispaly"], "there is no experiment 'rate-dispaly'; did you mean 'rate-display'?"),
 ]
 
 
@@ -226,7 +229,7 @@ def peak(home: Path, table: Path) -> int:
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
     )
-    command = [*COMMAND, "assign", str(table), "--experiment", "rate-display", "--output", f"{table}.out"]
+    command = [*COMMAND, "assign", str(table), "--experiment", "rate-display", "--output", f"{table}.answers.csv"]
     answer = subprocess.run(
         [sys.executable, "-c", program, *command], env=environment(home), capture_output=True, text=True, check=True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -191,10 +192,22 @@ def test_the_name_of_the_output_says_its_format(
     assert (tmp_path / name).read_text(encoding="utf-8").startswith(begin)
 
 
+@pytest.mark.parametrize("name", ["x.foo", "x", "x.html.gz"])
+def test_an_ending_that_says_no_format_is_refused_before_anything_is_written(
+    trial: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    output = tmp_path / name
+    assert run_here(["readout", "trial", "--output", str(output)]) == 2
+    assert f"{output} must end in .txt, .json, .html, .htm, or --format must say" in capsys.readouterr().err
+    assert not output.exists()
+    assert run_here(["readout", "trial", "--output", str(output), "--format", "json"]) == 0
+    assert json.loads(output.read_text())["experiment"] == "trial"
+
+
 def test_a_file_that_cannot_be_written_is_one_line(
     trial: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_here(["readout", "trial", "--output", str(tmp_path / "no" / "where")]) == 1
+    assert run_here(["readout", "trial", "--output", str(tmp_path / "no" / "where.txt")]) == 1
     assert capsys.readouterr().err.startswith("Error: cannot write ")
 
 

@@ -130,8 +130,9 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = run(tmp_path / "home", "serve", ABPLATFORM_PORT=str(port))
+    hint = "ABPLATFORM_PORT chooses another port, 0 a free one"
     assert done.returncode == 1
-    assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; {hint}\n"
 
 
 def test_worker_seals_and_ends_on_sigterm(tmp_path: Path) -> None:

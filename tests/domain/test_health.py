@@ -50,6 +50,12 @@ def test_evidence_of_a_mismatch_once_seen_stays() -> None:
     assert later.sample_ratio.p_value == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("count", [None, 0, 12])
+def test_units_of_earlier_phases_are_counted_and_warn_of_nothing(count: int | None) -> None:
+    health = check_health(an_experiment(), an_aggregation(*rates(5_000, 5_000), earlier_phase_units=count))
+    assert (health.earlier_phase_units, health.multi_variant_units, health.warnings) == (count, 0, ())
+
+
 def test_units_in_two_variants_are_counted_and_their_shares_compared() -> None:
     seen = an_aggregation(
         *rates(5_000, 5_000),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abplatform.domain.slots import Ranges, count_slots, free_slots, join_slots, take_slots, wanted_slots
+from abplatform.assignment import join_slots
+from abplatform.domain.slots import Ranges, count_slots, free_slots, take_slots, wanted_slots
 
 
 @st.composite

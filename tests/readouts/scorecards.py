@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from abplatform.domain.experiment import DecisionRecord
 from abplatform.domain.scorecard import (
     ComparisonResult,
     CovariateBalance,
@@ -299,10 +300,32 @@ def empty_scorecard() -> Scorecard:
     )
 
 
+def decided_scorecard() -> Scorecard:
+    """A second phase that leaves units of the first one out, shipped by people before the data recommend it."""
+    running = sequential_scorecard(1)
+    return replace(
+        running,
+        phase=2,
+        alpha=0.025,
+        status="stopped",
+        health=replace(running.health, earlier_phase_units=1_204),
+        decision=Decision(
+            recommendation="inconclusive", variant=None, reasons=("treatment: no primary metric is better.",)
+        ),
+        decision_taken=DecisionRecord(
+            outcome="ship",
+            variant="treatment",
+            reason="The new law asks for it:\nfrom 1 December on.",
+            decided_at=NOON + timedelta(days=1, minutes=5),
+        ),
+    )
+
+
 ALL = {
     "fixed": fixed_scorecard,
     "sequential": sequential_scorecard,
     "exploratory": exploratory_scorecard,
     "hostile": hostile_scorecard,
     "empty": empty_scorecard,
+    "decided": decided_scorecard,
 }

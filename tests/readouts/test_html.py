@@ -18,9 +18,11 @@ from altair.vegalite.v6.schema import load_schema
 from abplatform.domain.scorecard import Margin
 from abplatform.readout.charts import build_charts
 from abplatform.readout.html import as_html
+from tests.builders import a_decision
 from tests.readouts.scorecards import (
     ALL,
     HOSTILE,
+    decided_scorecard,
     empty_scorecard,
     fixed_scorecard,
     hostile_scorecard,
@@ -90,6 +92,16 @@ def test_hostile_names_are_text_everywhere() -> None:
         if kind == "application/json":
             assert HOSTILE in json.dumps(json.loads(text)), "the chart still shows the name"
     assert "{{ 7*7 }}" in page
+
+
+def test_the_page_shows_who_is_left_out_and_the_decision_beside_the_recommendation() -> None:
+    page = as_html(decided_scorecard())
+    assert "1,204 units left out: met in an earlier phase" in page
+    banner = page[page.index('aria-labelledby="decision"') : page.index('aria-labelledby="health"')]
+    assert banner.index("Inconclusive") < banner.index("Decided by people on 2026-11-24 12:05 UTC: ship treatment")
+    assert 'class="taken"' not in as_html(fixed_scorecard())
+    taken = a_decision("roll_back", reason=HOSTILE)
+    assert HOSTILE not in as_html(replace(fixed_scorecard(), decision_taken=taken))
 
 
 def test_every_chart_has_a_table_that_says_the_same() -> None:

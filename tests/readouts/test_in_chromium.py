@@ -56,7 +56,7 @@ def test_page_draws_every_chart_without_a_message_or_a_request(
     assert said == []
     assert asked == [file.as_uri()]
     assert set(states) <= {"drawn"}
-    assert len(states) == {"fixed": 3, "sequential": 4, "exploratory": 4, "hostile": 2, "empty": 0}[name]
+    assert len(states) == {"fixed": 3, "sequential": 4, "exploratory": 4, "hostile": 2, "empty": 0, "decided": 3}[name]
     assert all(count > 0 for count in marks)
 
 

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from abplatform.domain.experiment import Outcome
 from abplatform.domain.scorecard import Margin, Scorecard
 from abplatform.readout import wording
 from abplatform.readout.rows import build_tables, write_margin
 from abplatform.readout.text import as_text
+from tests.builders import a_decision
 from tests.readouts.scorecards import (
+    HOSTILE,
+    decided_scorecard,
     empty_scorecard,
     exploratory_scorecard,
     fixed_scorecard,
@@ -99,3 +103,31 @@ def test_without_units_nothing_is_said_about_their_ratio(units: dict[str, int]) 
     assert wording.health_summary(health) == "no units yet; 0 in two variants; 0 mismatched exposures"
     broken = replace(health, sample_ratio=replace(health.sample_ratio, ok=False))
     assert "NOT as planned" in wording.health_summary(broken)
+
+
+@pytest.mark.parametrize(("units", "text"), [(0, "0 units"), (1, "1 unit"), (1_204, "1,204 units")])
+def test_units_of_an_earlier_phase_are_told_wherever_there_was_one(units: int, text: str) -> None:
+    health = replace(decided_scorecard().health, earlier_phase_units=units)
+    assert f"; {text} left out: met in an earlier phase; " in wording.health_summary(health)
+    assert "earlier phase" not in wording.health_summary(replace(health, earlier_phase_units=None))
+
+
+def test_what_people_decided_is_told_beside_the_recommendation() -> None:
+    decided = decided_scorecard()
+    undecided = replace(decided, decision_taken=None)
+    assert wording.decision_taken(decided) == (
+        "Decided by people on 2026-11-24 12:05 UTC: ship treatment. "
+        "Reason: The new law asks for it: from 1 December on."
+    )
+    assert wording.decision_taken(undecided) is None
+    assert wording.headline(decided) == wording.headline(undecided)
+    assert wording.reasons(decided) == wording.reasons(undecided)
+    past = wording.decision_taken(replace(decided, phase_ended_at=decided.computed_at))
+    assert "on 2026-11-24 12:05 UTC, in a later phase: ship treatment." in (past or "")
+
+
+@pytest.mark.parametrize(("outcome", "text"), [("roll_back", "roll back"), ("inconclusive", "inconclusive")])
+def test_a_decision_that_ships_nothing_names_no_variant(outcome: Outcome, text: str) -> None:
+    taken = a_decision(outcome, reason=f"{HOSTILE}\x1b[31m")
+    told = wording.decision_taken(replace(decided_scorecard(), decision_taken=taken))
+    assert (told or "").endswith(f": {text}. Reason: {HOSTILE}\ufffd[31m")

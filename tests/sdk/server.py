@@ -53,14 +53,17 @@ class Request(NamedTuple):
 class PlatformServer:
     """Serves one project on a loopback port; may stop and start again on the same port."""
 
-    def __init__(self, snapshot: dict[str, Any], *, tls: bool = False) -> None:
+    def __init__(self, snapshot: dict[str, Any], *, tls: bool = False, context: ssl.SSLContext | None = None) -> None:
         self.snapshot = snapshot
         self.requests: list[Request] = []
         self.taken: dict[str, dict[str, dict[str, Any]]] = {EXPOSURES: {}, CONVERSIONS: {}}
         self.next_answers: dict[str, deque[Answer]] = defaultdict(deque)
         self.answers: dict[str, Answer] = {}
         self.let_go = threading.Event()
-        self._tls = tls
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+        self._context = context
         self._server: _HTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._port = 0
@@ -69,16 +72,13 @@ class PlatformServer:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+        return f"{'http' if self._context is None else 'https'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Listen."""
         self._server = _HTTPServer(("127.0.0.1", self._port), Handler)
         self._server.platform = self
-        if self._tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(CERTIFICATE)
-            self._server.context = context
+        self._server.context = self._context
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 from typing import Any
 
@@ -55,9 +54,8 @@ class StillClient(Client):
     """A client without threads and without a network. Its senders sleep, as after all was sent."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("http://127.0.0.1:9", "key", cache_dir=None, **({"flush_interval": 60.0} | options))
+        super().__init__("http://127.0.0.1:9", "key", **({"cache_dir": None, "flush_interval": 60.0} | options))
         # Thousands are made: nothing outside keeps them.
-        atexit.unregister(self.close)
         process.leave(self)
         self.wire = Wire()
         self._polling = Calls()  # type: ignore[assignment]

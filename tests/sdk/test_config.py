@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -41,6 +42,18 @@ URL = "http://127.0.0.1:1"
         ("read_timeout", float("inf")),
         ("close_timeout", -1),
         ("cache_dir", 5),
+        ("proxy", ""),
+        ("proxy", 5),
+        ("proxy", "proxy:3128"),
+        ("proxy", "socks5://proxy"),
+        ("proxy", "http://proxy/path"),
+        ("proxy", "http://user:se/cret@proxy"),
+        ("proxy", "http://user:se#cret@proxy"),
+        ("proxy", "http://proxy?x=1"),
+        ("proxy", "http://proxy:99999"),
+        ("ca_file", "/nonexistent/ca.pem"),
+        ("ca_file", ""),
+        ("client_certificate", "/nonexistent/client.pem"),
     ],
 )
 def test_a_bad_option_is_refused_by_name(name: str, value: Any) -> None:
@@ -55,6 +68,20 @@ def test_an_unknown_option_is_refused() -> None:
 
 def test_the_key_does_not_show_in_the_text_of_a_config() -> None:
     assert "secret" not in repr(Config(base_url=URL, api_key="secret"))
+
+
+@pytest.mark.parametrize("proxy", ["http://user:secret@proxy:3128", "http://user:sec/ret@proxy", "user:secret@proxy"])
+def test_the_password_of_a_proxy_shows_nowhere(proxy: str) -> None:
+    try:
+        shown = repr(Config(base_url=URL, api_key="k", proxy=proxy))
+    except ValueError as error:
+        shown = "".join(traceback.format_exception(error)).replace(repr(proxy), "")
+    assert "sec" not in shown
+
+
+def test_a_client_certificate_is_not_for_a_connection_in_clear(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="client_certificate needs an https base_url"):
+        Client(URL, "k", client_certificate=tmp_path)
 
 
 def test_keyword_options_are_the_fields_of_the_config() -> None:

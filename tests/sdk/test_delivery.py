@@ -9,16 +9,13 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
-from abplatform_sdk import Client, Stats
+from abplatform_sdk import Client
 from abplatform_sdk.reply import read_receipt
 
 from tests.sdk import server as faults
+from tests.sdk.accounts import Tally, accounts_for
 from tests.sdk.server import CONVERSIONS, EXPOSURES, PlatformServer
-
-
-def balanced(stats: Stats) -> bool:
-    counted = stats.delivered + stats.rejected + stats.dropped + stats.pending
-    return stats.produced == counted and sum(stats.reasons.values()) == stats.rejected + stats.dropped
+from tests.sdk.snapshots import snapshot
 
 
 def track(client: Client, count: int, *, first: int = 0) -> None:
@@ -86,7 +83,7 @@ def test_a_batch_without_receipt_is_sent_again_with_the_same_ids(
     assert first.events == second.events
     assert json.loads(first.body)["sent_at"] < json.loads(second.body)["sent_at"]
     assert len(server.taken[CONVERSIONS]) == 3
-    assert balanced(client.stats())
+    assert accounts_for(client.stats(), 3)
 
 
 @pytest.mark.parametrize("header", ["1", None], ids=["seconds", "date"])
@@ -112,14 +109,14 @@ def test_an_outage_loses_nothing_up_to_the_bound_and_counts_the_rest(
     server.stop()
     track(client, 800)
     stats = client.stats()
-    assert (stats.produced, stats.pending, stats.dropped) == (800, 500, 300)
+    assert (stats.pending, stats.dropped) == (500, 300)
     assert stats.reasons == {"queue_full": 300}
-    assert balanced(stats)
+    assert accounts_for(stats, 800)
     server.start()
     result = client.flush(5)
     assert (result.delivered, result.pending, result.complete) == (500, 0, True)
     assert units(server) == [f"u-{number}" for number in range(500)]
-    assert balanced(client.stats())
+    assert accounts_for(client.stats(), 800)
 
 
 def test_the_size_of_what_waits_is_bounded_too(server: PlatformServer, make_client: Callable[..., Client]) -> None:
@@ -145,7 +142,7 @@ def test_events_that_the_server_rejects_are_counted_by_its_code(server: Platform
     assert (result.delivered, result.rejected) == (3, 2)
     stats = client.stats()
     assert stats.reasons == {"rejected:BAD_UNIT": 2}
-    assert balanced(stats)
+    assert accounts_for(stats, 5)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -179,7 +176,7 @@ def test_a_server_that_refuses_everything_is_not_asked_in_a_hurry(
     time.sleep(1)
     # Ten quick requests find one bad event among 500; after them the pauses grow from 0.25 seconds.
     assert len(server.sent(CONVERSIONS)) <= 14
-    assert balanced(client.stats())
+    assert accounts_for(client.stats(), 500)
 
 
 def test_one_kind_of_event_does_not_wait_for_the_other(server: PlatformServer, client: Client) -> None:
@@ -230,7 +227,7 @@ def test_close_twice_is_close_once(server: PlatformServer, client: Client) -> No
     assert client.flush(1).pending == 0
     stats = client.stats()
     assert stats.reasons == {"closed": 2}
-    assert balanced(stats)
+    assert accounts_for(stats, 5 + 2)
 
 
 def test_close_is_bounded_by_its_deadline_and_counts_what_is_left(server: PlatformServer, client: Client) -> None:
@@ -241,7 +238,7 @@ def test_close_is_bounded_by_its_deadline_and_counts_what_is_left(server: Platfo
     assert time.monotonic() - began < 1.0
     assert (result.delivered, result.dropped, result.pending) == (0, 5, 0)
     assert client.stats().reasons == {"undelivered": 5}
-    assert balanced(client.stats())
+    assert accounts_for(client.stats(), 5)
 
 
 def test_events_that_come_while_the_client_closes_are_counted_as_such(
@@ -265,17 +262,15 @@ def test_no_event_is_lost_or_counted_twice_under_sixteen_threads(
     client = make_client()
     client.wait_ready(5)
     start = threading.Barrier(16)
-    unbalanced: list[Stats] = []
+    tally = Tally(16, others=200)
 
     def work(name: int) -> None:
         start.wait()
         for number in range(200):
-            client.track("purchase", f"{name}-{number}")
+            tally.track(client, name, f"{name}-{number}")
             client.assign("rate-display", f"u-{number}")
             if number % 50 == 0:
-                stats = client.stats()
-                if not balanced(stats):
-                    unbalanced.append(stats)
+                tally.check(client)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(16)]
     for thread in threads:
@@ -283,12 +278,13 @@ def test_no_event_is_lost_or_counted_twice_under_sixteen_threads(
     for thread in threads:
         thread.join()
     assert client.flush(10).pending == 0
-    assert unbalanced == []
+    assert tally.misses == []
     assert len(server.taken[CONVERSIONS]) == 16 * 200
     assert sorted(event["unit_id"] for event in server.taken[EXPOSURES].values()) == sorted(
         f"u-{number}" for number in range(200)
     )
     assert client.stats().delivered == 16 * 200 + 200
+    assert accounts_for(client.stats(), 16 * 200 + 200)
 
 
 def test_calls_do_not_wait_for_a_server_that_hangs(server: PlatformServer, make_client: Callable[..., Client]) -> None:
@@ -316,6 +312,70 @@ def test_drops_are_warned_about_once_a_minute(
     eventually(lambda: len(server.sent(faults.SNAPSHOT)) > asked + 2)
     assert len([record for record in caplog.records if "dropped" in record.message]) == 1
     assert all(record.name == "abplatform_sdk" for record in caplog.records if record.levelname == "WARNING")
+
+
+QUEUE_FULL = "; queue_full: raise max_queue, lower flush_interval, or look whether the server is reachable"
+
+
+def drops(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings about drops."""
+    found = [record for record in caplog.records if "dropped" in record.message]
+    assert all((record.name, record.levelname) == ("abplatform_sdk", "WARNING") for record in found)
+    return [record.message for record in found]
+
+
+def test_a_full_queue_is_reported_with_its_count_and_what_helps(
+    server: PlatformServer,
+    make_client: Callable[..., Client],
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., None],
+) -> None:
+    client = make_client(max_queue=10, poll_interval=0.05)
+    server.stop()
+    track(client, 25)
+    assert drops(caplog) == []
+    client.evaluate("rate-display", "u-1")
+    eventually(lambda: drops(caplog) == ["events dropped so far: {'queue_full': 15}" + QUEUE_FULL])
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_close_reports_what_was_dropped_since_it_was_last_said(
+    make_client: Callable[..., Client],
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., None],
+    count: int,
+) -> None:
+    client = make_client(max_queue=10, poll_interval=0.05, flush_interval=60.0)
+    client.track("purchase", "")
+    client.evaluate("rate-display", "u-1")
+    eventually(lambda: drops(caplog) == ["events dropped so far: {'invalid_unit': 1}"])
+    # Within the minute in which it is not said again.
+    for _ in range(count):
+        client.track("purchase", "")
+    client.close(1)
+    told = [f"closed, events dropped so far: {{'invalid_unit': {1 + count}}}"] if count else []
+    assert drops(caplog)[1:] == told
+
+
+def test_close_reports_a_full_queue_that_no_poll_has_seen(
+    server: PlatformServer, make_client: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(max_queue=10, flush_interval=60.0)
+    server.stop()
+    track(client, 25)
+    client.close(0)
+    assert len(drops(caplog)) == 1
+    assert "'queue_full': 15" in drops(caplog)[0]
+    assert "'undelivered': 10" in drops(caplog)[0]
+    assert drops(caplog)[0].endswith(QUEUE_FULL)
+
+
+def test_events_of_a_client_without_a_server_are_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client.from_snapshot(snapshot())
+    client.track("purchase", "u-1")
+    client.close()
+    assert client.stats().reasons == {"offline": 1}
+    assert drops(caplog) == []
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_it_has_no_thread_and_no_connection() -> None:
     client.assign("rate-display", "u-1")
     assert not client.track("purchase", "u-1")
     assert client.flush(0).complete
-    assert client._transport is None
+    assert client._connection._transport is None
     assert client._polling._thread is None
     client.close()
 

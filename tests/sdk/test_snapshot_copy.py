@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from abplatform_sdk import Client
-from abplatform_sdk.disk import DiskCopy
+from abplatform_sdk.snapshot import DiskCopy
 
 from tests.sdk import server as faults
 from tests.sdk.server import KEY, PlatformServer
@@ -75,6 +75,37 @@ def test_a_server_with_an_older_version_does_not_replace_the_disk_copy(
     eventually(lambda: client.stats().poll_failures > 0)
     assert client.stats().snapshot_version == 7
     assert copy.read_bytes() == before
+
+
+def test_a_poll_under_way_at_close_changes_neither_the_answers_nor_the_disk_copy(
+    copy: Path, server: PlatformServer, make_client: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = copy.read_bytes()
+    client = make_client(cache_dir=copy.parent, poll_interval=0.05, read_timeout=5.0)
+    assert client.wait_ready(5)
+    answered, asked, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def late(handler: faults.Handler) -> None:
+        asked.set()
+        closed.wait(5)
+        server.answer(server.sent(faults.SNAPSHOT)[-1], handler)
+        answered.set()
+
+    server.next_answers[faults.SNAPSHOT].append(late)
+    assert asked.wait(5)
+    server.snapshot = snapshot(8, rate_display=rule(status="paused"))
+    (thread,) = (each for each in threading.enumerate() if each is client._polling._thread)
+    client.close(1)
+    closed.set()
+    assert answered.wait(5)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert client.evaluate("rate-display", "u-1").reason == "ASSIGNED"
+    assert client.evaluate_all("u-1")["rate-display"].reason == "ASSIGNED"
+    assert client.stats().snapshot_version == 7
+    assert copy.read_bytes() == before
+    assert list(copy.parent.iterdir()) == [copy]
+    assert caplog.records == []
 
 
 def test_only_the_owner_can_read_the_copy_and_its_name_tells_nothing(copy: Path) -> None:

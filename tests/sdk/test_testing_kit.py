@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -35,6 +36,20 @@ def test_a_chosen_variant_is_assigned_to_every_unit_and_exposed_once() -> None:
     assert client.assign("rate-display", "u-2").variant == "treatment"
     assert [event["unit_id"] for event in client.exposures] == ["u-1", "u-2"]
     assert client.assign("rate-display", None).reason == "NO_UNIT"
+
+
+@pytest.mark.parametrize("now", [1_795_000_000.0, 1_795_000_000])
+def test_a_stopped_clock_exposes_a_unit_once(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    # The same object at every call, as a library gives that stops the time of a test.
+    monkeypatch.setattr(time, "time", lambda: now)
+    client = testing.client(variants={"rate-display": "treatment"})
+    for _ in range(3):
+        client.assign("rate-display", "u-1")
+        client.expose(client.evaluate("rate-display", "u-1"))
+    assert [event["unit_id"] for event in client.exposures] == ["u-1"]
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    client.assign("rate-display", "u-1")
+    assert len(client.exposures) == 2
 
 
 def test_what_is_kept_is_what_the_server_would_have_got(

@@ -15,9 +15,9 @@ from abplatform.domain.scorecard import Interval, Scorecard
 from abplatform.errors import InvalidInput, NotAnalysable, NotFound
 from abplatform.services import analyse, define, live
 from abplatform.storage.session import UnitOfWork
-from tests.builders import NOW, a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment, later
+from tests.builders import NOW, a_draft, a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment, later
 from tests.domain.aggregations import a_rate, an_aggregation
-from tests.services.lives import lead, take
+from tests.services.lives import decide, lead, take
 
 FIXED = a_plan(method="fixed", planned_units=4_000)
 Data = Callable[[], Aggregation]
@@ -246,6 +246,40 @@ def test_each_phase_has_its_own_looks_and_a_past_one_recommends_nothing(uow: Uni
     assert look(uow, rates(5_000, 500, 900), phase=1) == past, "what becomes of the experiment is no news of the past"
     broken = an_aggregation(a_rate("control", 9_000, 900), a_rate("treatment", 7_000, 900))
     assert look(uow, broken, phase=1).decision.recommendation == "invalid"
+
+
+def test_a_look_is_known_by_the_name_that_earlier_versions_gave_it() -> None:
+    draft = a_draft(definition=an_experiment(), status="running")
+    # Computed by the version before units of earlier phases were counted.
+    name = "013c68304881a253c17cc08acdd3b456c393f73582d987ab1be2e0a8744e58fa"
+    assert analyse._fingerprint(draft, [a_metric()], rates(1000, 100, 130)) == name
+
+
+def test_units_of_earlier_phases_are_news_but_not_for_a_look_from_before_they_were_counted(uow: UnitOfWork) -> None:
+    in_phases(uow, 2)
+    data = rates(1_000, 100, 130)
+    old = look(uow, data)
+    assert old.health.earlier_phase_units is None
+    assert look(uow, replace(data, earlier_phase_units=5)) == old
+    more = rates(1_001, 100, 130)
+    found = [look(uow, replace(more, earlier_phase_units=count)) for count in (5, 5, 6)]
+    assert [(each.look, each.health.earlier_phase_units) for each in found] == [(2, 5), (2, 5), (3, 6)]
+
+
+def test_what_people_decided_stands_beside_what_the_data_recommend(uow: UnitOfWork) -> None:
+    in_phases(uow, 2)
+    data = replace(rates(1_000, 100, 110), earlier_phase_units=0)
+    assert look(uow, data).decision_taken is None
+    first = decide(uow, "inconclusive", reason="wait").decision
+    waiting = look(uow, data)
+    last = decide(uow, "ship", variant="treatment", reason="we need it anyway").decision
+    shipped = look(uow, data)
+    assert (waiting.decision_taken, shipped.decision_taken) == (first, last)
+    assert waiting.decision == shipped.decision
+    assert (shipped.decision.recommendation, shipped.look) == ("inconclusive", waiting.look)
+    assert look(uow, data, method="fixed").decision_taken == look(uow, data, phase=1).decision_taken == last
+    looks = analyse.read_looks(uow, "default", "rate-display")
+    assert [each.decision_taken for each in looks] == [None, None], "recorded looks are never changed"
 
 
 def test_a_past_phase_is_analysed_by_the_variants_that_it_had(uow: UnitOfWork) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from abplatform.assignment import encode_snapshot
+from abplatform.assignment import Snapshot, decode_snapshot, encode_snapshot
 from abplatform.errors import InvalidInput, NotFound
+from abplatform.services import assign
 from abplatform.services.assign import Assigner, Published, read_context
 from abplatform.services.expose import Call
 from abplatform.services.ingest import Intake
@@ -69,6 +72,49 @@ def test_a_call_costs_one_small_query_while_nothing_new_is_published(
     assert len(queries) == 1
     assert "version" in queries[0]
     assert "document" not in queries[0]
+
+
+def test_a_snapshot_is_decoded_after_its_transaction_has_ended(
+    uow: UnitOfWork, assigner: Assigner, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(uow, 1, {"a": a_rule()})
+    connections: list[int] = []
+    sa.event.listen(database, "checkout", lambda *_: connections.append(1))
+    sa.event.listen(database, "checkin", lambda *_: connections.pop())
+    open_while_decoding: list[int] = []
+
+    def decode(document: bytes) -> Snapshot:
+        open_while_decoding.append(len(connections))
+        return decode_snapshot(document)
+
+    monkeypatch.setattr(assign, "decode_snapshot", decode)
+    assert set(assigner.read("default").evaluate(NOBODY)) == {"a"}
+    assert open_while_decoding == [0]
+
+
+def test_a_thread_that_decodes_an_older_snapshot_meanwhile_holds_nobody_back(
+    uow: UnitOfWork, assigner: Assigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(uow, 1, {"a": a_rule()})
+    begun, overtaken = threading.Event(), threading.Event()
+
+    def decode_slowly(document: bytes) -> Snapshot:
+        if not begun.is_set():
+            begun.set()
+            assert overtaken.wait(10)
+        return decode_snapshot(document)
+
+    monkeypatch.setattr(assign, "decode_snapshot", decode_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(assigner.read, "default")
+        assert begun.wait(10)
+        publish(uow, 2, {"b": a_rule()})
+        assert set(assigner.read("default").evaluate(NOBODY)) == {"b"}
+        overtaken.set()
+        assert (slow.result().version, set(slow.result().evaluate(NOBODY))) == (1, {"a"}), "what it has read"
+    last = assigner.read("default")
+    assert (last.version, set(last.evaluate(NOBODY))) == (2, {"b"})
+    assert assigner.read("default") is last
 
 
 def test_unknown_experiments_are_answered_for_and_others_only_if_asked_for(published: Published) -> None:

@@ -38,12 +38,17 @@ def test_a_new_experiment_is_a_draft_with_random_salts(uow: UnitOfWork) -> None:
         assert work.experiments.get("default", "rate-display") == first
 
 
-def test_only_served_experiments_are_preregistered(uow: UnitOfWork) -> None:
+def test_the_start_preregisters_what_is_served_here_and_a_draft_has_registered_nothing(uow: UnitOfWork) -> None:
     with uow.begin() as work:
-        served = define.create_experiment(work, "default", an_experiment(), now=NOW)
-        external = define.create_experiment(work, "default", an_external_experiment(), now=NOW)
-        turned = define.edit_experiment(work, "default", served.key, {"assignment": "external"}, revision=1)
-    assert (served.preregistered, external.preregistered, turned.preregistered) == (True, False, False)
+        drafts = [
+            define.create_experiment(work, "default", an_experiment("served"), now=NOW),
+            define.create_experiment(work, "default", an_external_experiment("external"), now=NOW),
+            define.create_experiment(work, "default", an_experiment("turned"), now=NOW),
+            define.edit_experiment(work, "default", "turned", {"assignment": "external"}, revision=1),
+        ]
+        assert not any(draft.preregistered for draft in drafts)
+        started = [live.take_step(work, "default", key, "start", now=NOW) for key in ("served", "external", "turned")]
+    assert [each.preregistered for each in started] == [True, False, False]
 
 
 def test_a_wrong_definition_is_refused_by_field_and_not_stored(uow: UnitOfWork) -> None:

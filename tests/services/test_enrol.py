@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from abplatform.domain.life import Step
@@ -74,12 +76,26 @@ def test_slots_are_held_while_paused_and_closed(uow: UnitOfWork, step: Step) -> 
         arrange.create_layer(work, "default", a_layer(), now=NOW)
     lead(uow, an_experiment("first", layer="home-page", coverage=0.6), "start", step)
     lead(uow, an_experiment("second", layer="home-page", coverage=0.5))
-    sentence = "second needs 500000 more slots of the layer home-page, which has 400000 of 1000000 free"
-    with pytest.raises(LayerFull, match=sentence), uow.begin() as work:
+    sentence = "second asks for 50% of the layer home-page, which has 40% free (first holds 60%); lower the coverage"
+    with pytest.raises(LayerFull, match=re.escape(sentence)), uow.begin() as work:
         take(work, "second", "start")
     with uow.begin() as work:
         take(work, "first", "decide")
         assert take(work, "second", "start").slots == ((0, 500_000),)
+
+
+def test_a_layer_that_many_hold_names_the_largest_of_them(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        arrange.create_layer(work, "default", a_layer(), now=NOW)
+    for number in range(7):
+        lead(uow, an_experiment(f"e-{number}", layer="home-page", coverage=0.05 + number * 0.02), "start")
+    lead(uow, an_experiment("late", layer="home-page", coverage=0.234567))
+    sentence = (
+        "late asks for 23.4567% of the layer home-page, which has 23% free (e-6 holds 17%, e-5 holds 15%, "
+        "e-4 holds 13%, e-3 holds 11%, e-2 holds 9%, 2 others hold 12%); lower"
+    )
+    with pytest.raises(LayerFull, match=re.escape(sentence)), uow.begin() as work:
+        take(work, "late", "start")
 
 
 def test_a_full_layer_refuses_ramps_and_phases_and_changes_nothing(uow: UnitOfWork) -> None:
@@ -88,9 +104,9 @@ def test_a_full_layer_refuses_ramps_and_phases_and_changes_nothing(uow: UnitOfWo
     lead(uow, an_experiment("first", layer="home-page", coverage=0.6), "start")
     before = lead(uow, an_experiment("second", layer="home-page", coverage=0.3), "start")
     version = published(uow)["version"]
-    with pytest.raises(LayerFull, match=r"needs 200000 more slots .* 100000 of"):
+    with pytest.raises(LayerFull, match=r"asks for 20% more of .* has 10% free \(first holds 60%\)"):
         ramp(uow, 0.5, "second")
-    with pytest.raises(LayerFull, match=r"needs 500000 more slots .* 400000 of"):
+    with pytest.raises(LayerFull, match=r"asks for 50% of .* has 40% free \(first holds 60%\)"):
         open_phase(uow, "second", coverage=0.5)
     with uow.reading() as work:
         assert work.experiments.get("default", "second") == before

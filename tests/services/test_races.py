@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 from typing import TypeVar
 
+from abplatform.assignment import join_slots
 from abplatform.domain.experiment import Prerequisite
 from abplatform.domain.life import Step
-from abplatform.domain.slots import count_slots, join_slots, wanted_slots
+from abplatform.domain.slots import count_slots, wanted_slots
 from abplatform.errors import (
     AbplatformError,
     AlreadyExists,

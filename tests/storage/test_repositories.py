@@ -27,7 +27,7 @@ def test_experiments_come_back_equal(uow: UnitOfWork) -> None:
         phase=3,
         phase_salt="of phase 3",
         revision=7,
-        preregistered=False,
+        preregistered=True,
         slots=((0, 100), (300, 1_000_000)),
         past_phases=(
             a_past_phase(1, variants=(Variant(key="对照", weight=0.1, payload={"big": 10**30}), Variant(key="b"))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from abplatform.warehouse.engines import DuckDBEngine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.tables import metadata
+from tests.warehouse.sql_engines import spark_process
 
 
 @pytest.fixture
@@ -51,3 +53,10 @@ def local_lake(sqlite_url: str, tmp_path: Path) -> Iterator[Lake]:
 def engine() -> DuckDBEngine:
     """The engine under test."""
     return DuckDBEngine(memory_limit="512MB")
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A process with one Spark session, to be asked through `ask_spark`; it starts once for all tests."""
+    with spark_process() as process:
+        yield process

@@ -41,6 +41,8 @@ def _an_exposure(rng: random.Random, number: int, unit: str) -> ExposureFact:
         "channel": rng.choice(['"web"', '"app"', "3", "true"]),
         "age": rng.choice(["30", "41.5", '"30"', "-2"]),
     }
+    moves = random.Random(f"{unit}, {number}").random() < 0.05  # to another's cluster
+    home = f"unit-{number % 60}" if moves else unit
     return an_exposure_fact(
         f"exposure-{number}",
         experiment="other" if rng.random() < 0.1 else "rate-display",
@@ -48,7 +50,7 @@ def _an_exposure(rng: random.Random, number: int, unit: str) -> ExposureFact:
         variant=variant,
         expected_variant=rng.choice([own, own, None, ""]),
         unit=unit,
-        cluster=None if unit.endswith("7") else f"cluster-{random.Random(unit).randrange(15)}-{own}",
+        cluster=None if home.endswith("7") else f"cluster-{random.Random(home).randrange(15)}-{own}",
         timestamp=timestamp,
         attributes={name: text for name, text in attributes.items() if rng.random() < 0.85},
     )

@@ -29,10 +29,7 @@ class Unit:
 
 def expected_units(exposures: Sequence[ExposureFact], request: AggregationRequest) -> dict[str, Unit]:
     """Units of the experiment, by pseudonym, the excluded ones included and marked."""
-    units: dict[str, Unit] = {}
-    for fact in sorted(_counted(exposures, request), key=lambda fact: (fact.timestamp, fact.event_id)):
-        if fact.variant in request.variants:
-            units.setdefault(fact.unit, Unit(fact, set())).variants.add(fact.variant)
+    units = {name: unit for name, unit in _met(exposures, request).items() if not _had(unit.first, exposures, request)}
     for unit in units.values():
         unit.analysed = len(unit.variants) == 1
     if request.clustered:
@@ -44,6 +41,13 @@ def expected_units(exposures: Sequence[ExposureFact], request: AggregationReques
     return units
 
 
+def expected_earlier(exposures: Sequence[ExposureFact], request: AggregationRequest) -> int | None:
+    """Units that are left out, since an earlier phase had them or their cluster."""
+    if request.phase == 1:
+        return None
+    return len(_met(exposures, request)) - len(expected_units(exposures, request))
+
+
 def cluster_of(name: str, unit: Unit) -> str:
     """The cluster in which a unit was when it was first exposed."""
     return unit.first.cluster or name
@@ -53,24 +57,19 @@ def expected_unknown(exposures: Sequence[ExposureFact], request: AggregationRequ
     """Exposures by undeclared variants."""
     unknown: dict[str, int] = defaultdict(int)
     for fact in _counted(exposures, request):
-        if fact.variant not in request.variants:
+        if fact.variant not in request.variants and not _had(fact, exposures, request):
             unknown[fact.variant] += 1
     return dict(unknown)
 
 
 def expected_mismatches(exposures: Sequence[ExposureFact], request: AggregationRequest) -> int:
     """Exposures by a declared variant that is not the one which this platform draws."""
-    return sum(
-        fact.variant in request.variants and fact.expected_variant not in {None, fact.variant}
-        for fact in _counted(exposures, request)
-    )
+    return sum(fact.expected_variant not in {None, fact.variant} for fact in _of_units(exposures, request))
 
 
 def expected_undrawn(exposures: Sequence[ExposureFact], request: AggregationRequest) -> int:
     """Exposures by a declared variant of units that this platform gives none."""
-    return sum(
-        fact.variant in request.variants and fact.expected_variant == "" for fact in _counted(exposures, request)
-    )
+    return sum(fact.expected_variant == "" for fact in _of_units(exposures, request))
 
 
 def whose(fact: ConversionFact, request: AggregationRequest) -> str:
@@ -115,14 +114,32 @@ def _fits(event: ConversionFact, metric: Metric) -> bool:
     return True
 
 
+def _met(exposures: Sequence[ExposureFact], request: AggregationRequest) -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for fact in sorted(_counted(exposures, request), key=lambda fact: (fact.timestamp, fact.event_id)):
+        if fact.variant in request.variants:
+            units.setdefault(fact.unit, Unit(fact, set())).variants.add(fact.variant)
+    return units
+
+
+def _of_units(exposures: Sequence[ExposureFact], request: AggregationRequest) -> list[ExposureFact]:
+    units = expected_units(exposures, request)
+    return [fact for fact in _counted(exposures, request) if fact.variant in request.variants and fact.unit in units]
+
+
+def _had(fact: ExposureFact, exposures: Sequence[ExposureFact], request: AggregationRequest) -> bool:
+    """Whether an earlier phase had the unit, or the cluster, of an exposure."""
+    before = [each for each in exposures if each.experiment == request.experiment and each.phase < request.phase]
+    clusters = {each.cluster for each in before if each.cluster is not None} if request.clustered else set()
+    return fact.unit in {each.unit for each in before} or fact.cluster in clusters
+
+
 def _counted(exposures: Sequence[ExposureFact], request: AggregationRequest) -> list[ExposureFact]:
-    mine = [fact for fact in exposures if fact.experiment == request.experiment]
-    earlier = {fact.unit for fact in mine if fact.phase < request.phase}
     return [
         fact
-        for fact in mine
-        if fact.phase == request.phase
-        and fact.unit not in earlier
+        for fact in exposures
+        if fact.experiment == request.experiment
+        and fact.phase == request.phase
         and (request.since is None or fact.timestamp >= request.since)
         and (request.enrolled_until is None or fact.timestamp < request.enrolled_until)
         and (request.until is None or fact.timestamp < request.until)

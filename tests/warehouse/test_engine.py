@@ -336,10 +336,12 @@ def test_spark_too_can_say_all_expressions(monkeypatch: pytest.MonkeyPatch) -> N
     counted = queries.counted_exposures(exposures, replace(request, by="channel"))
     units = queries.first_exposures(counted, request)
     rows = queries.per_unit(units, conversions, request)
+    entered = queries.entered_units(units)
     for answer in (
         queries.unknown_variants(counted, request),
-        queries.counts_by_variant(units),
-        queries.clusters_by_variant(units),
+        queries.earlier_phase_units(units),
+        queries.counts_by_variant(entered),
+        queries.clusters_by_variant(entered),
         queries.moments(rows, request),
         queries.cluster_moments(rows, request),
     ):

@@ -21,6 +21,7 @@ from tests.warehouse.oracle import (
     Unit,
     centred,
     cluster_of,
+    expected_earlier,
     expected_mismatches,
     expected_undrawn,
     expected_units,
@@ -104,6 +105,7 @@ def _check_counts(result: Aggregation, units: dict[str, Unit], history: History,
     assert result.multi_variant == _tally(mixed, request.variants)
     assert result.unknown_variants == expected_unknown(history.exposures, request)
     assert result.mismatched_exposures == expected_mismatches(history.exposures, request)
+    assert result.earlier_phase_units == expected_earlier(history.exposures, request)
     assert result.undrawn_exposures == expected_undrawn(history.exposures, request)
     assert result.data_through == NOW
 

@@ -189,7 +189,7 @@ class ExperimentDocument(ExperimentChanges, Document):
     status = Text(metadata=choice(STATUSES))
     phase = WholeNumber(metadata={"description": "the current one, from 1"})
     revision = WholeNumber(metadata={"description": "grows with every change"})
-    preregistered = Flag(metadata={"description": "whether the plan was frozen before the first exposure"})
+    preregistered = Flag(metadata={"description": "whether the start froze the plan before the first exposure"})
     slots = slots_field("that it holds now: while it is running, paused or closed")
     holdouts = Items(Text(), metadata={"description": "keys of those that cover it, fixed at the start"})
     forced = JsonObject(metadata={"description": "variants of test accounts, by the salted SHA-256 of their ids"})

@@ -15,6 +15,7 @@ from abplatform.domain.access import DEFAULT_UNIT_TYPE
 
 DURATION = re.compile(r"P(?=\d|T\d)(\d{1,6}D)?(T(?=\d)(\d{1,9}H)?(\d{1,9}M)?(\d{1,9}(\.\d{1,6})?S)?)?")
 
+UNKNOWN_FIELD = "is not a field here"
 _REQUIRED = {"required": "is required", "null": "must not be null"}
 
 
@@ -118,7 +119,7 @@ class Duration(fields.String):
 class Strict(marshmallow.Schema):
     """An object of named fields; others are refused (marshmallow's default)."""
 
-    error_messages = {"unknown": "is not a field here", "type": "must be an object"}  # noqa: RUF012
+    error_messages = {"unknown": UNKNOWN_FIELD, "type": "must be an object"}  # noqa: RUF012
 
 
 class Document(Strict):

@@ -1,0 +1,117 @@
+"""Refusals that say what may be meant: of fields, variants, metrics, experiments, and methods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Service
+from tests.api.documents import Body, decision_body, experiment_body, exposure_body, metric_body
+from tests.api.problems import refusal
+
+
+@pytest.fixture(scope="module", name="prepared")
+def _prepared(shared_service: Service) -> Service:
+    shared_service.start()
+    return shared_service
+
+
+@pytest.fixture(name="unchanged")
+def _unchanged(prepared: Service) -> Iterator[Service]:
+    before = prepared.stored()
+    yield prepared
+    assert prepared.stored() == before
+
+
+def changed(**changes: Any) -> Body:
+    return experiment_body("other", **changes)
+
+
+FIELDS = [
+    ("/experiments", changed(hypotesis="x"), "hypotesis", "is not a field here; did you mean 'hypothesis'?"),
+    (
+        "/experiments",
+        changed(variants=[{"key": "control"}, {"key": "treatment", "wieght": 2}]),
+        "variants.1.wieght",
+        "is not a field here; did you mean 'weight'?",
+    ),
+    (
+        "/experiments",
+        changed(plan={"planned_units": 100, "prior": {"scael": 1}}),
+        "plan.prior.scael",
+        "is not a field here; did you mean 'scale'?",
+    ),
+    ("/assignments", {"unit_id": "u", "x": 1}, "x", "is not a field here; there is 'unit_id', 'units', 'attributes', "),
+    ("/experiments", changed(_schema=1), "", "is not a field here"),
+    ("/experiments", changed(plan={"planned_units": 100, "_schema": 1}), "plan", "is not a field here"),
+    ("/experiments", changed(control="nobody"), "control", "variants, 'control', 'treatment'"),
+    (
+        "/experiments",
+        changed(metrics=[{"metric": "purchas", "role": "primary"}]),
+        "metrics.0.metric",
+        "there is no metric 'purchas'; did you mean 'purchase'?",
+    ),
+    ("/experiments", changed(layer="home"), "layer", "there is no layer 'home'; create it first"),
+    (
+        "/experiments",
+        changed(prerequisites=[{"experiment": "rate-dispaly", "variants": ["treatment"]}]),
+        "prerequisites.0.experiment",
+        "there is no experiment 'rate-dispaly' that is served here; did you mean 'rate-display'?",
+    ),
+    (
+        "/experiments",
+        changed(prerequisites=[{"experiment": "rate-display", "variants": ["b"]}]),
+        "prerequisites.0.variants.0",
+        "'rate-display' has no variant 'b'; there is 'control', 'treatment'",
+    ),
+    (
+        "/experiments/rate-display/decide",
+        decision_body(outcome="ship", variant="b"),
+        "variant",
+        "must be the key of the variant that ships, one of 'control', 'treatment'",
+    ),
+    (
+        "/exposures",
+        exposure_body(variant="treatmnt"),
+        "variant",
+        "the experiment has no variant of that key in that phase; did you mean 'treatment'?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field", "sentence"), FIELDS)
+def test_a_refused_name_comes_with_what_there_is(
+    unchanged: Service, path: str, body: Body, field: str, sentence: str
+) -> None:
+    (message,) = refusal(unchanged.admin.post(path, json=body), 422)["errors"][field]
+    assert sentence in message
+
+
+def test_a_query_has_suggestions_too(unchanged: Service) -> None:
+    errors = refusal(unchanged.admin.get("/experiments?limt=3"), 422)["errors"]
+    assert errors == {"limt": ["is not a field here; did you mean 'limit'?"]}
+
+
+def test_only_the_first_of_many_unknown_fields_are_compared(unchanged: Service) -> None:
+    body = metric_body() | {f"nam{number}": 1 for number in range(1000)} | {"name" * 10_000: 1}
+    errors = refusal(unchanged.admin.post("/metrics", data=json.dumps(body), content_type="application/json"), 422)
+    suggested = [messages for messages in errors["errors"].values() if "did you mean 'name'" in messages[0]]
+    assert len(errors["errors"]) == 1001
+    assert len(suggested) == 10
+
+
+def test_a_key_that_is_not_there_comes_with_the_one_that_is_meant(prepared: Service) -> None:
+    for path in ("/experiments/rate-dispaly", "/experiments/rate-dispaly/results"):
+        detail = refusal(prepared.admin.get(path), 404, "NOT_FOUND")["detail"]
+        assert detail == "there is no experiment 'rate-dispaly'; did you mean 'rate-display'?"
+    other = prepared.caller("admin", "other").get("/experiments/rate-dispaly")
+    assert refusal(other, 404)["detail"] == "there is no experiment 'rate-dispaly'", "of its own project only"
+
+
+def test_a_method_that_an_address_does_not_take_names_those_that_it_takes(unchanged: Service) -> None:
+    answer = unchanged.admin.call("PUT", "/experiments/rate-display", json={})
+    detail = refusal(answer, 405, "METHOD_NOT_ALLOWED")["detail"]
+    assert detail == "this address takes no PUT, but DELETE, GET, HEAD, OPTIONS, PATCH"
