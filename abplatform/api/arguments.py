@@ -14,10 +14,8 @@ from webargs.flaskparser import FlaskParser
 from abplatform.api.bodies import LARGEST_BODY, LARGEST_LIST_BODY
 from abplatform.api.schemas.fields import UNKNOWN_FIELD
 from abplatform.api.strict_json import read_json
-from abplatform.domain.suggestions import suggest
+from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import InvalidInput
-
-_MOST_SUGGESTIONS = 10
 
 
 class StrictParser(FlaskParser):
@@ -71,21 +69,23 @@ def invalid_input(error: marshmallow.ValidationError, schema: marshmallow.Schema
     if isinstance(messages, Mapping):
         messages = next(iter(messages.values()))
     errors: dict[str, list[str]] = {}
+    suggestions = Suggestions()
     for path, message in _flatten(messages, ()):
-        # A body may have thousands of unknown fields.
-        hint = _suggest_field(schema, path) if message == UNKNOWN_FIELD and len(errors) < _MOST_SUGGESTIONS else ""
+        hint = _suggest_field(schema, path, suggestions) if message == UNKNOWN_FIELD else ""
         errors.setdefault(".".join(path), []).append(message + hint)
     return InvalidInput(errors)
 
 
-def _suggest_field(schema: marshmallow.Schema, path: tuple[str, ...]) -> str:
+def _suggest_field(schema: marshmallow.Schema, path: tuple[str, ...], suggestions: Suggestions) -> str:
     """What may be meant by an unknown field: one of the object in which the path ends."""
     node: Any = schema
     for name in path[:-1]:
         field = node.inner if isinstance(node, fields.List) else node.fields[name]
         node = field.schema if isinstance(field, fields.Nested) else field
-    # A field that is called "_schema" has no place of its own in marshmallow's messages.
-    return "" if not path or path[-1] in node.load_fields else suggest(path[-1], node.load_fields)
+    # A field that is called "_schema" has no place of its own in marshmallow's messages: its path ends earlier.
+    if not path or not isinstance(node, marshmallow.Schema) or path[-1] in node.load_fields:
+        return ""
+    return suggestions.suggest(path[-1], node.load_fields)
 
 
 def _flatten(messages: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

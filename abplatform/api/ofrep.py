@@ -112,7 +112,7 @@ class Flags(MethodView):
             call = _read_call(context, published)
         except Refused as refused:
             return _fail(failure_document(refused.code, refused.details), 400)
-        tag = _tag(published, call, log=log)
+        tag = _tag(published, call, log=log, has_context=context is not None)
         is_known = request.if_none_match.contains_weak(tag)
         if is_known and not log:
             return _tagged(Response(status=304), tag)
@@ -165,9 +165,9 @@ def _fail(document: dict[str, Any], status: int) -> Response:
     return response
 
 
-def _tag(published: Published, call: Call, *, log: bool) -> str:
+def _tag(published: Published, call: Call, *, log: bool, has_context: bool) -> str:
     """The version of an answer: what is published, who asks, and the program, which may answer otherwise later."""
-    whom = [call.unit_id, call.units, call.attributes]
+    whom = [has_context, call.unit_id, call.units, call.attributes]
     text = json.dumps([__version__, published.snapshot.project, published.etag, log, whom], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

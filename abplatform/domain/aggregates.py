@@ -95,7 +95,7 @@ class Aggregation:
         undrawn_exposures: those of them whose unit it gives no variant: outside the slots, or held out.
         unknown_variants: exposures by variant keys that the experiment does not have.
         earlier_phase_units: units that would be in this phase, but an earlier one had them, or where clusters were
-            randomised their cluster; none of the counts above has them. None for phase 1.
+            randomised their cluster; of the counts above only ``unknown_variants`` has them. None for phase 1.
         cells: one per metric x variant (x slice), zeros included for variants without units.
         covariates: one per covariate x variant (x slice).
         data_through: latest receipt of any event in the lake's tables that was read; None without any.

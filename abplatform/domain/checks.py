@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 
+from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import InvalidInput
 
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -27,6 +28,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._errors: dict[str, list[str]] = {}
+        self.suggest = Suggestions().suggest
 
     def add(self, path: str, message: str) -> None:
         """Note one fault."""

@@ -13,7 +13,6 @@ from abplatform.domain.experiment import ROLES, Amount, Experiment, ExperimentDe
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, WATCHED, check_plan
 from abplatform.domain.prerequisites import check_prerequisites
-from abplatform.domain.suggestions import quote, suggest
 
 MOST_VARIANTS = 20
 MOST_METRICS = 100
@@ -85,7 +84,7 @@ def _check_variants(definition: ExperimentDefinition, faults: Faults) -> None:
     variants = definition.variants
     faults.check(2 <= len(variants) <= MOST_VARIANTS, "variants", f"must be 2 to {MOST_VARIANTS} variants")
     seen = Counter(variant.key for variant in variants)
-    for index, variant in enumerate(variants):
+    for index, variant in enumerate(variants[:MOST_VARIANTS]):
         path = f"variants.{index}"
         faults.check(
             0 < len(variant.key) <= 64 and printable(variant.key),
@@ -99,10 +98,9 @@ def _check_variants(definition: ExperimentDefinition, faults: Faults) -> None:
             "must be a number from 0.000001 to 1000000000",
         )
         _check_payload(variant.payload, f"{path}.payload", faults)
-    rule = (
-        f"must be the key of one of the variants, {quote(seen)}" if seen else "must be the key of one of the variants"
-    )
-    faults.check(definition.control in seen, "control", rule)
+    if definition.control not in seen:
+        hint = faults.suggest(definition.control, seen)
+        faults.add("control", f"must be the key of one of the variants{hint}")
 
 
 def _check_payload(payload: object, path: str, faults: Faults) -> None:
@@ -154,7 +152,7 @@ def _check_layer(definition: ExperimentDefinition, layers: Mapping[str, str], fa
     if layer is None:
         return
     if layer not in layers:
-        faults.add("layer", f"there is no layer {layer!r}{suggest(layer, layers) or '; create it first'}")
+        faults.add("layer", f"there is no layer {layer!r}{faults.suggest(layer, layers) or '; create it first'}")
     else:
         randomised = layers[layer]
         same = unit_type == randomised
@@ -171,10 +169,10 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
     faults.check(len(definition.metrics) <= MOST_METRICS, "metrics", f"must be at most {MOST_METRICS}")
     faults.check(bool(definition.uses("primary")), "metrics", "must have at least one with the role primary")
     seen = Counter(use.metric for use in definition.metrics)
-    for index, use in enumerate(definition.metrics):
+    for index, use in enumerate(definition.metrics[:MOST_METRICS]):
         path = f"metrics.{index}"
         if use.metric not in metrics:
-            hint = suggest(use.metric, metrics) or "; create it first"
+            hint = faults.suggest(use.metric, metrics) or "; create it first"
             faults.add(f"{path}.metric", f"there is no metric {use.metric!r}{hint}")
         faults.check(seen[use.metric] == 1, f"{path}.metric", f"{use.metric!r} stands here more than once")
         faults.check(use.role in ROLES, f"{path}.role", f"must be one of {', '.join(ROLES)}")
@@ -214,7 +212,7 @@ def _check_names(definition: ExperimentDefinition, faults: Faults) -> None:
     for field_name in ("dimensions", "covariates"):
         names: tuple[str, ...] = getattr(definition, field_name)
         faults.check(len(names) <= MOST_NAMES, field_name, f"must be at most {MOST_NAMES} names")
-        for index, name in enumerate(names):
+        for index, name in enumerate(names[:MOST_NAMES]):
             good = 0 < len(name) <= 64 and printable(name) and names.count(name) == 1
             faults.check(good, f"{field_name}.{index}", "must be 1 to 64 printable characters, and stand here once")
     if definition.assignment != "external":

@@ -133,6 +133,11 @@ def _multi_variant_warnings(
 
 def _exposure_warnings(aggregation: Aggregation) -> list[str]:
     sentences = []
+    if aggregation.earlier_phase_units and not any(aggregation.exposed.values()):
+        sentences.append(
+            "Everybody in this phase was met in an earlier one, or belongs to a cluster that was: nobody counts. "
+            "Raise the coverage if there is room, or make another experiment."
+        )
     if aggregation.mismatched_exposures:
         sentences.append(
             f"{aggregation.mismatched_exposures} exposures carry another variant than this platform draws for the unit."

@@ -74,6 +74,6 @@ def _check_layers(named: tuple[str, ...], unit_type: str, layers: Mapping[str, L
         faults.check(named.count(key) == 1, path, f"{key!r} stands here more than once")
         layer = layers.get(key)
         if layer is None:
-            faults.add(path, f"there is no layer {key!r}; create it first")
+            faults.add(path, f"there is no layer {key!r}{faults.suggest(key, layers) or '; create it first'}")
         elif layer.unit_type != unit_type:
             faults.add(path, f"the layer {key!r} randomises {layer.unit_type!r}, not {unit_type!r}")

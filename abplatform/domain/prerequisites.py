@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from abplatform.assignment import check_prerequisites as check_evaluations
 from abplatform.domain.checks import Faults
 from abplatform.domain.experiment import UNDER_WAY, Experiment, ExperimentDefinition, Prerequisite
-from abplatform.domain.suggestions import suggest
 
 MOST_PREREQUISITES = 10
 LONGEST_CHAIN = 10
@@ -25,13 +25,14 @@ def check_prerequisites(
     """
     named = definition.prerequisites
     faults.check(len(named) <= MOST_PREREQUISITES, "prerequisites", f"must be at most {MOST_PREREQUISITES}")
-    keys = [prerequisite.experiment for prerequisite in named]
-    for index, prerequisite in enumerate(named):
+    seen = Counter(prerequisite.experiment for prerequisite in named)
+    others = {key: each for key, each in experiments.items() if key != definition.key}
+    for index, prerequisite in enumerate(named[:MOST_PREREQUISITES]):
         path = f"prerequisites.{index}"
-        once = keys.count(prerequisite.experiment) == 1
+        once = seen[prerequisite.experiment] == 1
         faults.check(once, f"{path}.experiment", f"{prerequisite.experiment!r} stands here more than once")
         if prerequisite.experiment != definition.key:  # that is a circle
-            _check_one(prerequisite, experiments, path, faults)
+            _check_one(prerequisite, others, path, faults)
     if named:
         _check_chains(definition, experiments, faults)
 
@@ -66,18 +67,23 @@ def _serves(experiment: Experiment) -> bool:
 def _check_one(need: Prerequisite, experiments: Mapping[str, Experiment], path: str, faults: Faults) -> None:
     other = experiments.get(need.experiment)
     if other is None or other.definition.assignment != "served":
-        served = (key for key, each in experiments.items() if each.definition.assignment == "served")
-        hint = suggest(need.experiment, served)
+        hint = faults.suggest(need.experiment, (key for key, each in experiments.items() if _can_be_needed(each)))
         faults.add(f"{path}.experiment", f"there is no experiment {need.experiment!r} that is served here{hint}")
         return
     faults.check(other.status != "archived", f"{path}.experiment", f"{need.experiment!r} is archived")
     faults.check(bool(need.variants), f"{path}.variants", "must be at least one")
     known = [variant.key for variant in other.definition.variants]
+    seen = Counter(need.variants)
     for index, variant in enumerate(need.variants):
         place = f"{path}.variants.{index}"
-        rule = f"{need.experiment!r} has no variant {variant!r}{suggest(variant, known)}"
-        faults.check(variant in known, place, rule)
-        faults.check(need.variants.count(variant) == 1, place, f"{variant!r} stands here more than once")
+        if variant not in known:
+            hint = faults.suggest(variant, known)
+            faults.add(place, f"{need.experiment!r} has no variant {variant!r}{hint}")
+        faults.check(seen[variant] == 1, place, f"{variant!r} stands here more than once")
+
+
+def _can_be_needed(experiment: Experiment) -> bool:
+    return experiment.definition.assignment == "served" and experiment.status != "archived"
 
 
 def _check_chains(definition: ExperimentDefinition, experiments: Mapping[str, Experiment], faults: Faults) -> None:

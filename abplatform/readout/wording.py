@@ -177,7 +177,7 @@ def _earlier_summary(health: Health) -> tuple[str, ...]:
     units = health.earlier_phase_units
     if units is None:
         return ()  # there is no earlier phase
-    return (f"{count(units)} {'unit' if units == 1 else 'units'} left out: met in an earlier phase",)
+    return (f"{count(units)} {'unit' if units == 1 else 'units'} left out because of an earlier phase",)
 
 
 def _ratio_summary(health: Health) -> tuple[str, ...]:

@@ -104,8 +104,9 @@ def _look(
     if method != experiment.definition.plan.method:
         explored = score_metrics(judged_definition(experiment), metrics, aggregation, method=method)
         return replace(look, look=0, method=method, metrics=explored), experiment
-    if previous is not None and known == _fingerprint(experiment, metrics, _as_counted(aggregation, previous)):
-        return previous, experiment
+    if previous is not None and known == _fingerprint(experiment, metrics, aggregation):
+        health = replace(previous.health, earlier_phase_units=aggregation.earlier_phase_units)
+        return replace(previous, health=health), experiment
     try:
         with uow.begin() as work:
             work.looks.append(project, key, experiment.phase, look, _fingerprint(experiment, metrics, aggregation))
@@ -229,12 +230,6 @@ def _stand_by(previous: Scorecard, health: Health) -> Decision:
     return replace(previous.decision, reasons=(*reasons, sentence))
 
 
-def _as_counted(aggregation: Aggregation, previous: Scorecard) -> Aggregation:
-    """The aggregation with no more than that look counted, which may be from before units of earlier phases were."""
-    counted = previous.health.earlier_phase_units is not None
-    return aggregation if counted else replace(aggregation, earlier_phase_units=None)
-
-
 def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
     """Names what a look rests on: definition (but for its texts), state and data.
 
@@ -247,8 +242,7 @@ def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation:
     for cell in cells:
         cell.update({name: f"{value:.9g}" for name, value in cell.items() if isinstance(value, float)})
     counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
-    if aggregation.earlier_phase_units is None:
-        del counts["earlier_phase_units"]  # as in the looks from before it was counted
+    del counts["earlier_phase_units"]  # those who come back change nothing
     definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
     status = experiment.status if experiment.phase_ended_at is None else None
     content = (definition, status, tuple(metrics), counts, cells)

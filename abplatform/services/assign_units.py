@@ -108,7 +108,8 @@ def plan_assignment(work: Work, project: str, key: str, *, phase: int | None = N
     """
     experiment = work.experiments.get(project, key)
     unpublished = why_unpublished(experiment)
-    if unpublished is not None and experiment.status != "archived":
+    is_over = experiment.status == "archived" and experiment.definition.assignment == "served"
+    if unpublished is not None and not is_over:
         raise Conflict(unpublished)
     then = find_phase(experiment, phase)
     if unpublished is not None and then.phase == experiment.phase:

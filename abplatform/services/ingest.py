@@ -28,7 +28,7 @@ from abplatform.domain.events import (
     settle_timestamp,
 )
 from abplatform.domain.pseudonym import pseudonymise
-from abplatform.domain.suggestions import suggest
+from abplatform.domain.suggestions import Suggestions
 from abplatform.services.agree import Place
 from abplatform.services.decode_events import (
     RawEvent,
@@ -96,13 +96,14 @@ class Intake:
         """
         envelope = read_envelope(body, received_at=received_at)
         clock = self._clock(received_at, envelope.skew)
+        suggestions = Suggestions()
         with self._uow.reading() as work:
             rules = self._memory.read(work, project)
 
             def build(raw: RawEvent) -> ExposureFact:
                 event = read_exposure(raw)
                 _check_ids(event)
-                return self._exposure_fact(event, _find_place(event, rules, work), rules, clock)
+                return self._exposure_fact(event, _find_place(event, rules, work, suggestions), rules, clock)
 
             facts, rejected = sort_out(envelope, build)
         self._inbox.add(project, "exposure", facts, rejected, received_at=received_at)
@@ -192,7 +193,7 @@ def _check_ids(event: Exposure | HoldoutExposure | Conversion) -> None:
         check_units(event.units)
 
 
-def _find_place(event: Exposure | HoldoutExposure, rules: Rules, work: Work) -> Place:
+def _find_place(event: Exposure | HoldoutExposure, rules: Rules, work: Work, suggestions: Suggestions) -> Place:
     """What the unit was exposed to, which must have the variant."""
     if isinstance(event, HoldoutExposure):
         place = rules.find_holdout(work, event.holdout)
@@ -201,7 +202,7 @@ def _find_place(event: Exposure | HoldoutExposure, rules: Rules, work: Work) -> 
         return place
     place = rules.find_phase(work, event.experiment, event.phase)
     if event.variant not in place.variants:
-        hint = suggest(event.variant, place.variants)
+        hint = suggestions.suggest(event.variant, place.variants)
         raise BadEvent("UNKNOWN_VARIANT", "variant", f"the experiment has no variant of that key in that phase{hint}")
     return place
 

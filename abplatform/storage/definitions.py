@@ -10,12 +10,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import sqlalchemy as sa
 
 from abplatform.domain.checks import storable
-from abplatform.domain.suggestions import suggest
+from abplatform.domain.suggestions import MOST_COMPARED, suggest
 from abplatform.errors import NotFound
 from abplatform.storage.pages import Page, read_page
 from abplatform.storage.rows import insert_new, update_one
-
-_MOST_SUGGESTED = 200
 
 
 class StoredDefinition(Protocol):
@@ -70,7 +68,7 @@ class Definitions(ABC, Generic[Stored]):
         """
         found = self.find(project, key)
         if found is None:
-            raise NotFound(f"there is no {self.noun} {key!r}{suggest(key, self._some_keys(project))}")
+            raise NotFound(f"there is no {self.noun} {key!r}{suggest(key, self._keys_like(project, key))}")
         return found
 
     def find(self, project: str, key: str) -> Stored | None:
@@ -124,11 +122,14 @@ class Definitions(ABC, Generic[Stored]):
         query = sa.select(self.table).where(self.table.c.project == project).order_by(self.table.c.key)
         return tuple(self._build(row) for row in self._connection.execute(query))
 
-    def _some_keys(self, project: str) -> list[str]:
-        """The first keys of a project, to suggest one from."""
+    def _keys_like(self, project: str, key: str) -> list[str]:
+        """Some keys of a project, to suggest one from: those first that begin alike."""
+        if not storable(key):
+            return []
         columns = self.table.c
-        query = sa.select(columns.key).where(columns.project == project).order_by(columns.key).limit(_MOST_SUGGESTED)
-        return list(self._connection.execute(query).scalars())
+        alike = (columns.key.startswith(key[:length], autoescape=True).desc() for length in (4, 1))
+        query = sa.select(columns.key).where(columns.project == project).order_by(*alike, columns.key)
+        return list(self._connection.execute(query.limit(MOST_COMPARED)).scalars())
 
     def _is(self, project: str, key: str, revision: int | None = None) -> sa.ColumnElement[bool]:
         columns = self.table.c

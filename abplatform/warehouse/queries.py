@@ -51,8 +51,7 @@ _LARGEST = 1e100  # Squares of larger numbers overflow, and one absurd value mus
 def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Table:
     """Exposures of the phase, inside its time; unknown variants included.
 
-    ``earlier`` marks those of units that an earlier phase had, and where clusters were randomised of clusters, too: a
-    new member of one that a phase has treated is not new to the treatment.
+    ``had_unit`` and ``had_cluster`` say when an earlier phase first had the unit, or the cluster; null if none did.
     """
     mine = exposures.filter(exposures.experiment == request.experiment)
     counted = mine.filter(mine.phase == request.phase)
@@ -61,14 +60,15 @@ def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Ta
     for end in (request.enrolled_until, request.until):
         if end is not None:
             counted = counted.filter(counted.timestamp < _moment(end))
-    if request.phase == 1:
-        return counted.mutate(earlier=ibis.literal(False))
-    return _mark_earlier(counted, mine.filter(mine.phase < request.phase), request)
+    before = mine.filter(mine.phase < request.phase)
+    later = request.phase > 1
+    counted = _add_earlier(counted, before, "unit", wanted=later)
+    return _add_earlier(counted, before, "cluster", wanted=later and request.clustered)
 
 
 def unknown_variants(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     """Exposures by variant keys that the experiment does not have: ``variant, exposures``."""
-    unknown = counted.filter(counted.variant.notin(request.variants) & ~counted.earlier)
+    unknown = counted.filter(counted.variant.notin(request.variants))
     return unknown.group_by("variant").aggregate(exposures=unknown.count())
 
 
@@ -77,13 +77,13 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
 
     Columns: ``unit``; of its first exposure (by time, then event id) ``variant, cluster, slice, first`` (the time)
     and ``x0, x1, ...`` (covariates as doubles); ``earlier`` (whether it is left out, since an earlier phase had it, or
-    the cluster of its first exposure); ``several`` (whether it met more than one variant); ``mismatched`` (exposures by
-    another variant than this platform draws) and ``undrawn`` (those of them where it draws none); ``analysed`` (whether
-    it counts).
+    its cluster, before this one did; what that phase logs later says nothing about who came in here); ``several``
+    (whether it met more than one variant); ``mismatched`` (exposures by another variant than this platform draws) and
+    ``undrawn`` (those of them where it draws none); ``analysed`` (whether it counts).
     """
     known = counted.filter(counted.variant.isin(request.variants))
     details: dict[str, ir.Value] = {"variant": known.variant, "first": known.timestamp, "event_id": known.event_id}
-    details["earlier"] = known.earlier
+    details |= {"had_unit": known.had_unit, "had_cluster": known.had_cluster}
     details["cluster"] = known.cluster if request.clustered else ibis.null("string")
     details["slice"] = known.attributes.get(request.by) if request.by is not None else ibis.null("string")
     for position, name in enumerate(request.covariates):
@@ -100,7 +100,7 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     # A unit without a cluster stands for itself.
     met["cluster"] = ibis.coalesce(met["cluster"], units.unit)
     flat = units.select("unit", "several", "mismatched", "undrawn", **met)
-    return _leave_out_mixed(flat, request)
+    return _leave_out(flat, request)
 
 
 def entered_units(units: ir.Table) -> ir.Table:
@@ -199,26 +199,36 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
     return clusters.group_by(groups).aggregate(**results)
 
 
-def _mark_earlier(counted: ir.Table, before: ir.Table, request: AggregationRequest) -> ir.Table:
-    columns = counted.columns
-    earlier: ir.BooleanValue = ibis.literal(False)
-    for name in ("unit", "cluster") if request.clustered else ("unit",):
-        # A unit without a cluster joins none: nulls are never equal.
-        had = before.select(**{f"had_{name}": before[name]}).distinct()
-        counted = counted.left_join(had, counted[name] == had[f"had_{name}"])
-        earlier |= counted[f"had_{name}"].notnull()
-    return counted.select(*columns, earlier=earlier)
+def _add_earlier(counted: ir.Table, before: ir.Table, name: str, *, wanted: bool) -> ir.Table:
+    if not wanted:
+        return counted.mutate(**{f"had_{name}": ibis.null("timestamp('UTC', 6)")})
+    had = before.group_by(**{f"known_{name}": before[name]}).aggregate(**{f"had_{name}": before.timestamp.min()})
+    # A unit without a cluster joins none: nulls are never equal.
+    joined = counted.left_join(had, counted[name] == had[f"known_{name}"])
+    return joined.select(*counted.columns, f"had_{name}")
 
 
-def _leave_out_mixed(units: ir.Table, request: AggregationRequest) -> ir.Table:
+def _leave_out(units: ir.Table, request: AggregationRequest) -> ir.Table:
+    columns = [name for name in units.columns if not name.startswith("had_")]
+    earlier = _is_by(units.had_unit, units["first"])
     if not request.clustered:
-        return units.mutate(analysed=~units.several & ~units.earlier)
-    entered = entered_units(units)
-    clusters = entered.group_by("cluster").aggregate(
-        mixed=entered.several.any() | (entered.variant.min() != entered.variant.max())
+        return units.select(*columns, earlier=earlier, analysed=~units.several & ~earlier)
+    units = units.mutate(earlier=earlier)
+    new, no = ~units.earlier, ibis.literal(False)
+    clusters = units.group_by("cluster").aggregate(
+        began=units["first"].min(),
+        mixed=ibis.coalesce(units.several.any(where=new), no)
+        | ibis.coalesce(units.variant.min(where=new) != units.variant.max(where=new), no),
     )
     joined = units.left_join(clusters, "cluster")
-    return joined.select(*units.columns, analysed=~joined.earlier & ~joined.mixed)
+    left_out = joined.earlier | _is_by(joined.had_cluster, joined.began)
+    flat = joined.select(*columns, "mixed", earlier=left_out)
+    return flat.select(*columns, "earlier", analysed=~flat.earlier & ~flat.mixed)
+
+
+def _is_by(had: ir.TimestampValue, first: ir.TimestampValue) -> ir.BooleanValue:
+    """Whether an earlier phase had something by the time that this one first did."""
+    return ibis.coalesce(had <= first, ibis.literal(False))
 
 
 def _values(units: ir.Table, conversions: ir.Table, request: AggregationRequest) -> ir.Table:

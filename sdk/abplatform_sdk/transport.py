@@ -24,6 +24,7 @@ from .reply import Reply, TransportError
 _LONGEST_RETRY_AFTER = 60.0
 _READ_SIZE = 64 * 1024
 _GZIP_FROM = 1024
+_LARGEST_HEAD = 64 * 1024
 # A server that sends a byte now and then never runs into the read timeout; so many of them bound a response.
 _READ_TIMEOUTS_PER_RESPONSE = 4
 
@@ -157,15 +158,23 @@ class _BoundedResponse(http.client.HTTPResponse):
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
-        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+        self._reader = _DeadlineReader(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        self._reader.in_head = False
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Bytes from a socket until a moment that later bytes do not move."""
+    """Bytes from a socket until a moment that later bytes do not move; not many of them before the body."""
+
+    in_head = True
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
         self._sock = sock
+        self._size = 0
         self._patience = sock.gettimeout() or _LONGEST_RETRY_AFTER
         self._deadline = time.monotonic() + _READ_TIMEOUTS_PER_RESPONSE * self._patience
 
@@ -177,7 +186,12 @@ class _DeadlineReader(io.RawIOBase):
         if remaining <= 0:
             raise TimeoutError("the response took too long")
         self._sock.settimeout(min(remaining, self._patience))
-        return self._raw.readinto(buffer)
+        size = self._raw.readinto(buffer)
+        self._size += size or 0
+        # Interim answers without end would keep this thread busy, and so slow down the product's.
+        if self.in_head and self._size > _LARGEST_HEAD:
+            raise OSError("the head of the response is too long")
+        return size
 
     def close(self) -> None:
         self._raw.close()

@@ -16,6 +16,7 @@ from tests.api.problems import refusal
 @pytest.fixture(scope="module", name="prepared")
 def _prepared(shared_service: Service) -> Service:
     shared_service.start()
+    assert shared_service.admin.post("/layers", json={"key": "homes", "name": "Homes"}).status_code == 201
     return shared_service
 
 
@@ -47,14 +48,29 @@ FIELDS = [
     ("/assignments", {"unit_id": "u", "x": 1}, "x", "is not a field here; there is 'unit_id', 'units', 'attributes', "),
     ("/experiments", changed(_schema=1), "", "is not a field here"),
     ("/experiments", changed(plan={"planned_units": 100, "_schema": 1}), "plan", "is not a field here"),
-    ("/experiments", changed(control="nobody"), "control", "variants, 'control', 'treatment'"),
+    (
+        "/experiments",
+        changed(variants=[{"key": "control", "_schema": 1}, {"key": "treatment"}]),
+        "variants.0",
+        "is not a field here",
+    ),
+    ("/experiments", changed(metrics=[{"metric": "purchase", "_schema": 1}]), "metrics.0", "is not a field here"),
+    ("/experiments", changed(prerequisites=[{"_schema": 1}]), "prerequisites.0", "is not a field here"),
+    ("/experiments", changed(control="nobody"), "control", "one of the variants; there is 'control', 'treatment'"),
     (
         "/experiments",
         changed(metrics=[{"metric": "purchas", "role": "primary"}]),
         "metrics.0.metric",
         "there is no metric 'purchas'; did you mean 'purchase'?",
     ),
-    ("/experiments", changed(layer="home"), "layer", "there is no layer 'home'; create it first"),
+    ("/experiments", changed(layer="home"), "layer", "there is no layer 'home'; did you mean 'homes'?"),
+    ("/experiments", changed(layer="zzz"), "layer", "there is no layer 'zzz'; there is 'homes'"),
+    (
+        "/holdouts",
+        {"key": "h", "name": "H", "share": 0.05, "layers": ["hoems"]},
+        "layers.0",
+        "there is no layer 'hoems'; did you mean 'homes'?",
+    ),
     (
         "/experiments",
         changed(prerequisites=[{"experiment": "rate-dispaly", "variants": ["treatment"]}]),
@@ -100,7 +116,20 @@ def test_only_the_first_of_many_unknown_fields_are_compared(unchanged: Service) 
     errors = refusal(unchanged.admin.post("/metrics", data=json.dumps(body), content_type="application/json"), 422)
     suggested = [messages for messages in errors["errors"].values() if "did you mean 'name'" in messages[0]]
     assert len(errors["errors"]) == 1001
-    assert len(suggested) == 10
+    assert len(suggested) == 5
+
+
+def test_only_the_first_of_many_wrong_names_of_a_definition_are_compared(unchanged: Service) -> None:
+    uses = [{"metric": f"purchas-{number}", "role": "primary"} for number in range(60)]
+    errors = refusal(unchanged.admin.post("/experiments", json=changed(metrics=uses)), 422)["errors"]
+    assert sum("did you mean 'purchase'" in messages[0] for messages in errors.values()) == 5
+
+
+def test_only_the_first_bad_events_of_a_batch_are_compared(prepared: Service) -> None:
+    events = [exposure_body(f"s-{number}", variant="treatmnt") for number in range(60)]
+    rejected = prepared.admin.post("/exposures", json={"events": events}).json["rejected"]
+    assert sum("did you mean 'treatment'" in each["detail"] for each in rejected) == 5
+    assert {each["code"] for each in rejected} == {"UNKNOWN_VARIANT"}
 
 
 def test_a_key_that_is_not_there_comes_with_the_one_that_is_meant(prepared: Service) -> None:

@@ -96,7 +96,7 @@ def test_hostile_names_are_text_everywhere() -> None:
 
 def test_the_page_shows_who_is_left_out_and_the_decision_beside_the_recommendation() -> None:
     page = as_html(decided_scorecard())
-    assert "1,204 units left out: met in an earlier phase" in page
+    assert "1,204 units left out because of an earlier phase" in page
     banner = page[page.index('aria-labelledby="decision"') : page.index('aria-labelledby="health"')]
     assert banner.index("Inconclusive") < banner.index("Decided by people on 2026-11-24 12:05 UTC: ship treatment")
     assert 'class="taken"' not in as_html(fixed_scorecard())

@@ -108,7 +108,7 @@ def test_without_units_nothing_is_said_about_their_ratio(units: dict[str, int]) 
 @pytest.mark.parametrize(("units", "text"), [(0, "0 units"), (1, "1 unit"), (1_204, "1,204 units")])
 def test_units_of_an_earlier_phase_are_told_wherever_there_was_one(units: int, text: str) -> None:
     health = replace(decided_scorecard().health, earlier_phase_units=units)
-    assert f"; {text} left out: met in an earlier phase; " in wording.health_summary(health)
+    assert f"; {text} left out because of an earlier phase; " in wording.health_summary(health)
     assert "earlier phase" not in wording.health_summary(replace(health, earlier_phase_units=None))
 
 

@@ -255,15 +255,12 @@ def test_a_look_is_known_by_the_name_that_earlier_versions_gave_it() -> None:
     assert analyse._fingerprint(draft, [a_metric()], rates(1000, 100, 130)) == name
 
 
-def test_units_of_earlier_phases_are_news_but_not_for_a_look_from_before_they_were_counted(uow: UnitOfWork) -> None:
+def test_units_of_earlier_phases_are_counted_anew_but_make_no_look(uow: UnitOfWork) -> None:
     in_phases(uow, 2)
     data = rates(1_000, 100, 130)
-    old = look(uow, data)
-    assert old.health.earlier_phase_units is None
-    assert look(uow, replace(data, earlier_phase_units=5)) == old
-    more = rates(1_001, 100, 130)
-    found = [look(uow, replace(more, earlier_phase_units=count)) for count in (5, 5, 6)]
-    assert [(each.look, each.health.earlier_phase_units) for each in found] == [(2, 5), (2, 5), (3, 6)]
+    found = [look(uow, replace(data, earlier_phase_units=count)) for count in (None, 5, 6)]
+    assert [(each.look, each.health.earlier_phase_units) for each in found] == [(1, None), (1, 5), (1, 6)]
+    assert look(uow, replace(rates(1_001, 100, 130), earlier_phase_units=6)).look == 2
 
 
 def test_what_people_decided_stands_beside_what_the_data_recommend(uow: UnitOfWork) -> None:

@@ -29,7 +29,8 @@ class Unit:
 
 def expected_units(exposures: Sequence[ExposureFact], request: AggregationRequest) -> dict[str, Unit]:
     """Units of the experiment, by pseudonym, the excluded ones included and marked."""
-    units = {name: unit for name, unit in _met(exposures, request).items() if not _had(unit.first, exposures, request)}
+    met_here = _met(exposures, request)
+    units = {name: unit for name, unit in met_here.items() if not _had(name, met_here, exposures, request)}
     for unit in units.values():
         unit.analysed = len(unit.variants) == 1
     if request.clustered:
@@ -57,7 +58,7 @@ def expected_unknown(exposures: Sequence[ExposureFact], request: AggregationRequ
     """Exposures by undeclared variants."""
     unknown: dict[str, int] = defaultdict(int)
     for fact in _counted(exposures, request):
-        if fact.variant not in request.variants and not _had(fact, exposures, request):
+        if fact.variant not in request.variants:
             unknown[fact.variant] += 1
     return dict(unknown)
 
@@ -127,11 +128,16 @@ def _of_units(exposures: Sequence[ExposureFact], request: AggregationRequest) ->
     return [fact for fact in _counted(exposures, request) if fact.variant in request.variants and fact.unit in units]
 
 
-def _had(fact: ExposureFact, exposures: Sequence[ExposureFact], request: AggregationRequest) -> bool:
-    """Whether an earlier phase had the unit, or the cluster, of an exposure."""
+def _had(name: str, units: dict[str, Unit], exposures: Sequence[ExposureFact], request: AggregationRequest) -> bool:
+    """Whether an earlier phase had the unit before this phase did, or the cluster before this phase had any of it."""
     before = [each for each in exposures if each.experiment == request.experiment and each.phase < request.phase]
-    clusters = {each.cluster for each in before if each.cluster is not None} if request.clustered else set()
-    return fact.unit in {each.unit for each in before} or fact.cluster in clusters
+    first = units[name].first
+    if any(each.unit == name and each.timestamp <= first.timestamp for each in before):
+        return True
+    if not request.clustered or first.cluster is None:
+        return False
+    began = min(unit.first.timestamp for unit in units.values() if unit.first.cluster == first.cluster)
+    return any(each.cluster == first.cluster and each.timestamp <= began for each in before)
 
 
 def _counted(exposures: Sequence[ExposureFact], request: AggregationRequest) -> list[ExposureFact]:

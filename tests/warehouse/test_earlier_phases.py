@@ -55,9 +55,11 @@ SINGLE = [
     met("elsewhere", phase=1, experiment="other"),
     met("elsewhere"),
     met("new"),
+    met("stale"),
+    met("stale", phase=1, timestamp=NOW + HOUR / 2),
     met("next", phase=3),
 ]
-"""Of phase 2 in its time: ``twice`` and ``ghost-before`` are left out, ``elsewhere`` and ``new`` are in."""
+"""Of phase 2 in its time: ``twice`` and ``ghost-before`` are left out, ``elsewhere``, ``stale`` and ``new`` are in."""
 
 CLUSTERED = [
     met("a", phase=1, cluster="old"),
@@ -74,6 +76,8 @@ CLUSTERED = [
     met("alone"),
     met("single"),
     met("a-ghost", cluster="old", variant="ghost"),
+    met("stale", phase=1, cluster="fresh", timestamp=NOW + HOUR / 2),
+    met("stale", phase=1, cluster="fresh", timestamp=later(days=9)),
 ]
 """Left out: ``a, b, leaves`` with the cluster ``old``, ``moved`` and ``alone`` themselves; in: ``c, joins, single``."""
 
@@ -91,9 +95,9 @@ def reduce(local_lake: Lake, engine: DuckDBEngine) -> Any:
 
 def test_units_that_an_earlier_phase_met_are_left_out_and_counted(reduce: Any) -> None:
     result = reduce(SINGLE)
-    assert result.exposed == result.analysed == {"control": 2, "treatment": 0}
+    assert result.exposed == result.analysed == {"control": 3, "treatment": 0}
     assert result.multi_variant == {"control": 0, "treatment": 0}
-    assert (result.earlier_phase_units, result.unknown_variants) == (2, {})
+    assert (result.earlier_phase_units, result.unknown_variants) == (2, {"ghost": 1})
 
 
 def test_the_first_phase_has_no_earlier_one_to_count(reduce: Any) -> None:
@@ -110,7 +114,7 @@ def test_a_cluster_that_an_earlier_phase_met_is_left_out_whole_with_its_new_memb
     # ``fresh`` with c and joins, and ``single`` that stands for itself.
     assert result.exposed_clusters == result.analysed_clusters == {"control": 2, "treatment": 0}
     assert (result.cells[0].units, result.cells[0].clusters) == (3, 2)
-    assert (result.earlier_phase_units, result.unknown_variants) == (5, {})
+    assert (result.earlier_phase_units, result.unknown_variants) == (5, {"ghost": 1})
 
 
 def test_a_unit_that_is_left_out_mixes_no_cluster(reduce: Any) -> None:
@@ -118,6 +122,13 @@ def test_a_unit_that_is_left_out_mixes_no_cluster(reduce: Any) -> None:
     result = reduce([*facts, met("c", cluster="fresh")], clustered=True)
     assert result.analysed_clusters == {"control": 1, "treatment": 0}
     assert result.multi_variant_clusters == {"control": 0, "treatment": 0}
+
+
+def test_what_an_earlier_phase_logs_after_this_one_began_takes_nobody_away(reduce: Any) -> None:
+    members = [met(f"u{number}", cluster="branch") for number in range(5)]
+    stale = [met(f"s{number}", phase=1, cluster="branch", timestamp=NOW + HOUR * number) for number in range(1, 4)]
+    result = reduce([*members, *stale, met("u0", phase=1, timestamp=NOW + HOUR / 2)], clustered=True)
+    assert (result.exposed["control"], result.earlier_phase_units) == (5, 0)
 
 
 def test_clusters_are_no_matter_where_units_were_randomised(reduce: Any) -> None:
@@ -131,7 +142,7 @@ def test_spark_leaves_out_and_counts_the_same(monkeypatch: pytest.MonkeyPatch, s
     exposures = ibis.table(queries.COLUMNS_OF_EXPOSURES, name="exposures")
     with ask_spark(["-"], spark) as ask:
         ask("SET spark.sql.shuffle.partitions = 1")
-        for facts, clustered, counted, left_out in ((SINGLE, False, 2, 2), (CLUSTERED, True, 3, 5)):
+        for facts, clustered, counted, left_out in ((SINGLE, False, 3, 2), (CLUSTERED, True, 3, 5)):
             ask(as_view(facts))
             request = replace(REQUEST, clustered=clustered)
             units = queries.first_exposures(queries.counted_exposures(exposures, request), request)
