@@ -44,6 +44,8 @@ def check_if_match(tag: str) -> None:
     """
     if "If-Match" not in request.headers:
         raise PreconditionRequired("read it with GET, and send the ETag of that answer in the header If-Match")
+    if request.headers["If-Match"].strip() == tag:
+        raise PreconditionFailed('If-Match needs the ETag with its quotes, as a read gave it: "..."')
     if not request.if_match.contains(tag):
         raise PreconditionFailed(
             "If-Match names another version than the present one: it has changed since you read it; read it again with "

@@ -1,4 +1,4 @@
-"""What the views of all definitions do alike: lists, ETags, ``If-Match``, creating once."""
+"""What the views of all definitions do alike: lists, ETags, ``If-Match``, doing things once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Response, jsonify, request, url_for
 
 from abplatform.api.conditional import check_if_match, revision_tag, tagged
 from abplatform.api.context import platform, project
-from abplatform.api.idempotency import Created, create_once
+from abplatform.api.idempotency import Answer, answer_once
 from abplatform.storage.definitions import Definitions, Stored
 from abplatform.storage.session import Work
 
@@ -44,13 +44,11 @@ class Shelf(Generic[Stored]):
     def create(self, make: Callable[[Work], Stored]) -> Response:
         """Make one, once per ``Idempotency-Key``."""
 
-        def create(work: Work) -> Created:
+        def create(work: Work) -> Answer:
             stored = make(work)
-            place = url_for(self.endpoint, key=stored.key)
-            headers = {"ETag": f'"{self._tag(work, stored)}"', "Location": place}
-            return Created(document=self._document(work, stored), headers=headers)
+            return self._answer(work, stored, {"Location": url_for(self.endpoint, key=stored.key)}, status=201)
 
-        return create_once(create)
+        return answer_once(create)
 
     def read(self, key: str) -> Response:
         """Show one."""
@@ -68,10 +66,13 @@ class Shelf(Generic[Stored]):
             return self._shown(work, change(work, self._expected(work, key)))
 
     def take_step(self, key: str, step: Callable[[Work, int | None], Stored]) -> Response:
-        """Change one, from the version that ``If-Match`` names if it is sent."""
-        with platform().uow.begin() as work:
+        """Change one, from the version that ``If-Match`` names if it is sent; once per ``Idempotency-Key``."""
+
+        def take(work: Work) -> Answer:
             revision = self._expected(work, key) if "If-Match" in request.headers else None
-            return self._shown(work, step(work, revision))
+            return self._answer(work, step(work, revision), {"Cache-Control": "private, no-cache"}, status=200)
+
+        return answer_once(take)
 
     def delete(self, key: str, remove: Callable[[Work, int], None]) -> None:
         """Delete one in the version that ``If-Match`` names."""
@@ -83,6 +84,10 @@ class Shelf(Generic[Stored]):
         stored = self.repository(work).get(project(), key)
         check_if_match(self._tag(work, stored))
         return stored.revision
+
+    def _answer(self, work: Work, stored: Stored, headers: dict[str, str], *, status: int) -> Answer:
+        headers = {"ETag": f'"{self._tag(work, stored)}"', **headers}
+        return Answer(document=self._document(work, stored), headers=headers, status=status)
 
     def _shown(self, work: Work, stored: Stored) -> Response:
         return tagged(jsonify(self._document(work, stored)), self._tag(work, stored))

@@ -86,7 +86,7 @@ class End(MethodView):
     """The end of a holdout."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[{**IF_MATCH_PARAMETER, "required": False}])
+    @resource.doc(parameters=[{**IF_MATCH_PARAMETER, "required": False}, PARAMETER])
     @resource.response(200, HoldoutDocument, headers=ETAG_HEADER)
     def post(self, key: str) -> Response:
         """End a holdout for good, and publish the next snapshot.

@@ -1,6 +1,6 @@
-"""Creating once: a repeated ``Idempotency-Key`` gets the answer that its first request got.
+"""Doing things once: a repeated ``Idempotency-Key`` gets the answer that its first request got.
 
-The answer is kept in the transaction that makes the thing, so that neither can exist without the other.
+The answer is kept in the transaction that makes or changes the thing, so that neither can exist without the other.
 """
 
 from __future__ import annotations
@@ -31,25 +31,27 @@ PARAMETER = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
-    """What a creating request answers.
+class Answer:
+    """What a request that makes or changes something answers.
 
     Attributes:
-        document: the new resource.
+        document: the resource.
         headers: such as ``ETag`` and ``Location``.
         secrets: fields of the document that are shown once and kept nowhere; a repeated answer has null there.
+        status: of HTTP.
     """
 
     document: dict[str, object]
     headers: dict[str, str]
     secrets: tuple[str, ...] = field(default=())
+    status: int = 201
 
 
-def create_once(create: Callable[[Work], Created]) -> Response:
-    """Run ``create`` in one transaction, unless its answer is already known.
+def answer_once(act: Callable[[Work], Answer]) -> Response:
+    """Run ``act`` in one transaction, unless its answer is already known.
 
     Args:
-        create: makes the resource.
+        act: makes or changes the resource.
 
     Raises:
         IdempotencyMismatch: if the key was used with another body.
@@ -58,33 +60,33 @@ def create_once(create: Callable[[Work], Created]) -> Response:
     parts, key = platform(), _read_key()
     with parts.uow.begin() as work:
         if key is None:
-            return _answer(create(work))
+            return _answer(act(work))
         # Of two requests with one key, the second waits here and finds the answer of the first.
         work.projects.lock(project())
         known = work.replies.find(project(), key, _operation())
         if known is not None:
             return _repeat(known)
-        created = create(work)
+        answer = act(work)
         now = parts.now()
         work.replies.forget(before=now - KEPT_FOR)
-        kept = created.document | dict.fromkeys(created.secrets)
+        kept = answer.document | dict.fromkeys(answer.secrets)
         work.replies.add(
             project(),
             key,
             _operation(),
             Reply(
                 request_hash=_digest(),
-                status=201,
-                headers=created.headers,
+                status=answer.status,
+                headers=answer.headers,
                 body=_write(kept),
                 created_at=now,
             ),
         )
-    return _answer(created)
+    return _answer(answer)
 
 
-def _answer(created: Created) -> Response:
-    return _json(_write(created.document), 201, created.headers)
+def _answer(answer: Answer) -> Response:
+    return _json(_write(answer.document), answer.status, answer.headers)
 
 
 def _repeat(known: Reply) -> Response:
@@ -110,7 +112,7 @@ def _digest() -> str:
 
     The hash is keyed, since a body may hold ids of units: without the key nobody finds them by trying.
     """
-    said = b"idempotent request: " + json.dumps(g.json_body, sort_keys=True).encode()
+    said = b"idempotent request: " + json.dumps(g.get("json_body", {}), sort_keys=True).encode()
     return hmac.digest(platform().pseudonym_key, said, "sha256").hex()
 
 

@@ -11,7 +11,7 @@ from flask.views import MethodView
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
-from abplatform.api.idempotency import PARAMETER, Created, create_once
+from abplatform.api.idempotency import PARAMETER, Answer, answer_once
 from abplatform.api.schemas.key import KeyDocument, KeySchema, NewKeyDocument, key_document
 from abplatform.api.schemas.listing import page_of
 from abplatform.services import access
@@ -39,15 +39,15 @@ class Keys(MethodView):
     def post(self, wanted: Mapping[str, Any]) -> Response:
         """Make a key; its secret is in this answer and never again."""
 
-        def create(work: Work) -> Created:
+        def create(work: Work) -> Answer:
             key, secret = access.create_key(work, project(), wanted["role"], name=wanted["name"], now=platform().now())
-            return Created(
+            return Answer(
                 document=key_document(key) | {"secret": secret},
                 headers={"Cache-Control": "no-store"},
                 secrets=("secret",),
             )
 
-        return create_once(create)
+        return answer_once(create)
 
 
 @resource.route("/<key_id:key_id>")

@@ -13,6 +13,7 @@ from abplatform.api.auth import Ability, needs
 from abplatform.api.conditional import ETAG_HEADER, IF_MATCH_PARAMETER
 from abplatform.api.context import platform, project
 from abplatform.api.experiments import shelf
+from abplatform.api.idempotency import PARAMETER
 from abplatform.api.schemas.experiment import ExperimentDocument
 from abplatform.api.schemas.steps import DecisionRequestSchema, ForcedSchema, PhaseSchema, RampSchema
 from abplatform.api.strict_json import check_no_fields
@@ -26,6 +27,7 @@ MAY_MATCH = {
     "required": False,
     "description": "The `ETag` that a read gave: the step is taken only from that version, so that it can be repeated.",
 }
+OF_STEPS = [MAY_MATCH, PARAMETER]
 
 
 @resource.route("/<key:key>/<any(start, pause, resume, close, stop, archive):step>")
@@ -33,7 +35,7 @@ class Steps(MethodView):
     """The steps that need no body."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[MAY_MATCH])
+    @resource.doc(parameters=OF_STEPS)
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
     def post(self, key: str, step: live.BareStep) -> Response:
         """Take one step: start, pause, resume, close, stop or archive.
@@ -53,7 +55,7 @@ class Ramp(MethodView):
     """More coverage."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[MAY_MATCH])
+    @resource.doc(parameters=OF_STEPS)
     @resource.arguments(RampSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
     def post(self, body: Mapping[str, float], key: str) -> Response:
@@ -68,13 +70,14 @@ class Phase(MethodView):
     """The next phase."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[MAY_MATCH])
+    @resource.doc(parameters=OF_STEPS)
     @resource.arguments(PhaseSchema(partial=("variants", "control")))
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
     def post(self, phase: live.PhaseRequest, key: str) -> Response:
         """Open a new phase: units are drawn anew, by a new salt, and results begin anew.
 
-        It is tested at half the alpha of the phase before. Without `If-Match` a repeated call opens one more phase.
+        It is tested at half the alpha of the phase before. Without `If-Match` or `Idempotency-Key` a repeated call
+        opens one more phase.
         """
         return shelf.take_step(
             key,
@@ -89,7 +92,7 @@ class Decide(MethodView):
     """What people decided."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[MAY_MATCH])
+    @resource.doc(parameters=OF_STEPS)
     @resource.arguments(DecisionRequestSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
     def post(self, body: Mapping[str, Any], key: str) -> Response:
@@ -105,7 +108,7 @@ class Forced(MethodView):
     """Variants of test accounts."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[MAY_MATCH])
+    @resource.doc(parameters=OF_STEPS)
     @resource.arguments(ForcedSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
     def post(self, body: Mapping[str, tuple[force.Force, ...]], key: str) -> Response:

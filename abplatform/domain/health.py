@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from abplatform.domain.aggregates import Aggregation, ArmCell
@@ -14,6 +15,9 @@ from abplatform.stats.srm import check_sample_ratio, equal_shares_p_value
 
 LEVEL = 0.001
 """Below this p-value a check says that something is broken: it must not cry wolf on sound experiments."""
+
+SILENT_FROM = 100
+"""Units from which on a metric that nobody has is worth a warning."""
 
 RATIO_WARNING = (
     "Sample ratio mismatch: the variants have other shares of units than planned. Something in assignment, logging "
@@ -49,6 +53,7 @@ def check_health(
             *_ratio_warnings(ratio),
             *_multi_variant_warnings(definition, aggregation, multi_p),
             *_exposure_warnings(aggregation),
+            *_silence_warnings(aggregation.cells),
             *_balance_warnings(balance),
         ),
     )
@@ -150,6 +155,16 @@ def _exposure_warnings(aggregation: Aggregation) -> list[str]:
         count = sum(aggregation.unknown_variants.values())
         sentences.append(f"{count} exposures name variants that the experiment does not have ({names}); left out.")
     return sentences
+
+
+def _silence_warnings(cells: Sequence[ArmCell]) -> list[str]:
+    """Metrics that nobody has: a guardrail on an event that is misspelt, or not sent, looks safe."""
+    units, nonzero = Counter[str](), Counter[str]()
+    for cell in cells:
+        units[cell.name] += cell.units
+        nonzero[cell.name] += cell.nonzero
+    silent = [name for name, count in units.items() if count >= SILENT_FROM and not nonzero[name]]
+    return [f"Nobody in any variant has {name}: make sure that its event is sent, under that name." for name in silent]
 
 
 def _balance_warnings(balance: Sequence[CovariateBalance]) -> list[str]:

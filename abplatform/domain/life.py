@@ -215,7 +215,7 @@ def _check_decision(decision: DecisionRecord, definition: ExperimentDefinition) 
         known = [variant.key for variant in definition.variants]
         rule = f"must be the key of the variant that ships, one of {quote(known)}"
         faults.check(decision.variant in known, "variant", rule)
-    else:
+    elif decision.outcome in OUTCOMES:
         faults.check(decision.variant is None, "variant", "belongs to the outcome ship only")
     faults.text(decision.reason, "reason", least=1)
     faults.raise_any()

@@ -87,6 +87,8 @@ def seal_segment(request: SegmentRequest, *, salt: str) -> Segment:
 
 def _check_lists(request: SegmentRequest, faults: Faults) -> None:
     for kind, path, members in (("values", "values", request.values), ("units", "unit_ids", request.unit_ids)):
+        if request.kind not in SEGMENT_KINDS:
+            return
         if request.kind != kind:
             faults.check(members is None, path, f"belongs to segments of the kind {kind} only")
         elif faults.check(members is not None, path, "is required") and members is not None:

@@ -154,4 +154,6 @@ def _check_ready(work: Work, project: str, definition: ExperimentDefinition) -> 
 def _check_not_needed(work: Work, project: str, key: str) -> None:
     needed_by = dependants(key, work.experiments.all(project))
     if needed_by:
-        raise InUse(f"{key} is a prerequisite of {needed_by[0]}, whose units depend on it")
+        raise InUse(
+            f"{key} is a prerequisite of {needed_by[0]}, whose units depend on it; stop that, not only pause it"
+        )

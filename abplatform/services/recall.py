@@ -114,7 +114,7 @@ def _look_up(work: Work, project: str, key: str) -> Experiment:
     if found is None:
         raise BadEvent("UNKNOWN_EXPERIMENT", "experiment", "there is no experiment of that key")
     if found.status == "draft":
-        raise BadEvent("NOT_STARTED", "experiment", "has not started")
+        raise BadEvent("NOT_STARTED", "experiment", "is a draft: start it first")
     return found
 
 

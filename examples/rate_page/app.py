@@ -14,6 +14,7 @@ EXPERIMENT = "rate-display"
 # What the page says before the first snapshot, to visitors without an id, and when the experiment is gone.
 DEFAULT = {"copy": "3.5% a year"}
 LARGEST_DEPOSIT = Decimal(1_000_000)
+READY_WITHIN = 3.0
 
 
 def create_app(client: Client | None = None) -> Flask:
@@ -31,6 +32,9 @@ def create_app(client: Client | None = None) -> Flask:
     if not app.config.get("SECRET_KEY"):
         raise ValueError("RATE_PAGE_SECRET_KEY must be set")
     experiments = Experiments(app, client=client, unit=read_unit)
+    with app.app_context():
+        # Until there is a snapshot, everybody gets the default.
+        experiments.client.wait_ready(READY_WITHIN)
 
     @app.before_request
     def know_visitor() -> None:

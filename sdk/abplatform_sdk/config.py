@@ -85,6 +85,8 @@ class Config(_Settings):
     __slots__ = ()
 
     def __new__(cls, *, base_url: str, api_key: str, **options: Unpack[Options]) -> Config:
+        for name in options.keys() - Options.__annotations__.keys():
+            raise TypeError(f"{name} is no option of the client")
         if "cache_dir" not in options:
             options["cache_dir"] = default_cache_dir()
         # The process may change its directory before the first connection.
@@ -174,7 +176,8 @@ def _check_certificates(ca_file: FilePath | None, client_certificate: FilePath |
             # An empty password, for else OpenSSL would ask for one at the terminal.
             context.load_cert_chain(client_certificate, password="")
     except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be the path of a PEM file with {what}: {error}") from error
+        path = ca_file if name == "ca_file" else client_certificate
+        raise ValueError(f"{name} must be the path of a PEM file with {what}: {path}: {error}") from error
 
 
 def _check_key(key: object) -> None:

@@ -104,7 +104,7 @@ class AbplatformProvider(AbstractProvider):
         self._is_settled = True
         if self._store.current is None:
             trouble = self._poller.trouble
-            kind = ProviderFatalError if trouble in _REFUSALS else ProviderNotReadyError
+            kind = ProviderFatalError if _is_refusal(trouble) else ProviderNotReadyError
             raise kind(f"no snapshot: {trouble or 'the server has not answered'}")
 
     def shutdown(self) -> None:
@@ -187,7 +187,7 @@ class AbplatformProvider(AbstractProvider):
         self._client.wait_ready(0)
         while not self._is_fresh() and (left := deadline - time.monotonic()) > 0:
             trouble = self._poller.trouble
-            if trouble is not None and (self._store.current is not None or trouble in _REFUSALS):
+            if trouble is not None and (self._store.current is not None or _is_refusal(trouble)):
                 return
             self._poller.wait(min(left, _LOOK))
 
@@ -201,7 +201,7 @@ class AbplatformProvider(AbstractProvider):
         if news.version is not None:
             details.metadata["version"] = str(news.version)
         if news.kind == "error":
-            is_fatal = news.message in _REFUSALS
+            is_fatal = _is_refusal(news.message)
             details.error_code = ErrorCode.PROVIDER_FATAL if is_fatal else ErrorCode.PROVIDER_NOT_READY
         self.emit(_EVENTS[news.kind], details)
 
@@ -247,6 +247,10 @@ class AbplatformProvider(AbstractProvider):
 
 def _failed(default: Any, code: ErrorCode, message: str) -> FlagResolutionDetails[Any]:
     return FlagResolutionDetails(default, code, message, Reason.ERROR)
+
+
+def _is_refusal(trouble: str | None) -> bool:
+    return (trouble or "").startswith(_REFUSALS)
 
 
 _EVENTS = {

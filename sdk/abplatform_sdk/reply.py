@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_CURES = {401: ": check api_key", 403: ": api_key needs the role sdk", 404: ": check base_url"}
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -31,6 +32,9 @@ class Reply(NamedTuple):
     body: bytes
     etag: str | None
     retry_after: float
+
+    def __str__(self) -> str:
+        return f"status {self.status}{_CURES.get(self.status, '')}"
 
 
 def read_receipt(body: bytes, sent: int) -> Counter[str]:

@@ -110,7 +110,7 @@ class Sender:
         if reply.status in {400, 413, 422}:
             return self._refused(reply.status, len(batch))
         self._told_until = time.monotonic() + reply.retry_after
-        return self._retry(f"status {reply.status}")
+        return self._retry(str(reply))
 
     def _accepted(self, reply: Reply, count: int) -> float:
         try:

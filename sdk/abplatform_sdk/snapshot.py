@@ -220,7 +220,7 @@ class Poller:
             return self._received(reply)
         if reply.status == 304 and self._etag is not None:
             return self._confirm()
-        return self._failed("snapshot_refused", f"status {reply.status}", reply.retry_after)
+        return self._failed("snapshot_refused", str(reply), reply.retry_after)
 
     def _received(self, reply: Reply) -> float:
         before = self._store.current

@@ -226,6 +226,27 @@ def test_a_repeated_idempotency_key_gets_the_same_answer(service: Service, path:
     assert key_count == (2 if path == "/keys" else 1)
 
 
+def test_a_step_is_taken_once_by_idempotency_key(service: Service) -> None:
+    service.start()
+    path, body, headers = "/experiments/rate-display/phase", {"reason": "new words"}, {"Idempotency-Key": "k-1"}
+    first, second = (service.admin.post(path, json=body, headers=headers) for _ in range(2))
+    assert (first.status_code, first.get_json()["phase"]) == (200, 2)
+    assert (second.status_code, second.get_json()) == (200, first.get_json())
+    read = service.admin.get("/experiments/rate-display")
+    assert first.headers["ETag"] == second.headers["ETag"] == read.headers["ETag"]
+    refusal(service.admin.post(path, json={"reason": "other"}, headers=headers), 422, "IDEMPOTENCY_MISMATCH")
+    paused = [service.admin.post("/experiments/rate-display/pause", headers=headers).get_json() for _ in range(2)]
+    assert paused[0] == paused[1]
+    assert paused[0]["status"] == "paused"
+
+
+def test_an_etag_without_its_quotes_is_told_so(service: Service) -> None:
+    service.start()
+    tag = service.admin.get("/experiments/rate-display").headers["ETag"].strip('"')
+    answer = service.admin.call("PATCH", "/experiments/rate-display", json={"name": "B"}, headers={"If-Match": tag})
+    assert "with its quotes" in refusal(answer, 412, "PRECONDITION_FAILED")["detail"]
+
+
 def test_one_idempotency_key_in_parallel_makes_one_thing(service: Service) -> None:
     headers = {"Idempotency-Key": "k-1"}
     answers = at_once(8, lambda _: service.admin.post("/keys", json=key_body(), headers=headers))

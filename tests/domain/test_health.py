@@ -151,3 +151,12 @@ def test_exposures_of_units_that_should_have_none_are_told_apart() -> None:
     )
     assert health.mismatched_exposures == 7
     assert health.warnings[1] == "3 of them are of units that should have none: outside the coverage, or held out."
+
+
+@pytest.mark.parametrize(("units", "nonzero", "warned"), [(49, 0, False), (50, 0, True), (50, 1, False)])
+def test_a_metric_that_nobody_has_is_named(units: int, nonzero: int, warned: bool) -> None:
+    arms = a_rate("control", units, 0), a_rate("treatment", units, nonzero)
+    health = check_health(an_experiment(), an_aggregation(*arms))
+    (name,) = {cell.name for cell in arms}
+    sentence = f"Nobody in any variant has {name}: make sure that its event is sent, under that name."
+    assert (health.ok, health.warnings) == (True, (sentence,) if warned else ())

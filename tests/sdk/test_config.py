@@ -95,3 +95,10 @@ def test_the_disk_copy_lies_in_the_cache_directory_of_the_user(monkeypatch: pyte
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert default_cache_dir() == Path("/home/someone/.cache/abplatform")
+
+
+@pytest.mark.parametrize("name", ["poll_intervall", "verify", "proxies"])
+def test_an_option_that_is_not_there_is_named(name: str) -> None:
+    options: Any = {name: 1}
+    with pytest.raises(TypeError, match=f"^{name} is no option of the client$"):
+        Client(URL, "k", **options)

@@ -54,7 +54,7 @@ def test_without_any_snapshot_the_news_is_an_error(
     heard: list[SnapshotNews] = []
     client.add_snapshot_listener(heard.append)
     client.wait_ready(0)
-    eventually(lambda: heard == [SnapshotNews("error", None, "status 401")])
+    eventually(lambda: heard == [SnapshotNews("error", None, "status 401: check api_key")])
 
 
 def test_a_forced_variant_has_no_exposure_and_can_be_lifted(
