@@ -100,7 +100,7 @@ class Transport:
                 retry_after=_retry_after(response.headers.get("Retry-After")),
             )
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            raise TransportError(f"{method} {path}: {type(error).__name__}: {error}"[:300]) from error
+            raise TransportError(f"{method} {path}: {error!r}"[:300]) from error
 
 
 def _pool_manager(config: Config) -> urllib3.PoolManager:
