@@ -1,10 +1,4 @@
-"""Client of the abplatform experimentation platform.
-
->>> from abplatform_sdk import Client
->>> client = Client("http://localhost:8080", api_key="...")          # doctest: +SKIP
->>> client.assign("rate-display", "u-1", {"country": "CN"}).variant  # doctest: +SKIP
-'treatment'
-"""
+"""Client of the abplatform experimentation platform: see `Client`."""
 
 import logging
 

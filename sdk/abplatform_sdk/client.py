@@ -243,7 +243,7 @@ class Client:
 
         True if decisions can be made, be it from the disk copy.
         """
-        if self._start_polling():
+        if self._store.source != "given" and not self._closed and self._start_polling():
             self._poller.wait(bounded(timeout, self._config.close_timeout))
         return self._store.current is not None
 

@@ -156,6 +156,8 @@ def _split_url(name: str, url: object) -> SplitResult:
         port_is_valid = False
     if not port_is_valid or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{name} must be an http or https URL with a host")
+    if not parts.hostname.isascii():
+        raise ValueError(f"{name} must have its host in ASCII, as xn--...")
     return parts
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -24,6 +25,8 @@ _PAUSE_AFTER_ERROR = 5.0
 importing = threading.RLock()
 
 _members: dict[Client, float] = {}
+# Those that are closed still have locks.
+_all: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 class Worker:
@@ -106,6 +109,7 @@ class Worker:
 def join(member: Client, close_timeout: float) -> None:
     """Tell ``member`` about forks, and close it at the end of the process in so many seconds, unless it leaves."""
     _members[member] = close_timeout
+    _all.add(member)
     _watch()
 
 
@@ -156,7 +160,7 @@ def _watch() -> None:
 
 
 def _renew() -> None:
-    for member in list(_members):
+    for member in list(_all):
         member.after_fork_in_child()
 
 

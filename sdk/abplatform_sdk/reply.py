@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-_CURES = {401: ": check api_key", 403: ": api_key needs the role sdk", 404: ": check base_url"}
+_CURES = {401: ": check api_key", 403: ": api_key needs the role sdk", 404: ": check base_url", 407: ": check proxy"}
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -66,12 +66,15 @@ class Connection:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.renew()
+        self._lock = threading.RLock()
+        self._transport: Transport | None = None
 
     def renew(self) -> None:
         """Leave what is open to the parent, after a fork."""
         self._lock = threading.RLock()
-        self._transport: Transport | None = None
+        if self._transport is not None:
+            self._transport.renew()
+        self._transport = None
 
     def open(self) -> Transport:
         """The transport."""

@@ -11,6 +11,7 @@ import socket
 import time
 from base64 import b64encode
 from email.utils import parsedate_to_datetime
+from queue import LifoQueue
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -63,6 +64,13 @@ class Transport:
     def close(self) -> None:
         """Close the idle connections; busy ones close when their response ends."""
         self._pool.close()
+
+    def renew(self) -> None:
+        """Free the pool of a lock that a thread of the parent held at the fork: the end of the process asks for it."""
+        if (pool := self._pool.pool) is not None:
+            kept = pool.queue
+            LifoQueue.__init__(pool, pool.maxsize)
+            pool.queue = kept  # the parent's connections are closed with the pool
 
     def _request(
         self,

@@ -23,6 +23,8 @@ URL = "http://127.0.0.1:1"
         ("base_url", "http://user@a"),
         ("base_url", "http://a/?x=1"),
         ("base_url", "http://a b"),
+        ("base_url", "https://bücher.example"),
+        ("proxy", "http://bücher.example:3128"),
         ("base_url", "http://a/ab/api/v1/"),
         ("base_url", None),
         ("api_key", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ def test_it_decides_from_the_snapshot_it_was_given(tmp_path: Path, kind: str) ->
     assert (stats.snapshot_source, stats.snapshot_version) == ("given", 7)
     assert stats.reasons == {"offline": 50}
     client.close()
+
+
+def test_there_is_nothing_to_wait_for() -> None:
+    began = time.monotonic()
+    client = Client.from_snapshot(DOCUMENT)
+    assert client.wait_ready(30)
+    client.close()
+    assert client.wait_ready(30)
+    closed = Client("http://127.0.0.1:9", "k", cache_dir=None)
+    closed.close()
+    assert not closed.wait_ready(30)
+    assert time.monotonic() - began < 10
 
 
 def test_it_has_no_thread_and_no_connection() -> None:
