@@ -15,6 +15,11 @@ IF_MATCH_PARAMETER = {
     "schema": {"type": "string"},
     "description": "The `ETag` that a read gave.",
 }
+MAY_MATCH_PARAMETER = {
+    **IF_MATCH_PARAMETER,
+    "required": False,
+    "description": "The `ETag` that a read gave: the step is taken only from that version, so that it can be repeated.",
+}
 IF_NONE_MATCH_PARAMETER = {
     "in": "header",
     "name": "If-None-Match",

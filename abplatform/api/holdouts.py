@@ -10,7 +10,12 @@ from flask.views import MethodView
 
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
-from abplatform.api.conditional import ETAG_HEADER, IF_MATCH_PARAMETER, IF_NONE_MATCH_PARAMETER
+from abplatform.api.conditional import (
+    ETAG_HEADER,
+    IF_MATCH_PARAMETER,
+    IF_NONE_MATCH_PARAMETER,
+    MAY_MATCH_PARAMETER,
+)
 from abplatform.api.context import platform, project
 from abplatform.api.definitions import Shelf
 from abplatform.api.idempotency import PARAMETER
@@ -86,7 +91,7 @@ class End(MethodView):
     """The end of a holdout."""
 
     @needs(Ability.RUN)
-    @resource.doc(parameters=[{**IF_MATCH_PARAMETER, "required": False}, PARAMETER])
+    @resource.doc(parameters=[MAY_MATCH_PARAMETER, PARAMETER])
     @resource.response(200, HoldoutDocument, headers=ETAG_HEADER)
     def post(self, key: str) -> Response:
         """End a holdout for good, and publish the next snapshot.

@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
-from abplatform.api.conditional import ETAG_HEADER, IF_MATCH_PARAMETER
+from abplatform.api.conditional import ETAG_HEADER, MAY_MATCH_PARAMETER
 from abplatform.api.context import platform, project
 from abplatform.api.experiments import shelf
 from abplatform.api.idempotency import PARAMETER
@@ -22,12 +22,7 @@ from abplatform.services import force, live
 
 resource = Resource("steps", __name__, url_prefix="/api/v1/experiments", description="The life of an experiment")
 
-MAY_MATCH = {
-    **IF_MATCH_PARAMETER,
-    "required": False,
-    "description": "The `ETag` that a read gave: the step is taken only from that version, so that it can be repeated.",
-}
-OF_STEPS = [MAY_MATCH, PARAMETER]
+OF_STEPS = [MAY_MATCH_PARAMETER, PARAMETER]
 
 
 @resource.route("/<key:key>/<any(start, pause, resume, close, stop, archive):step>")

@@ -169,16 +169,15 @@ def _check_certificates(ca_file: FilePath | None, client_certificate: FilePath |
     with importing:
         import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    name, what = "ca_file", "certificates"
+    name, path, what = "ca_file", ca_file, "certificates"
     try:
-        if ca_file is not None:
-            context.load_verify_locations(ca_file)
-        name, what = "client_certificate", "a certificate and its key, without a password"
-        if client_certificate is not None:
+        if path is not None:
+            context.load_verify_locations(path)
+        name, path, what = "client_certificate", client_certificate, "a certificate and its key, without a password"
+        if path is not None:
             # An empty password, for else OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(client_certificate, password="")
+            context.load_cert_chain(path, password="")
     except (OSError, TypeError, ValueError) as error:
-        path = ca_file if name == "ca_file" else client_certificate
         raise ValueError(f"{name} must be the path of a PEM file with {what}: {path}: {error}") from error
 
 

@@ -143,3 +143,11 @@ def shared_service(databases: Databases, tmp_path_factory: pytest.TempPathFactor
     with open_platform(url, tmp_path_factory.mktemp("shared")) as platform:
         yield Service(platform)
     databases.drop(url)
+
+
+@pytest.fixture
+def unchanged(prepared: Service) -> Iterator[Service]:
+    """The platform as a module has prepared it, for what must store nothing."""
+    before = prepared.stored()
+    yield prepared
+    assert prepared.stored() == before

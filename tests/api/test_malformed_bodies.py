@@ -7,7 +7,7 @@ import json
 import resource
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -147,13 +147,6 @@ def _prepared(shared_service: Service) -> Service:
     shared_service.start()
     shared_service.arrange()
     return shared_service
-
-
-@pytest.fixture(name="unchanged")
-def _unchanged(prepared: Service) -> Iterator[Service]:
-    before = prepared.stored()
-    yield prepared
-    assert prepared.stored() == before
 
 
 def test_there_are_bodies_enough() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -65,13 +64,6 @@ def _prepared(shared_service: Service) -> Service:
     shared_service.start()
     shared_service.define("draft")
     return shared_service
-
-
-@pytest.fixture(name="unchanged")
-def _unchanged(prepared: Service) -> Iterator[Service]:
-    before = prepared.stored()
-    yield prepared
-    assert prepared.stored() == before
 
 
 def test_a_flag_is_answered_with_what_the_published_snapshot_gives(running: Service) -> None:

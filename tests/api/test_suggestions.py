@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ def _prepared(shared_service: Service) -> Service:
     shared_service.start()
     assert shared_service.admin.post("/layers", json={"key": "homes", "name": "Homes"}).status_code == 201
     return shared_service
-
-
-@pytest.fixture(name="unchanged")
-def _unchanged(prepared: Service) -> Iterator[Service]:
-    before = prepared.stored()
-    yield prepared
-    assert prepared.stored() == before
 
 
 def changed(**changes: Any) -> Body:

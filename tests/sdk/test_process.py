@@ -218,16 +218,19 @@ def test_many_forks_under_load_never_lock_up(server: PlatformServer) -> None:
     assert len({event["event_id"] for event in sent}) == len(sent)
 
 
-def test_a_child_that_was_forked_while_a_thread_took_a_connection_ends(server: PlatformServer) -> None:
-    # At the end of the interpreter urllib3 closes all pools, and each asks for the lock of its queue.
-    program = """
-    import signal
+def fork_while_held(server: PlatformServer, lock: str, *, closed: bool) -> subprocess.CompletedProcess[str]:
+    """Fork while another thread holds a lock; the child tracks an event, and ends with its exit handlers."""
+    program = f"""
+    import signal, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
     client.wait_ready(5)
-    pool = client._connection.open()._pool.pool
+    if {closed}:
+        client.close()
+    lock = {lock}
     taken, over = threading.Event(), threading.Event()
 
     def hold():
-        with pool.mutex:
+        with lock:
             taken.set()
             over.wait()
 
@@ -242,37 +245,16 @@ def test_a_child_that_was_forked_while_a_thread_took_a_connection_ends(server: P
     over.set()
     assert status == 7, status
     """
-    ran = run(
-        server, "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + textwrap.dedent(program)
-    )
+    return run(server, program)
+
+
+def test_a_child_that_was_forked_while_a_thread_took_a_connection_ends(server: PlatformServer) -> None:
+    # At the end of the interpreter urllib3 closes all pools, and each asks for the lock of its queue.
+    ran = fork_while_held(server, "client._connection.open()._pool.pool.mutex", closed=False)
     assert ran.returncode == 0, ran.stderr
     assert units(server) == ["child"]
 
 
 def test_a_closed_client_holds_no_lock_in_a_forked_child(server: PlatformServer) -> None:
-    program = """
-    import signal
-    client.wait_ready(5)
-    client.close()
-    taken, over = threading.Event(), threading.Event()
-
-    def hold():
-        with client._delivery.conversions.buffer._changed:
-            taken.set()
-            over.wait()
-
-    threading.Thread(target=hold).start()
-    taken.wait()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
-        client.track("purchase", "child")
-        os._exit(7)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    over.set()
-    assert status == 7, status
-    """
-    ran = run(
-        server, "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + textwrap.dedent(program)
-    )
+    ran = fork_while_held(server, "client._delivery.conversions.buffer._changed", closed=True)
     assert ran.returncode == 0, ran.stderr
