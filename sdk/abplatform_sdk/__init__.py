@@ -4,8 +4,9 @@ import logging
 
 from .client import Client
 from .config import Config
+from .counts import FlushResult, Stats
 from .decision import Decision
-from .notices import FlushResult, SnapshotNews, Stats
+from .notices import SnapshotNews
 
 __all__ = ["Client", "Config", "Decision", "FlushResult", "SnapshotNews", "Stats", "__version__"]
 

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from .client import Client
 from .config import Options
-from .notices import FlushResult
+from .counts import FlushResult
 
 
 class AsyncClient:

@@ -35,7 +35,6 @@ class Overrides:
         self._choices: dict[str, dict[str | None, str]] = {}
 
     def force(self, experiment: str, variant: str | None, unit_id: str | None) -> None:
-        """Force a variant; None lifts what was forced."""
         choices = dict(self._choices.get(experiment, {}))
         if variant is None:
             choices.pop(unit_id, None)
@@ -44,7 +43,6 @@ class Overrides:
         self._choices = {**self._choices, experiment: choices}
 
     def rules(self, snapshot: Snapshot | None) -> Mapping[str, Rule]:
-        """The experiments that can be asked for."""
         return {} if snapshot is None else snapshot.experiments
 
     def apply(self, rule: ExperimentRule) -> Decider:
@@ -83,7 +81,6 @@ class Compiler:
         self.renew()
 
     def renew(self) -> None:
-        """Take a new lock, as after a fork."""
         self._lock = threading.RLock()
 
     def force(self, experiment: str, variant: str | None, unit_id: str | None) -> None:
@@ -93,7 +90,6 @@ class Compiler:
             self._source = None
 
     def latest(self) -> Answers:
-        """The answers of the snapshot that answers now."""
         with self._lock:
             # Read under the lock: who waited for it must not bring back what answered before.
             snapshot = self._store.current
@@ -119,7 +115,6 @@ class Compiler:
 def evaluate_all(
     answers: Answers, unit_id: Any, attributes: Any, units: Any, fall_back: FallBack
 ) -> dict[str, Decision]:
-    """Decide all experiments."""
     decisions = {}
     for key, decide in answers.quick.items():
         if decide is None or units:

@@ -8,23 +8,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import NamedTuple
 
+from .counts import Account
 from .events import LightExposure, Unsendable, encode_light_exposure
 
 _MOST_REASONS = 64
 _REJECTED = "rejected:"
-
-
-class Account(NamedTuple):
-    """What became of events; the fields are the first ones of `Stats`."""
-
-    produced: int
-    delivered: int
-    rejected: int
-    dropped: int
-    pending: int
-    reasons: Counter[str]
 
 
 class EventBuffer:
@@ -71,7 +60,6 @@ class EventBuffer:
         return len(self.light) + len(self._ready)
 
     def put(self, event: bytes) -> bool:
-        """Queue one encoded event; False if it was dropped."""
         with self._changed:
             if len(self.light) >= self.room or self._bytes + len(event) > self._max_bytes:
                 return self.drop_for_room()
@@ -82,12 +70,10 @@ class EventBuffer:
         return True
 
     def refuse(self, reason: str) -> None:
-        """Count an event that cannot be queued."""
         with self._changed:
             self._count(reason, 1)
 
     def drop_for_room(self) -> bool:
-        """Count an event for which there is no room; False."""
         with self._changed:
             self.refuse(self._sealed or "queue_full")
         return False
@@ -163,7 +149,6 @@ class EventBuffer:
             return self.urgent
 
     def reached(self, mark: int) -> bool:
-        """Whether everything before ``mark`` is settled."""
         return self._settled >= mark
 
     def wait(self, mark: int, deadline: float) -> bool:
@@ -172,7 +157,6 @@ class EventBuffer:
             return self._changed.wait_for(lambda: self._settled >= mark, timeout=max(deadline - time.monotonic(), 0.0))
 
     def account(self) -> Account:
-        """The counts at this moment."""
         with self._changed:
             # Everything follows from these three, so that it balances even in a signal handler.
             reasons, delivered, pending = Counter(self._reasons.copy()), self._delivered, len(self)

@@ -14,9 +14,10 @@ from . import process
 from ._assignment import Evaluation, Reason, Snapshot, decode_snapshot, unanswered
 from .answers import NOTHING, Compiler, evaluate_all
 from .config import Config, Options, bounded
+from .counts import FlushResult, Stats
 from .decision import Decision, decision_with_default
 from .delivery import Delivery
-from .notices import FlushResult, Listeners, SnapshotNews, Stats, Troubles
+from .notices import Listeners, SnapshotNews, Troubles
 from .recorder import Recorder
 from .reply import Connection
 from .snapshot import Given, Poller, SnapshotStore, open_disk_copy, read_given
@@ -95,9 +96,10 @@ class Client:
             troubles=self._troubles,
             on_start=process.close_with_child,
         )
-        self._recorder = Recorder(self._delivery.exposures, self._delivery.conversions, clock=self._clock)
+        exposures, conversions = self._delivery.exposures.buffer, self._delivery.conversions.buffer
+        self._recorder = Recorder(exposures, conversions, clock=self._clock)
         self._compiler = Compiler(self._store, self._recorder, self._fall_back)
-        process.join(self, config.close_timeout)
+        process.register(self, config.close_timeout)
 
     def _set_up_offline(self, snapshot: Snapshot) -> None:
         self._set_up(Config(base_url="http://offline.invalid", api_key="offline", cache_dir=None))
@@ -286,7 +288,7 @@ class Client:
         # A poll that hangs has nothing to lose; its thread ends with its timeout, or with the process.
         self._polling.join(min(deadline - time.monotonic(), _POLL_GRACE))
         self._connection.close()
-        process.leave(self)
+        process.unregister(self)
         return result
 
     def after_fork_in_child(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, NoReturn, Self, TypedDict, Unpack
 from urllib.parse import SplitResult, urlsplit
 
 from .process import importing
@@ -64,7 +64,7 @@ class Config(_Settings):
 
     Attributes:
         base_url: where the platform answers, such as ``https://ab.example.com``; may hold a path prefix.
-        api_key: a key of the role ``sdk``; never shown in ``repr``, logs or file names.
+        api_key: a key of the role ``sdk``; never shown in ``repr``, ``_asdict``, logs or file names.
         poll_interval: time between two looks for a newer snapshot, 0.05 to 3600.
         flush_interval: longest time that an event waits for company before it is sent, 0.01 to 60.
         batch_size: most events in one request, 100 to 1000.
@@ -84,7 +84,7 @@ class Config(_Settings):
 
     __slots__ = ()
 
-    def __new__(cls, *, base_url: str, api_key: str, **options: Unpack[Options]) -> Config:
+    def __new__(cls, *, base_url: str, api_key: str, **options: Unpack[Options]) -> Self:
         for name in options.keys() - Options.__annotations__.keys():
             raise TypeError(f"{name} is no option of the client")
         if "cache_dir" not in options:
@@ -97,9 +97,16 @@ class Config(_Settings):
         return config
 
     def __repr__(self) -> str:
-        fields = zip(self._fields, self, strict=True)
-        shown = (f"{name}={value!r}" for name, value in fields if name not in {"api_key", "proxy"})
-        return f"Config({', '.join(shown)})"
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Config holds secrets and cannot be pickled or copied")
+
+    def _asdict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._fields if name not in {"api_key", "proxy"}}
+
+    def _replace(self, **changes: Any) -> Self:
+        return type(self)(**dict(zip(self._fields, self, strict=True)) | changes)
 
     def _check(self) -> None:
         _check_key(self.api_key)

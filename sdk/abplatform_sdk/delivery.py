@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .buffer import Account, EventBuffer
+from .buffer import EventBuffer
 from .config import Config
-from .notices import FlushResult, Troubles
+from .counts import Account, FlushResult
+from .notices import Troubles
 from .process import Worker
 from .sender import Sender
 
@@ -36,18 +37,9 @@ class Lane:
         self._worker = Worker(f"abplatform-{kind}", self._sender.step, troubles=troubles, on_start=on_start)
 
     def renew(self) -> None:
-        """Begin anew in a forked child: the parent sends what it had."""
         self.buffer.renew()
         self._sender.renew()
         self._worker.renew()
-
-    def put(self, event: bytes) -> bool:
-        """Queue one event; False if it was dropped."""
-        return self.buffer.put(event)
-
-    def refuse(self, reason: str) -> None:
-        """Count an event that cannot be sent."""
-        self.buffer.refuse(reason)
 
     def hurry(self) -> int:
         """Send what waits now; gives the mark for `wait`."""
@@ -58,24 +50,14 @@ class Lane:
         return mark
 
     def wait(self, mark: int, deadline: float) -> bool:
-        """Wait until everything before ``mark`` is settled, at most until ``deadline``."""
         if not self.buffer.reached(mark) and not self._worker.ensure():
             self._send_here(mark, deadline)
         return self.buffer.wait(mark, deadline)
 
-    def seal(self, reason: str = "closed") -> None:
-        """Drop what comes from now on, for ``reason``."""
-        self.buffer.seal(reason)
-
     def close(self, deadline: float) -> None:
-        """Stop the thread and drop what still waits."""
         self._worker.stop()
         self.buffer.close("undelivered")
         self._worker.join(deadline - time.monotonic())
-
-    def account(self) -> Account:
-        """What became of the events."""
-        return self.buffer.account()
 
     def _wake(self) -> bool:
         self._worker.wake()
@@ -83,14 +65,14 @@ class Lane:
 
     def _send_here(self, mark: int, deadline: float) -> None:
         """Send in the calling thread: at the very end of a process no thread can be started."""
-        while not self.buffer.reached(mark) and (budget := deadline - time.monotonic()) > 0:
-            pause = self._sender.step(budget)
+        while not self.buffer.reached(mark) and time.monotonic() < deadline:
+            pause = self._sender.step(deadline)
             if pause is not None and pause > 0:
                 time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
 
 
 class Delivery:
-    """Both lanes together; ``on_start`` is called after each start of a thread."""
+    """Both lanes together; ``on_start`` is called after each try to start a thread."""
 
     def __init__(
         self,
@@ -109,15 +91,13 @@ class Delivery:
         self._drops_reported = 0
 
     def renew(self) -> None:
-        """Begin anew in a forked child."""
         self._drops_reported = 0
         for lane in self._lanes:
             lane.renew()
 
     def seal(self, reason: str) -> None:
-        """Drop whatever comes from now on, for ``reason``."""
         for lane in self._lanes:
-            lane.seal(reason)
+            lane.buffer.seal(reason)
 
     def flush(self, deadline: float) -> FlushResult:
         """Send what waits now, at most until ``deadline`` (monotonic clock)."""
@@ -128,7 +108,6 @@ class Delivery:
         return _since(before, self.account())
 
     def close(self, deadline: float) -> FlushResult:
-        """Send what waits, stop the threads, drop what is left."""
         before = self.account()
         self.seal("closed")
         self.flush(deadline)
@@ -148,8 +127,7 @@ class Delivery:
                 self._drops_reported = dropped
 
     def account(self) -> Account:
-        """What became of all events."""
-        accounts: tuple[Any, Any] = self.exposures.account(), self.conversions.account()
+        accounts: tuple[Any, Any] = self.exposures.buffer.account(), self.conversions.buffer.account()
         return Account(*(one + other for one, other in zip(*accounts, strict=True)))
 
 

@@ -1,72 +1,19 @@
-"""What a client tells the product: counts, news for listeners that may raise, warnings that cannot flood its log."""
+"""What a client tells the product: news for listeners that may raise, warnings that cannot flood its log."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 _INTERVAL = 60.0
 
 logger = logging.getLogger("abplatform_sdk")
 
-SnapshotSource = Literal["server", "disk", "given"]
-
 Heard = TypeVar("Heard")
-
-
-class Stats(NamedTuple):
-    """Counts of one client in this process since it was made (or since the fork).
-
-    At every moment ``produced == delivered + rejected + dropped + pending``.
-
-    Attributes:
-        produced: events that the product handed over, exposures that were already logged not counted.
-        delivered: events that the server accepted.
-        rejected: events that the server refused.
-        dropped: events that never got an answer.
-        pending: events that wait for the server.
-        reasons: why events were rejected or dropped, as counts by reason.
-        evaluation_errors: decisions with the reason ``ERROR``.
-        snapshot_version: version of the snapshot that answers now; None before the first.
-        snapshot_source: where it came from; ``given``: by `Client.from_snapshot`.
-        snapshot_age: seconds since the server last confirmed the snapshot; None if it never did.
-        poll_failures: looks for a snapshot that failed.
-        cache_failures: times that the disk copy could not be read or written.
-        listener_errors: times that a listener of the product raised.
-    """
-
-    produced: int = 0
-    delivered: int = 0
-    rejected: int = 0
-    dropped: int = 0
-    pending: int = 0
-    reasons: Mapping[str, int] = MappingProxyType({})
-    evaluation_errors: int = 0
-    snapshot_version: int | None = None
-    snapshot_source: SnapshotSource | None = None
-    snapshot_age: float | None = None
-    poll_failures: int = 0
-    cache_failures: int = 0
-    listener_errors: int = 0
-
-
-class FlushResult(NamedTuple):
-    """What became of events during a flush, as in `Stats`; ``pending`` still wait at its end."""
-
-    delivered: int = 0
-    rejected: int = 0
-    dropped: int = 0
-    pending: int = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing waits any more."""
-        return self.pending == 0
 
 
 class SnapshotNews(NamedTuple):
@@ -98,7 +45,6 @@ class Listeners(Generic[Heard]):
         self.renew()
 
     def renew(self) -> None:
-        """Count anew, as after a fork."""
         self.errors = 0
         self._lock = threading.RLock()
 

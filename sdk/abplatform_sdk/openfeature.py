@@ -26,8 +26,21 @@ from .client import Client
 from .config import Options
 from .decision import copy_payload
 from .notices import SnapshotNews
-from .openfeature_context import BadContext, Call, read_context, read_properties
-from .openfeature_flags import BOOLEAN, FLOAT, INTEGER, OBJECT, STRING, Answer, Flag, FlagPage, ValueType
+from .openfeature_flags import (
+    BOOLEAN,
+    FLOAT,
+    INTEGER,
+    OBJECT,
+    STRING,
+    Answer,
+    BadContext,
+    Call,
+    Flag,
+    FlagPage,
+    ValueType,
+    read_context,
+    read_properties,
+)
 
 __all__ = ["AbplatformProvider"]
 

@@ -34,7 +34,7 @@ class Worker:
 
     Args:
         step: one piece of work; gives the seconds until the next one, None for "when woken".
-        on_start: called after each start of a thread.
+        on_start: called after each try to start a thread.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Worker:
         self._call = threading.Lock()
         self._call.acquire()
         self._thread: threading.Thread | None = None
+        self._is_starting = False
 
     def ensure(self) -> bool:
         """Start the thread unless it runs. False if there is none to be had, as at the end of the process."""
@@ -67,21 +68,23 @@ class Worker:
         if thread is not None and thread.is_alive():
             return True
         with self._lock:
-            if self._stopping:
+            # A signal handler may ask in the middle of the start below.
+            if self._stopping or self._is_starting:
                 return False
             if self._thread is not None and self._thread.is_alive():
                 return True
-            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             try:
-                thread.start()
+                self._is_starting = True
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
             except RuntimeError:
-                return False
-            self._thread = thread
+                self._thread = None
+            finally:
+                self._is_starting = False
         self._on_start()
-        return True
+        return self._thread is not None
 
     def wake(self) -> None:
-        """Let the next step begin now."""
         with suppress(RuntimeError):  # called already
             self._call.release()
 
@@ -91,13 +94,13 @@ class Worker:
         self.wake()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of the thread, at most ``timeout`` seconds."""
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(max(timeout, 0.0))
 
     def _run(self) -> None:
-        while not self._stopping:
+        # Another one has its place if a signal handler broke off the start of this one.
+        while not self._stopping and self._thread is threading.current_thread():
             try:
                 delay = self._step()
             except (Exception, SystemExit) as error:  # noqa: BLE001 (neither a defect of ours nor a listener ends it)
@@ -106,15 +109,15 @@ class Worker:
             self._call.acquire(timeout=-1 if delay is None else max(delay, 0.0))
 
 
-def join(member: Client, close_timeout: float) -> None:
-    """Tell ``member`` about forks, and close it at the end of the process in so many seconds, unless it leaves."""
+def register(member: Client, close_timeout: float) -> None:
+    """Tell ``member`` about forks, and close it at the end of the process in so many seconds."""
     _members[member] = close_timeout
     _all.add(member)
     _watch()
 
 
-def leave(member: Client) -> None:
-    """Forget ``member``."""
+def unregister(member: Client) -> None:
+    """Leave ``member`` open at the end of the process."""
     _members.pop(member, None)
 
 
@@ -122,7 +125,7 @@ def close_with_child() -> None:
     """Close all at the end of a child that ends without running what atexit holds."""
     # These are other people's modules, and this runs inside a call of the product.
     with suppress(Exception):
-        _close_with_multiprocessing()
+        _close_with_multiprocessing(os.getpid())
         _close_with_celery()
 
 
@@ -195,7 +198,8 @@ def _close_with_celery() -> None:
         signals.worker_process_shutdown.connect(lambda **_: _close_all(), weak=False, dispatch_uid=_close_all)
 
 
-def _close_with_multiprocessing() -> None:
+@cache
+def _close_with_multiprocessing(_pid: int) -> None:
     """Close all at the end of a multiprocessing child, which runs no exit handlers."""
     module = sys.modules.get("multiprocessing.process")
     if module is not None and module.parent_process() is not None:

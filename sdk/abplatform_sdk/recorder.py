@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ._assignment import Decider, Evaluation, ExperimentRule
+from .buffer import EventBuffer
 from .decision import Answer, Decision, FallBack, build_evaluate
-from .delivery import Lane
 from .events import Subject, Unsendable, encode_conversion, encode_exposure, encode_head
 
 _MOST = 100_000
@@ -45,7 +45,6 @@ class ExposedThisHour:
         self.renew()
 
     def renew(self) -> None:
-        """Begin empty, with a new lock."""
         self._lock = threading.RLock()
         self._forget()
 
@@ -63,7 +62,6 @@ class ExposedThisHour:
                 self.until = self.since + _HOUR
 
     def note(self) -> None:
-        """Count an exposure that was queued."""
         with self._lock:
             self._count += 1
             if self._count >= _MOST:
@@ -78,15 +76,14 @@ class ExposedThisHour:
 class Recorder:
     """Turns decisions into exposures, once per hour each, and outcomes into conversions."""
 
-    def __init__(self, exposures: Lane, conversions: Lane, *, clock: Callable[[], float]) -> None:
+    def __init__(self, exposures: EventBuffer, conversions: EventBuffer, *, clock: Callable[[], float]) -> None:
         self._exposures = exposures
         self._conversions = conversions
         self._clock = clock
         self._exposed = ExposedThisHour()
-        exposures.buffer.on_encoded = self._exposed.note
+        exposures.on_encoded = self._exposed.note
 
     def renew(self) -> None:
-        """Begin anew in a forked child."""
         self._exposed.renew()
 
     def build_assign(self, rule: ExperimentRule, decide: Decider, fall_back: FallBack) -> Answer:
@@ -95,7 +92,7 @@ class Recorder:
         Nearly every exposure is light: no lock is taken for it, and nothing is encoded. All others go the way of
         `expose`.
         """
-        clock, exposed, buffer = self._clock, self._exposed, self._exposures.buffer
+        clock, exposed, buffer = self._clock, self._exposed, self._exposures
         claims, dimensions, waiting = exposed.claims(rule.key, rule.phase), rule.dimensions, buffer.light
         heads: dict[str | None, str] = {
             variant.key: encode_head(rule.key, rule.phase, variant.key) for variant in rule.variants

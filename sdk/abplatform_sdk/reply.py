@@ -70,14 +70,12 @@ class Connection:
         self._transport: Transport | None = None
 
     def renew(self) -> None:
-        """Leave what is open to the parent, after a fork."""
         self._lock = threading.RLock()
         if self._transport is not None:
             self._transport.renew()
         self._transport = None
 
     def open(self) -> Transport:
-        """The transport."""
         with importing:
             from .transport import Transport
         with self._lock:
@@ -86,7 +84,6 @@ class Connection:
             return self._transport
 
     def close(self) -> None:
-        """Close what is idle."""
         if self._transport is not None:
             self._transport.close()
 
@@ -97,12 +94,7 @@ class Backoff:
     def __init__(self) -> None:
         self._step = _FIRST_PAUSE
 
-    def reset(self) -> None:
-        """Begin again with the shortest pause."""
-        self._step = _FIRST_PAUSE
-
     def next(self) -> float:
-        """The next pause, in seconds."""
         pause = self._step
         self._step = min(pause * 2, _LONGEST_PAUSE)
         return pause * (0.5 + 0.5 * random.random())  # noqa: S311 (spreads load, hides nothing)

@@ -43,7 +43,6 @@ class Sender:
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew, as after a fork."""
         self._backoff = Backoff()
         self._limit = self._config.batch_size
         self._refusals = 0
@@ -52,23 +51,17 @@ class Sender:
         self._told_until = 0.0
         self._busy = threading.Lock()
 
-    @property
-    def enough(self) -> int:
-        """So many waiting events are sent without waiting for more."""
-        return min(self._config.batch_size, self._config.max_queue)
-
     def hurry(self) -> None:
         """Send what is urgent now. Only a pause that the server asked for is kept."""
         self._rest_until = 0.0
 
-    def step(self, budget: float | None = None) -> float | None:
+    def step(self, deadline: float = math.inf) -> float | None:
         """Send one batch if it is time. Gives the seconds until the next step, None if nothing waits.
 
-        Args:
-            budget: seconds that the step may take; None leaves that to the timeouts.
+        Over at ``deadline`` (monotonic clock) at the latest; without one the timeouts decide.
         """
         # One at a time: at the end of a process several threads may flush by themselves.
-        if not self._busy.acquire(timeout=-1 if budget is None else budget):
+        if not self._busy.acquire(timeout=min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)):
             return 0.0
         try:
             wait = self._wait(time.monotonic())
@@ -76,7 +69,7 @@ class Sender:
                 return wait
             batch = self._buffer.head(most=self._limit, most_bytes=_MOST_BATCH_BYTES)
             # Nothing is left where all that waited turned out to be invalid.
-            pause = self._send(batch, budget) if batch else 0.0
+            pause = self._send(batch, deadline) if batch else 0.0
             if pause > 0:
                 self._rest_until = time.monotonic() + pause
             return self._wait(time.monotonic())
@@ -90,19 +83,19 @@ class Sender:
         if self._due_at is None:
             self._due_at = now + self._config.flush_interval
         rest_until = max(self._rest_until, self._told_until)
-        enough = min(self._limit, self.enough)
+        enough = min(self._limit, self._config.max_queue)
         waiting = self._buffer.arm(math.inf if rest_until > now else enough)
         if waiting >= enough or not self._buffer.reached(self._buffer.urgent):
             self._due_at = now
         return max(self._due_at, rest_until) - now
 
-    def _send(self, batch: list[bytes], budget: float | None) -> float:
+    def _send(self, batch: list[bytes], deadline: float) -> float:
         """Try once. Gives the pause before the next try."""
         # `sent_at` is stamped at each attempt: the server measures the error of this clock by it.
         stamp = utc_text(time.time()).encode()
         body = b'{"events":[' + b",".join(batch) + b'],"sent_at":"' + stamp + b'"}'
         try:
-            reply = self._transport().post(self._path, body, most_bytes=_MOST_RECEIPT_BYTES, budget=budget)
+            reply = self._transport().post(self._path, body, most_bytes=_MOST_RECEIPT_BYTES, deadline=deadline)
         except TransportError as error:
             return self._retry(str(error))
         if reply.status == 202:
@@ -120,7 +113,7 @@ class Sender:
         if rejected:
             self._troubles.warn("rejected", "POST %s: events rejected: %s", self._path, dict(rejected))
         self._buffer.settle(count, rejected)
-        self._backoff.reset()
+        self._backoff = Backoff()
         self._refusals = 0
         self._due_at = None
         self._limit = min(self._limit * 2, self._config.batch_size)

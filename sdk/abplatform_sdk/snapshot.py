@@ -9,18 +9,23 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._assignment import Snapshot, decode_snapshot
 from .config import Config
-from .notices import SnapshotNews, SnapshotSource, Troubles
+from .counts import SnapshotSource
+from .notices import SnapshotNews, Troubles
 from .reply import Backoff, Reply, TransportError
 
 if TYPE_CHECKING:
     from .transport import Transport
 
 _LARGEST = 16 * 1024 * 1024
+
+# A copy that is older, in seconds, and still has its first name, was never written to its end.
+_HALF_WRITTEN = 3600
 
 # Who ends a client waits so long for a snapshot that is being taken. Only a disk that hangs needs more.
 _SEAL_GRACE = 0.2
@@ -73,8 +78,13 @@ class DiskCopy:
         """
         import tempfile
 
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".snapshot-")
+        folder, prefix = self._path.parent, f".{self._path.name}-"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in folder.glob(f"{prefix}*"):  # of a process that was killed while it wrote
+            with suppress(OSError):
+                if path.stat().st_mtime < time.time() - _HALF_WRITTEN:
+                    path.unlink()
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=prefix)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(self._seal(document) + b"\n" + document)
@@ -90,7 +100,6 @@ class DiskCopy:
 
 
 def open_disk_copy(config: Config) -> DiskCopy | None:
-    """The copy of a client; None if it keeps none."""
     if config.cache_dir is None:
         return None
     return DiskCopy(config.cache_dir, base_url=config.base_url, api_key=config.api_key)
@@ -105,10 +114,10 @@ class SnapshotStore:
         self.is_sealed = False
         self._disk = disk
         self._install = install
+        self._adopted = b""
         self.renew()
 
     def renew(self) -> None:
-        """Count anew with a new lock, as after a fork."""
         self.cache_failures = 0
         self._taking = threading.RLock()
 
@@ -136,17 +145,20 @@ class SnapshotStore:
         Raises:
             ValueError: it is not a snapshot.
         """
+        digest = hashlib.sha256(document).digest()
+        if digest == self._adopted and not self.is_sealed:
+            return True  # from a server, or by way of a proxy, that gives no ETag
         snapshot = decode_snapshot(document)
         with self._taking:
             if self.is_sealed or (self.current is not None and snapshot.version < self.current.version):
                 return False
             self.hold(snapshot, "server")
+            self._adopted = digest
             self._install()
             self._save(document)
         return True
 
     def hold(self, snapshot: Snapshot, source: SnapshotSource) -> None:
-        """Answer from this snapshot."""
         self.current, self.source = snapshot, source
 
     def _save(self, document: bytes) -> None:
@@ -238,7 +250,7 @@ class Poller:
         return pause
 
     def _confirm(self) -> float:
-        self._backoff.reset()
+        self._backoff = Backoff()
         is_news = self.confirmed_at is None or self._is_doubtful
         self.confirmed_at = time.monotonic()
         self.trouble = None

@@ -6,8 +6,11 @@ import encodings.idna  # noqa: F401 (name resolution imports it on first use: se
 import gzip
 import http.client
 import io
+import math
 import platform
 import socket
+import ssl
+import threading
 import time
 from base64 import b64encode
 from email.utils import parsedate_to_datetime
@@ -26,8 +29,24 @@ _LONGEST_RETRY_AFTER = 60.0
 _READ_SIZE = 64 * 1024
 _GZIP_FROM = 1024
 _LARGEST_HEAD = 64 * 1024
-# A server that sends a byte now and then never runs into the read timeout; so many of them bound a response.
-_READ_TIMEOUTS_PER_RESPONSE = 4
+_SEND_SIZE = 16 * 1024
+# A server that sends a byte now and then never runs into the read timeout; so many of them bound a request.
+_READ_TIMEOUTS_PER_REQUEST = 4
+
+
+class _Deadline(threading.local):
+    """When the request of this thread must be over (monotonic clock): no wait on its way lasts longer."""
+
+    at = 0.0
+
+    def bound(self, patience: float) -> float:
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        return min(left, patience)
+
+
+_deadline = _Deadline()
 
 
 class Transport:
@@ -53,13 +72,13 @@ class Transport:
         headers = {"If-None-Match": etag} if etag is not None else {}
         return self._request("GET", path, headers, body=None, most_bytes=most_bytes)
 
-    def post(self, path: str, body: bytes, *, most_bytes: int, budget: float | None = None) -> Reply:
-        """Send JSON, packed if that pays, as `get`; ``budget`` shortens the timeouts to so many seconds."""
+    def post(self, path: str, body: bytes, *, most_bytes: int, deadline: float = math.inf) -> Reply:
+        """Send JSON, packed if that pays, as `get`; over at ``deadline`` (monotonic clock) at the latest."""
         headers = {"Content-Type": "application/json"}
         if len(body) >= _GZIP_FROM:
             body = gzip.compress(body, compresslevel=3)
             headers["Content-Encoding"] = "gzip"
-        return self._request("POST", path, headers, body=body, most_bytes=most_bytes, budget=budget)
+        return self._request("POST", path, headers, body=body, most_bytes=most_bytes, deadline=deadline)
 
     def close(self) -> None:
         """Close the idle connections; busy ones close when their response ends."""
@@ -80,9 +99,10 @@ class Transport:
         *,
         body: bytes | None,
         most_bytes: int,
-        budget: float | None = None,
+        deadline: float = math.inf,
     ) -> Reply:
-        connect, read = (limit if budget is None else min(limit, budget) for limit in self._timeouts)
+        connect, read = self._timeouts
+        _deadline.at = min(deadline, time.monotonic() + connect + _READ_TIMEOUTS_PER_REQUEST * read)
         try:
             response = self._pool.urlopen(
                 method,
@@ -157,8 +177,44 @@ def _retry_after(header: str | None) -> float:
 
 
 def _bounded(connection: Any) -> Any:
-    """The connection class of urllib3, with responses that must end in time."""
-    return type("BoundedConnection", (connection,), {"response_class": _BoundedResponse})
+    """The connection class of urllib3, with waits that end in time."""
+
+    class Bounded(connection):  # type: ignore[misc]
+        response_class = _BoundedResponse
+        timeout: float
+
+        def _new_conn(self) -> Any:
+            self.timeout = _deadline.bound(self.timeout)
+            sock = super()._new_conn()
+            sock.settimeout(_deadline.bound(self.timeout))
+            return sock
+
+        def _connect_tls_proxy(self, hostname: str, sock: Any) -> Any:
+            proxy = super()._connect_tls_proxy(hostname, sock)
+            proxy.__class__ = _ProxySocket
+            return proxy
+
+        def _tunnel(self) -> None:
+            super()._tunnel()
+            self.sock.settimeout(_deadline.bound(self.timeout))
+
+        def send(self, data: bytes) -> None:
+            if self.sock is None:
+                self.connect()
+            # In pieces: TLS begins the time anew for each record.
+            for start in range(0, len(data), _SEND_SIZE):
+                self.sock.settimeout(_deadline.bound(self.timeout))
+                super().send(data[start : start + _SEND_SIZE])
+
+    return Bounded
+
+
+class _ProxySocket(ssl.SSLSocket):
+    """In a tunnel through an https proxy urllib3 waits as often as one record inside needs it."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        self.settimeout(_deadline.bound(self.gettimeout() or _LONGEST_RETRY_AFTER))
+        return super().recv(buflen, flags)
 
 
 class _BoundedResponse(http.client.HTTPResponse):
@@ -166,39 +222,36 @@ class _BoundedResponse(http.client.HTTPResponse):
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
-        self._reader = _DeadlineReader(self.fp.detach(), sock)
+        self._reader = _BoundedReader(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._reader)
 
-    def begin(self) -> None:
-        super().begin()
-        self._reader.in_head = False
+    def read(self, amt: int | None = None) -> bytes:
+        self._reader.room = _READ_SIZE + _LARGEST_HEAD
+        return super().read(amt)
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Bytes from a socket until a moment that later bytes do not move; not many of them before the body."""
+class _BoundedReader(io.RawIOBase):
+    """Bytes from a socket, not many for the head and for each piece of the body.
 
-    in_head = True
+    Else interim answers, tiny chunks or trailers without end would keep this thread busy, and so slow down the
+    product's.
+    """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self.room = _LARGEST_HEAD
         self._raw = raw
         self._sock = sock
-        self._size = 0
         self._patience = sock.gettimeout() or _LONGEST_RETRY_AFTER
-        self._deadline = time.monotonic() + _READ_TIMEOUTS_PER_RESPONSE * self._patience
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("the response took too long")
-        self._sock.settimeout(min(remaining, self._patience))
+        self._sock.settimeout(_deadline.bound(self._patience))
         size = self._raw.readinto(buffer)
-        self._size += size or 0
-        # Interim answers without end would keep this thread busy, and so slow down the product's.
-        if self.in_head and self._size > _LARGEST_HEAD:
-            raise OSError("the head of the response is too long")
+        self.room -= size or 0
+        if self.room < 0:
+            raise OSError("the response has too much around its body")
         return size
 
     def close(self) -> None:

@@ -128,7 +128,6 @@ def test_the_evaluator_imports_itself_only_relatively() -> None:
 OF_A_HOST = {
     "flask.py": {"flask"},
     "openfeature.py": {"openfeature"},
-    "openfeature_context.py": {"openfeature"},
     "openfeature_flags.py": {"openfeature"},
     "opentelemetry.py": {"openfeature", "opentelemetry"},
     "pytest_plugin.py": {"pytest"},

@@ -147,7 +147,7 @@ def _hostile(remote: Remote) -> Row:
             except Exception:  # noqa: BLE001 (as above)
                 raised += 1
     client.close()
-    account = client._delivery.conversions.account()
+    account = client._delivery.conversions.buffer.account()
     counted = account.delivered + account.rejected + account.dropped
     measured = f"{raised} exceptions, {wrong} wrong answers, {counted} of {conversions} conversions accounted for"
     return Row(

@@ -88,7 +88,7 @@ def _unserialisable(remote: Remote) -> Iterator[Row]:
     stats = client.stats()
     client.close()
     arrived = [sum(unit.startswith("good-") for unit in remote.ask("units", path)) for path in (EXPOSURES, CONVERSIONS)]
-    account = client._delivery.conversions.account()
+    account = client._delivery.conversions.buffer.account()
     exact = account.delivered + account.rejected + account.dropped == 1000 + bad and pending == 0
     measured = f"{arrived} arrived, {dict(stats.reasons)}"
     asked = f"1000 good events of each kind among {bad} that cannot be sent: all arrive"

@@ -9,6 +9,7 @@ from tests.sdk.server import Answer, Handler, body, drip, endless, garbage, half
 from tests.sdk.snapshots import snapshot
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 _PAGE = b"<html>captive portal</html>"
 
 
@@ -49,6 +50,16 @@ def _served(**changes: object) -> Answer:
     return body(json.dumps(snapshot(9) | changes).encode())
 
 
+# As fast as the connection takes it: no read ever times out.
+ENDLESS: dict[str, Answer] = {
+    "endless body": endless,
+    "endless chunks": repeat(_CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"),
+    "endless tiny chunks": repeat(_CHUNKED, b"1\r\n \r\n" * 10_000),
+    "endless chunk extensions": repeat(_CHUNKED, b"1;" + b"x" * 60_000 + b"\r\n \r\n"),
+    "endless trailers": repeat(_CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Many: a\r\n" * 10_000),
+    "endless 100 Continue": repeat(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+}
+
 # An event is sent again after each of these, and a snapshot stays as it was.
 BAD_ANSWERS: dict[str, Answer] = {
     # Statuses.
@@ -83,9 +94,7 @@ BAD_ANSWERS: dict[str, Answer] = {
     "hang": hang,
     "dripping header": drip,
     "dripping body": repeat(_HEAD + b"\r\n", b" ", pause=0.02),
-    "endless body": endless,
-    "endless chunks": repeat(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65_536 + b"\r\n"),
-    "endless 100 Continue": repeat(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+    **ENDLESS,
     # What is no HTTP.
     "not HTTP": garbage,
     "HTTP/0.9": raw(_PAGE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,11 +21,15 @@ class ForwardProxy:
 
     Attributes:
         heads: method, target and headers of each request that the proxy itself could read.
+        certificates: what clients of an https proxy showed, one for each of those requests.
+        pause: seconds between two bytes of what comes back through a tunnel.
     """
 
     def __init__(self, *, authorization: str | None = None, context: ssl.SSLContext | None = None) -> None:
         self.heads: list[tuple[str, str, dict[str, str]]] = []
+        self.certificates: list[Any] = []
         self.authorization = authorization
+        self.pause = 0.0
         self._scheme = "http" if context is None else "https"
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -113,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_allowed(self) -> bool:
         proxy = self.server.proxy
         proxy.heads.append((self.command, self.path, dict(self.headers)))
+        if isinstance(self.connection, ssl.SSLSocket):
+            proxy.certificates.append(self.connection.getpeercert())
         self.close_connection = True
         if self.headers.get("Proxy-Authorization") == proxy.authorization:
             return True
@@ -121,16 +128,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, upstream: socket.socket) -> None:
         self.server.open.add(upstream)
-        back = threading.Thread(target=_copy, args=(upstream, self.connection))
+        back = threading.Thread(target=_copy, args=(upstream, self.connection, self.server.proxy))
         back.start()
         _copy(self.connection, upstream)
         back.join()
         self.server.open.discard(upstream)
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, proxy: ForwardProxy | None = None) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
+            while proxy is not None and proxy.pause and data:
+                target.sendall(data[:1])
+                data = data[1:]
+                time.sleep(proxy.pause)
             target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_WR)

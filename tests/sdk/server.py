@@ -264,6 +264,13 @@ def drip(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def drip_body(handler: Handler) -> None:
+    """As `drip`, after the header."""
+    handler.send_response(200)
+    handler.end_headers()
+    drip(handler)
+
+
 def endless(handler: Handler) -> None:
     """A body without an end."""
     handler.send_response(200)

@@ -22,7 +22,7 @@ class Wire:
     def get(self, path: str, *, etag: str | None, most_bytes: int) -> Reply:
         return Reply(200, json.dumps(self.snapshot).encode(), etag=None, retry_after=0.0)
 
-    def post(self, path: str, body: bytes, *, most_bytes: int, budget: float | None = None) -> Reply:
+    def post(self, path: str, body: bytes, **_: object) -> Reply:
         units = [event["unit_id"] for event in json.loads(body)["events"]]
         self.units += units
         return Reply(202, json.dumps({"accepted": len(units), "rejected": []}).encode(), etag=None, retry_after=0.0)
@@ -56,7 +56,7 @@ class StillClient(Client):
     def __init__(self, **options: Any) -> None:
         super().__init__("http://127.0.0.1:9", "key", **({"cache_dir": None, "flush_interval": 60.0} | options))
         # Thousands are made: nothing outside keeps them.
-        process.leave(self)
+        process.unregister(self)
         self.wire = Wire()
         self._polling = Calls()  # type: ignore[assignment]
         self.lane = self._delivery.exposures

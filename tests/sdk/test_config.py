@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -68,8 +71,22 @@ def test_an_unknown_option_is_refused() -> None:
         Client(URL, "k", pol_interval=3)  # type: ignore[call-arg]
 
 
-def test_the_key_does_not_show_in_the_text_of_a_config() -> None:
-    assert "secret" not in repr(Config(base_url=URL, api_key="secret"))
+def test_the_key_shows_neither_in_the_text_nor_in_the_fields_of_a_config() -> None:
+    config = Config(base_url=URL, api_key="secret", proxy="http://user:secret@proxy")
+    for shown in (config, config._asdict(), config._replace(max_queue=5)):
+        assert "secret" not in repr(shown)
+    assert config._replace(max_queue=5) == Config(base_url=URL, api_key="secret", proxy=config.proxy, max_queue=5)
+
+
+def test_a_changed_config_is_checked_too() -> None:
+    with pytest.raises(ValueError, match="max_queue"):
+        Config(base_url=URL, api_key="k")._replace(max_queue=0)
+
+
+@pytest.mark.parametrize("make", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_config_cannot_be_pickled_with_its_key(make: Callable[[Config], object]) -> None:
+    with pytest.raises(TypeError, match="a Config holds secrets"):
+        make(Config(base_url=URL, api_key="secret"))
 
 
 @pytest.mark.parametrize("proxy", ["http://user:secret@proxy:3128", "http://user:sec/ret@proxy", "user:secret@proxy"])

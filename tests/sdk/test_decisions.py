@@ -218,7 +218,7 @@ def test_no_argument_raises(client: Client, kind: str) -> None:
     stats = client.stats()
     assert stats.pending == 0
     # Eight conversions; of the six calls of `assign`, some are no exposures and some the same one.
-    conversions = client._delivery.conversions.account()
+    conversions = client._delivery.conversions.buffer.account()
     assert conversions.delivered + conversions.rejected + conversions.dropped == 8
     assert 8 <= stats.delivered + stats.rejected + stats.dropped <= 8 + 6
 

@@ -34,7 +34,7 @@ def hanging() -> Iterator[PlatformServer]:
 def seconds_to_end(program: str) -> float:
     """Run it; gives the seconds from the end of its last line to the end of the process."""
     prelude = f"""
-    import atexit, multiprocessing, sys, threading, time
+    import atexit, multiprocessing, signal, sys, threading, time
     from abplatform_sdk import Client
 
     def make(url, close_timeout=1.0):
@@ -71,6 +71,31 @@ def test_each_client_has_no_more_than_its_own_close_timeout(hanging: PlatformSer
         client.track("purchase", "u-1")
     """
     assert 0.4 <= seconds_to_end(program) < 0.5 + GRACE
+
+
+@pytest.mark.parametrize("answer", [faults.hang, faults.drip, faults.drip_body])
+def test_a_client_without_threads_ends_within_its_time_whatever_the_server_does(
+    hanging: PlatformServer, answer: faults.Answer
+) -> None:
+    hanging.answers[CONVERSIONS] = answer
+    program = f"""
+    threading.stack_size(1 << 46)
+    make({hanging.url!r}).track("purchase", "u-1")
+    """
+    assert 0.9 <= seconds_to_end(program) < 1.0 + GRACE
+
+
+def test_a_flush_that_waits_for_another_one_does_not_begin_its_time_anew(hanging: PlatformServer) -> None:
+    program = f"""
+    threading.stack_size(1 << 46)
+    client = make({hanging.url!r})
+    client.track("purchase", "u-1")
+    busy = client._delivery.conversions._sender._busy
+    busy.acquire()
+    signal.signal(signal.SIGALRM, lambda *_: busy.release())
+    signal.setitimer(signal.ITIMER_REAL, 0.8)
+    """
+    assert 0.9 <= seconds_to_end(program) < 1.0 + GRACE / 2
 
 
 @pytest.mark.parametrize("threads", ["as usual", "none to be had"])
@@ -118,3 +143,23 @@ def test_the_clients_of_a_multiprocessing_child_end_together_too(hanging: Platfo
     assert 0.9 < time.monotonic() - began < 1.0 + {GRACE}, time.monotonic() - began
     """
     assert seconds_to_end(program) < GRACE
+
+
+def test_a_multiprocessing_child_that_has_no_threads_sends_its_events_at_its_end(server: PlatformServer) -> None:
+    program = f"""
+    client = make({server.url!r})
+
+    def work():
+        threading.stack_size(1 << 46)
+        for number in range(3):
+            client.track("purchase", f"u-{{number}}")
+        from multiprocessing.util import _finalizer_registry
+        assert len(_finalizer_registry) == 1, _finalizer_registry
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    """
+    seconds_to_end(program)
+    assert units(server) == ["u-0", "u-1", "u-2"]

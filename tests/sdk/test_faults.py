@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from abplatform_sdk import Client
+from abplatform_sdk import Client, Config
+from abplatform_sdk.reply import TransportError
 from abplatform_sdk.snapshot import DiskCopy
-from abplatform_sdk.transport import _retry_after
+from abplatform_sdk.transport import Transport, _retry_after
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sdk import server as faults
 from tests.sdk.accounts import Tally, accounts_for
-from tests.sdk.bad_answers import BAD_ANSWERS
+from tests.sdk.bad_answers import BAD_ANSWERS, ENDLESS
 from tests.sdk.server import CONVERSIONS, EXPOSURES, KEY, SNAPSHOT, PlatformServer
 from tests.sdk.snapshots import snapshot
 from tests.sdk.test_process import run
@@ -58,6 +59,20 @@ def test_decisions_stay_and_events_arrive_once_whatever_the_server_answered(
     for path in (EXPOSURES, CONVERSIONS):
         assert arrived(server, path) == sorted(UNITS)
     eventually(lambda: client.stats().snapshot_version == 10)
+
+
+@pytest.mark.parametrize("answer", ENDLESS.values(), ids=ENDLESS.keys())
+def test_an_answer_without_an_end_is_given_up_long_before_the_time_runs_out(
+    server: PlatformServer, answer: faults.Answer
+) -> None:
+    server.answers[SNAPSHOT] = answer
+    # 2 seconds to connect and four times 5 to read are the time of a request.
+    transport = Transport(Config(base_url=server.url, api_key=KEY, cache_dir=None))
+    began = time.monotonic()
+    with pytest.raises(TransportError, match=r"too large|too much|trailer"):
+        transport.get("/snapshot", etag=None, most_bytes=16 * 1024 * 1024)
+    assert time.monotonic() - began < 3
+    transport.close()
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import ssl
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from abplatform_sdk import Client
+from abplatform_sdk import Client, Config
+from abplatform_sdk.reply import TransportError
+from abplatform_sdk.transport import Transport
 
 from tests.sdk.authority import Authority
 from tests.sdk.forward_proxy import ForwardProxy
@@ -84,6 +88,12 @@ def fails(client: Client, platform: PlatformServer, eventually: Callable[..., No
     return platform.requests == []
 
 
+def _both(one: Authority, other: Authority, folder: Path) -> Path:
+    together = folder / "both.pem"
+    together.write_bytes(one.certificate.read_bytes() + other.certificate.read_bytes())
+    return together
+
+
 def test_a_private_authority_is_trusted_and_no_other(
     authority: Authority,
     server_certificate: Path,
@@ -133,14 +143,17 @@ def test_a_server_that_asks_for_a_certificate_gets_the_clients(
 def test_relative_paths_hold_after_a_change_of_directory(
     authority: Authority,
     server_certificate: Path,
+    client_certificate: Path,
     start: Callable[..., PlatformServer],
     make_client: Callable[..., Client],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    platform = start(context=authority.serve(server_certificate))
+    platform = start(context=authority.serve(server_certificate, ask_clients=True))
     monkeypatch.chdir(authority.certificate.parent)
-    client = make_client(url=platform.url, ca_file=authority.certificate.name)
+    client = make_client(
+        url=platform.url, ca_file=authority.certificate.name, client_certificate=client_certificate.name
+    )
     monkeypatch.chdir(tmp_path)
     assert works(client, platform)
 
@@ -192,6 +205,101 @@ def test_a_client_certificate_goes_to_the_platform_through_the_tunnel(
         proxy=start_proxy().url(),
     )
     assert works(client, platform)
+
+
+def test_certificates_that_are_renewed_need_no_new_client(
+    authority: Authority,
+    server_certificate: Path,
+    client_certificate: Path,
+    start: Callable[..., PlatformServer],
+    make_client: Callable[..., Client],
+    eventually: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    platform = start(context=authority.serve(server_certificate, ask_clients=True))
+    stranger = Authority(tmp_path, "stranger")
+    trusted, own = tmp_path / "trusted.pem", stranger.issue("own")
+    trusted.write_bytes(authority.certificate.read_bytes())
+    client = make_client(url=platform.url, ca_file=trusted, client_certificate=own)
+    client.evaluate("rate-display", "u-1")
+    eventually(lambda: client.stats().poll_failures > 0)
+    own.write_bytes(client_certificate.read_bytes())
+    assert works(client, platform)
+    trusted.write_bytes(stranger.certificate.read_bytes())
+    platform.stop()
+    platform.start()
+    before = client.stats().poll_failures
+    eventually(lambda: client.stats().poll_failures > before + 1)
+    trusted.write_bytes(authority.certificate.read_bytes())
+    client.track("purchase", "u-2")
+    assert client.flush(5).delivered == 1
+
+
+def test_an_https_proxy_that_asks_for_a_certificate_gets_none(
+    authority: Authority,
+    server_certificate: Path,
+    client_certificate: Path,
+    start: Callable[..., PlatformServer],
+    start_proxy: Callable[..., ForwardProxy],
+    make_client: Callable[..., Client],
+) -> None:
+    platform = start(context=authority.serve(server_certificate, ask_clients=True))
+    curious = authority.serve(server_certificate, ask_clients=True)
+    curious.verify_mode = ssl.CERT_OPTIONAL
+    proxy = start_proxy(context=curious)
+    client = make_client(
+        url=platform.url, ca_file=authority.certificate, client_certificate=client_certificate, proxy=proxy.url()
+    )
+    assert works(client, platform)
+    assert set(proxy.certificates) == {None}
+
+
+@pytest.mark.parametrize("proxy_speaks", ["http", "https"])
+def test_a_platform_behind_a_tunnel_must_be_trusted_too(
+    authority: Authority,
+    server_certificate: Path,
+    start: Callable[..., PlatformServer],
+    start_proxy: Callable[..., ForwardProxy],
+    make_client: Callable[..., Client],
+    eventually: Callable[..., None],
+    tmp_path: Path,
+    proxy_speaks: str,
+) -> None:
+    stranger = Authority(tmp_path, "stranger")
+    platform = start(context=stranger.serve(stranger.issue("pretender")))
+    proxy = start_proxy(context=authority.serve(server_certificate) if proxy_speaks == "https" else None)
+    client = make_client(url=platform.url, ca_file=authority.certificate, proxy=proxy.url())
+    assert fails(client, platform, eventually)
+    assert {method for method, _, _ in proxy.heads} == {"CONNECT"}
+    assert works(
+        make_client(url=platform.url, ca_file=_both(authority, stranger, tmp_path), proxy=proxy.url()), platform
+    )
+
+
+@pytest.mark.parametrize("proxy_speaks", ["http", "https"])
+@pytest.mark.parametrize("phase", ["handshake", "answer"])
+def test_bytes_that_come_one_by_one_through_a_tunnel_do_not_stretch_a_request(
+    authority: Authority,
+    server_certificate: Path,
+    start: Callable[..., PlatformServer],
+    start_proxy: Callable[..., ForwardProxy],
+    proxy_speaks: str,
+    phase: str,
+) -> None:
+    context = authority.serve(server_certificate)
+    platform = start(context=context)
+    proxy = start_proxy(context=context if proxy_speaks == "https" else None)
+    waits = {"connect_timeout": 0.3, "read_timeout": 0.1, "ca_file": authority.certificate, "proxy": proxy.url()}
+    transport = Transport(Config(base_url=platform.url, api_key=KEY, cache_dir=None, **waits))
+    if phase == "answer":
+        assert transport.get("/snapshot", etag=None, most_bytes=100_000).status == 200
+    proxy.pause = 0.02
+    began = time.monotonic()
+    with pytest.raises(TransportError):
+        transport.get("/snapshot", etag=None, most_bytes=100_000)
+    # One time to connect and four to read.
+    assert time.monotonic() - began < 0.3 + 4 * 0.1 + 0.5
+    transport.close()
 
 
 @pytest.mark.parametrize("platform_speaks", ["http", "https"])

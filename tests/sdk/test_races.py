@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from abplatform_sdk import Client, Decision, Stats
 from abplatform_sdk._assignment import decode_snapshot
-from abplatform_sdk.notices import Listeners, Troubles
-from abplatform_sdk.process import Worker
+from abplatform_sdk.notices import Listeners
 
 from tests.sdk.accounts import accounts_for
 from tests.sdk.interleavings import Scene, interrupt_everywhere, try_orders
@@ -307,26 +306,6 @@ def test_a_signal_handler_may_ask_at_any_moment(
         return Scene(lambda: outer(client), lambda: inner(client), check)
 
     assert interrupt_everywhere(make) > 40
-
-
-def test_a_signal_handler_may_wake_a_thread_that_is_being_woken() -> None:
-    def make() -> Scene:
-        steps: list[int] = []
-
-        def step() -> None:
-            steps.append(1)
-
-        worker = Worker("worker", step, troubles=Troubles())
-        worker.ensure()
-
-        def check() -> None:
-            worker.stop()
-            worker.join(10)
-            assert steps
-
-        return Scene(worker.wake, worker.wake, check)
-
-    assert interrupt_everywhere(make) > 5
 
 
 def _equal(one: object, other: object) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +190,33 @@ def test_a_write_that_fails_leaves_the_former_copy_and_no_litter(tmp_path: Path)
     with pytest.raises(OSError, match="directory"):
         disk.write(b"second")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_what_another_writes_now_is_not(
+    copy: Path, server: PlatformServer
+) -> None:
+    old, new = (copy.with_name(f".{copy.name}-{end}") for end in ("old", "new"))
+    others = copy.with_name(".snapshot-of-the-product")
+    for path in (old, new, others):
+        path.write_bytes(b"half")
+    for path in (old, others):
+        os.utime(path, (time.time() - 7200,) * 2)
+    DiskCopy(copy.parent, base_url=server.url, api_key=KEY).write(b"whole")
+    assert set(copy.parent.iterdir()) == {copy, new, others}
+
+
+def test_a_server_without_etags_does_not_make_each_look_take_the_snapshot_again(
+    server: PlatformServer, make_client: Callable[..., Client], eventually: Callable[..., None], tmp_path: Path
+) -> None:
+    server.answers[faults.SNAPSHOT] = faults.body(json.dumps(snapshot()).encode())
+    client = make_client(cache_dir=tmp_path)
+    assert client.wait_ready(5)
+    eventually(lambda: list(tmp_path.glob("snapshot-*")))
+    held, (path,) = client._store.current, tmp_path.iterdir()
+    written = path.stat().st_ino
+    eventually(lambda: len(server.sent(faults.SNAPSHOT)) > 4)
+    assert client._store.current is held
+    assert path.stat().st_ino == written
+    server.answers[faults.SNAPSHOT] = faults.body(json.dumps(snapshot(8)).encode())
+    eventually(lambda: client.stats().snapshot_version == 8)
+    assert client.stats().poll_failures == 0
