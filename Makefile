@@ -63,13 +63,13 @@ docs: $(VENV)/dev.stamp ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp $(SDK_PEERS)/peers.stamp ## speed, as ratios against a peer in the same run
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp $(SDK_PEERS)/peers.stamp ## speed and weight beside peers in the same run (ARGS=ingest)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 calibration: $(VENV)/dev.stamp ## simulate what every method promises, write docs/calibration.md (about five minutes)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.calibration
 
-chaos: $(VENV)/dev.stamp ## what the SDK withstands: broken servers, outages, forks, ends of processes (some minutes)
+chaos: $(VENV)/dev.stamp ## what SDK and event path withstand: outages, kills, power cuts, full disks (about an hour; ARGS=kills)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff

@@ -6,27 +6,34 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from abplatform.database import open_database
 from abplatform.domain.access import DEFAULT_PROJECT
-from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
 from abplatform.domain.scorecard import Scorecard
 from abplatform.errors import SchemaOutdated, StartRefused
 from abplatform.services import analyse
 from abplatform.services.aggregate import aggregate
-from abplatform.services.seal import SealReport, seal_project
+from abplatform.services.refresh import REFRESH_SECONDS, refresh_due
+from abplatform.services.rerun import Rerun, rerun
+from abplatform.services.seal import SealReport, seal_project, seal_waiting
+from abplatform.services.tend import TEND_SECONDS, tend
+from abplatform.services.work import Job, work
 from abplatform.settings import Settings
 from abplatform.storage import migrate
 from abplatform.storage.session import UnitOfWork, Work
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.durable_io import make_folder, sync_folder
+from abplatform.warehouse.engines import Engine, build_engine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 
@@ -44,15 +51,34 @@ class Platform:
     uow: UnitOfWork
     inbox: Inbox
     lake: Lake
-    engine: DuckDBEngine
+    engine: Engine
 
     def now(self) -> datetime:
         """The platform's clock, in UTC."""
         return datetime.now(UTC)
 
-    def seal(self, project: str) -> SealReport:
-        """Move everything that waits in the inbox of a project into its lake."""
-        return seal_project(self.database, self.lake, project, now=self.now())
+    def seal(self, project: str, *, progress: Callable[[int], None] = lambda _events: None) -> SealReport:
+        """Move everything that waits in the inbox of a project into its lake.
+
+        Args:
+            project: key of the project.
+            progress: told the number of events of each claim when it is done.
+        """
+        return seal_project(self.database, self.lake, project, now=self.now(), progress=progress)
+
+    def work(self, *, stop: threading.Event, tending: bool = True) -> None:
+        """Seal, tend the lake and look at results on schedule, until ``stop`` is set; what is under way ends first."""
+        seal = partial(seal_waiting, self.database, self.lake, clock=self.now)
+        tend_all = partial(
+            tend, self.database, self.lake, self.settings, clock=self.now, go_on=lambda: not stop.is_set()
+        )
+        refresh = partial(
+            refresh_due, self.database, self.uow, self.results, clock=self.now, go_on=lambda: not stop.is_set()
+        )
+        jobs = [Job("seal", seal, self.settings.seal_interval)]
+        if tending:
+            jobs += [Job("tend", tend_all, TEND_SECONDS), Job("refresh", refresh, REFRESH_SECONDS)]
+        work(jobs, stop=stop)
 
     def results(
         self,
@@ -62,18 +88,26 @@ class Platform:
         method: str | None = None,
         metric: str | None = None,
         phase: int | None = None,
+        anew: bool = False,
     ) -> Scorecard:
         """The scorecard of an experiment, as of now.
 
         Everything acknowledged before this call is in it, unless another worker holds some of it for over 30 seconds.
+
+        Args:
+            project: key of the project.
+            key: key of the experiment.
+            method, metric, phase: see `analyse.Question`.
+            anew: compute, also where the latest look rests on the same.
         """
         self.seal(project)
         now = self.now()
         with self.uow.reading() as work:
             owner = work.projects.get(project)
 
-        def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
-            return aggregate(self.engine, self.lake, owner, experiment, metrics=metrics, as_of=now)
+        def reduce(experiment: Experiment, metrics: Sequence[Metric], known: Evidence | None) -> Evidence:
+            known = None if anew else known
+            return aggregate(self.engine, self.lake, owner, experiment, metrics=metrics, as_of=now, known=known)
 
         question = analyse.Question(method=method, metric=metric, phase=phase)
         return analyse.read_results(self.uow, reduce, project, key, question=question, now=now)
@@ -82,8 +116,13 @@ class Platform:
         """All looks of a phase of an experiment, the current one by default, oldest first."""
         return analyse.read_looks(self.uow, project, key, phase=phase)
 
+    def rerun(self, project: str, key: str, *, look: int, phase: int | None = None) -> Rerun:
+        """Compute a look again with this platform's engine: see `services.rerun`."""
+        return rerun(self.uow, self.engine, self.lake, project, key, look=look, phase=phase)
+
     def close(self) -> None:
-        """Give back connections and files."""
+        """Give back connections and files, and end what the engine started."""
+        self.engine.close()
         self.lake.close()
         self.database.dispose()
 
@@ -95,16 +134,21 @@ class Platform:
 
 
 def build_platform(settings: Settings) -> Platform:
-    """Put the parts together; nothing is created or migrated (see `prepare_database`)."""
+    """Put the parts together; nothing is created or migrated (see `prepare_database`).
+
+    Raises:
+        StartRefused: if the engine's packages are missing, or the pseudonym key cannot be used.
+    """
+    engine = build_engine(settings.engine_url, memory_limit=settings.engine_memory)
     database = open_database(settings.metadata_url)
     return Platform(
         settings=settings,
         database=database,
         pseudonym_key=read_pseudonym_key(settings),
         uow=UnitOfWork(database),
-        inbox=Inbox(database),
+        inbox=Inbox(database, most_waiting=settings.inbox_limit),
         lake=Lake(settings.warehouse_url, settings.metadata_url),
-        engine=DuckDBEngine(memory_limit=settings.engine_memory),
+        engine=engine,
     )
 
 
@@ -134,7 +178,7 @@ def prepare_database(settings: Settings) -> None:
 
 def _make_home(home: Path) -> None:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
     except OSError as error:
         raise StartRefused(f"{home.absolute()} cannot be made ({error.strerror}); set ABPLATFORM_HOME") from None
 
@@ -171,7 +215,7 @@ def _make_key_file(path: Path) -> None:
     """Write a new key unless there is one; of two processes at once, one wins, and nobody reads half a key."""
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -184,8 +228,4 @@ def _make_key_file(path: Path) -> None:
         pass
     finally:
         draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the name, too, has to survive a power cut
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)  # the name, too, has to survive a power cut

@@ -8,6 +8,7 @@
     |-- Unauthenticated       UNAUTHENTICATED       no key, or none that is known
     |-- Forbidden             FORBIDDEN             a known key whose role may not do this
     |-- NotFound              NOT_FOUND             nothing of that name in this project
+    |   `-- SnapshotExpired   SNAPSHOT_EXPIRED      an earlier state of the lake that is no longer kept
     |-- Conflict              CONFLICT              the present state does not allow it
     |   |-- AlreadyExists     ALREADY_EXISTS
     |   |-- IllegalTransition ILLEGAL_TRANSITION    the life cycle has no such step
@@ -104,6 +105,12 @@ class NotFound(AbplatformError):
     code = "NOT_FOUND"
 
 
+class SnapshotExpired(NotFound):
+    """The lake no longer keeps the earlier state that was asked for."""
+
+    code = "SNAPSHOT_EXPIRED"
+
+
 class Conflict(AbplatformError):
     """The request is sound, but the present state does not allow it."""
 
@@ -168,6 +175,12 @@ class Unavailable(AbplatformError):
     """A part that this depends on does not answer now; the same request may succeed later."""
 
     code = "UNAVAILABLE"
+
+
+class InboxFull(AbplatformError):
+    """More events wait to be sealed than the inbox may hold; nothing of the request was stored."""
+
+    code = "INBOX_FULL"
 
 
 class StartRefused(AbplatformError):

@@ -6,6 +6,7 @@ An unknown name or a value that cannot be used stops the start with one line (`d
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from abplatform.errors import BadSetting
 
 PREFIX = "ABPLATFORM_"
+BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*/?")
+_SPARK = re.compile(r"spark://(local\[(\*|[1-9][0-9]{0,3})\]|[A-Za-z0-9][A-Za-z0-9.-]*:(?P<port>[1-9][0-9]{0,4}))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +27,21 @@ class Settings:
         home: folder of the embedded default: ``platform.db``, ``lake/``, ``pseudonym.key``.
         database_url: metadata database; SQLite in ``home`` unless set
             (``postgresql://user:password@host:5432/name``).
-        lake_url: where the Iceberg tables live; ``home/lake`` unless set (``file:///srv/lake``).
-        engine_url: what reads the lake; only ``duckdb://`` so far.
+        lake_url: where the Iceberg tables live; ``home/lake`` unless set (``file:///srv/lake``, ``s3://bucket/lake``).
+        engine_url: what reads the lake: ``duckdb://``, ``spark://local[2]``, ``spark://local[*]`` or
+            ``spark://host:port`` (install ``abplatform[spark]``).
         host: address that ``abplatform serve`` binds.
         port: TCP port that ``abplatform serve`` binds; 0 picks a free one.
-        workers: server processes that ``abplatform serve`` starts.
+        workers: server processes that ``abplatform serve`` starts; by default one per processor, at most 4.
         pseudonym_key: secret for unit pseudonyms, at least 32 characters; by default a random one, made at the
             first start and kept in ``home/pseudonym.key``. Required when ``database_url`` is set.
         seal_interval: seconds between two rounds of the worker.
+        inbox_limit: events that may wait to be sealed, of all projects; beyond it new ones get a 429.
         max_event_age_days: older events are refused.
-        engine_memory: memory that one analysis may use before it spills to disk, for example ``2GB``.
+        retention_days: sealed events are deleted when they are older; by default when no new one could be so old.
+        snapshot_hours: for how long files of the lake stay readable after compaction or a deletion took them away.
+        engine_memory: memory that one analysis may use before it spills to disk, for example ``2GB``; with Spark that
+            of the driver and of each executor, at least ``512MB``.
     """
 
     home: Path = Path(".abplatform")
@@ -42,10 +50,13 @@ class Settings:
     engine_url: str = "duckdb://"
     host: str = "127.0.0.1"
     port: int = 8080
-    workers: int = 1
+    workers: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
     pseudonym_key: str = field(default="", repr=False)
     seal_interval: float = 2.0
+    inbox_limit: int = 20_000_000
     max_event_age_days: int = 1095
+    retention_days: int = 1095
+    snapshot_hours: int = 24
     engine_memory: str = "2GB"
 
     @property
@@ -91,11 +102,20 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             raise BadSetting(f"{name} is not a setting; the settings are {known}")
         if text.strip():
             values[field_name] = _parse(name, text, _PARSERS[field_name])
+    if "max_event_age_days" in values:
+        values.setdefault("retention_days", values["max_event_age_days"])
     settings = Settings(**values)  # type: ignore[arg-type]
+    if settings.retention_days < settings.max_event_age_days:
+        raise BadSetting(
+            f"{PREFIX}RETENTION_DAYS must be at least {PREFIX}MAX_EVENT_AGE_DAYS ({settings.max_event_age_days}): "
+            "what is still accepted must not be deleted at once"
+        )
     if not settings.embedded and not settings.pseudonym_key:
         raise BadSetting(
             f"{PREFIX}PSEUDONYM_KEY must be set when {PREFIX}DATABASE_URL is: every server process needs the same one"
         )
+    if settings.engine_url.startswith("spark://") and _megabytes(settings.engine_memory) < 512:
+        raise BadSetting(f"{PREFIX}ENGINE_MEMORY={settings.engine_memory}: Spark needs at least 512MB")
     return settings
 
 
@@ -145,16 +165,31 @@ def _database_address(text: str) -> str:
 
 def _lake_address(text: str) -> str:
     parts = urlsplit(text.strip())
+    if parts.scheme == "s3":
+        return _bucket_address(text.strip())
     local = parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/")
     if not local or parts.query or parts.fragment:
-        raise ValueError("must be file:// with an absolute path without ? and #, such as file:///srv/lake")
+        raise ValueError(
+            "must be file:// with an absolute path without ? and #, such as file:///srv/lake, or s3://bucket/prefix"
+        )
     return text.strip()
+
+
+def _bucket_address(address: str) -> str:
+    if not BUCKET_ADDRESS.fullmatch(address):
+        raise ValueError(
+            "must be s3://bucket/prefix, the prefix of letters, digits and the characters . _ = - /, "
+            "with keys and endpoint in the variables AWS_*"
+        )
+    return address
 
 
 def _engine_address(text: str) -> str:
-    if text.strip() != "duckdb://":
-        raise ValueError("must be duckdb://, the only engine so far")
-    return text.strip()
+    address = text.strip()
+    spark = _SPARK.fullmatch(address)
+    if address != "duckdb://" and (spark is None or int(spark["port"] or 0) > 65535):
+        raise ValueError("must be duckdb://, spark://local[2], spark://local[*] or spark://host:port")
+    return address
 
 
 def _secret(text: str) -> str:
@@ -170,6 +205,10 @@ def _memory(text: str) -> str:
     return text.strip()
 
 
+def _megabytes(memory: str) -> int:
+    return int(memory[:-2]) * (1000 if memory.endswith("GB") else 1)
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "home": _home,
     "database_url": _database_address,
@@ -180,6 +219,9 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "workers": _whole_number(1, 64),
     "pseudonym_key": _secret,
     "seal_interval": _seconds,
+    "inbox_limit": _whole_number(1, 10**12),
     "max_event_age_days": _whole_number(1, 36500),
+    "retention_days": _whole_number(1, 36500),
+    "snapshot_hours": _whole_number(1, 8760),
     "engine_memory": _memory,
 }

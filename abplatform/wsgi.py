@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 
 from flask import Flask
@@ -25,7 +26,11 @@ def build_app() -> Flask:
     log_to_stderr()
     settings = read_settings()
     prepare_database(settings)
-    return create_app(build_platform(settings))
+    app = create_app(build_platform(settings))
+    # What is there now stays: looking through it again and again for garbage would cost a tenth of the time.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def __getattr__(name: str) -> Flask:

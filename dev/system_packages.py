@@ -35,6 +35,8 @@ PROGRAMS = (
     Program("chromium", _on_path("chromium"), "the readout page in a browser"),
     Program("postgresql", _postgresql, "every test on PostgreSQL"),
     Program("default-jre-headless", _on_path("java"), "Spark"),
+    Program("gcc", _on_path("cc", "gcc", "clang"), "power cuts and full disks"),
+    Program("libc6-dev", Path("/usr/include/stdio.h").exists, "power cuts and full disks"),
     Program("curl", _on_path("curl"), "the tour of the README"),
     Program("procps", _on_path("ps"), "what the demo leaves behind"),
     Program("nodejs", _on_path("node"), "the assignment vectors in JavaScript"),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from abplatform.domain.access import ApiKey
-from abplatform.domain.events import Conversion, ConversionFact, Exposure, ExposureFact
+from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.experiment import (
     Amount,
     DecisionRecord,
@@ -123,32 +123,6 @@ def a_past_phase(number: int = 1, **changes: Any) -> PastPhase:
 def a_decision(outcome: Outcome = "ship", **changes: Any) -> DecisionRecord:
     """What people decided, a day after the tests' time."""
     return DecisionRecord(**{"outcome": outcome, "reason": "As planned", "decided_at": later(days=1)} | changes)
-
-
-def an_exposure(event_id: str = "exposure-1", **changes: Any) -> Exposure:
-    """An exposure as the SDK sends it."""
-    defaults: dict[str, Any] = {
-        "event_id": event_id,
-        "experiment": "rate-display",
-        "variant": "control",
-        "unit_id": "u-1",
-        "timestamp": NOW.isoformat(),
-        "attributes": {"channel": "douyin"},
-    }
-    return Exposure(**defaults | changes)
-
-
-def a_conversion(event_id: str = "conversion-1", **changes: Any) -> Conversion:
-    """A conversion as the SDK sends it."""
-    defaults: dict[str, Any] = {
-        "event_id": event_id,
-        "event": "purchase",
-        "unit_id": "u-1",
-        "timestamp": NOW.isoformat(),
-        "value": Decimal("350.00"),
-        "properties": {"product": "term-deposit"},
-    }
-    return Conversion(**defaults | changes)
 
 
 def an_exposure_fact(event_id: str = "exposure-1", **changes: Any) -> ExposureFact:

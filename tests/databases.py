@@ -143,7 +143,10 @@ Databases = SqliteDatabases | PostgresDatabases
 
 
 class PostgresServer:
-    """A PostgreSQL server in a folder of its own, on a Unix socket there, with nothing made durable."""
+    """A PostgreSQL server in a folder of its own, on a Unix socket there, with nothing made durable unless asked."""
+
+    # The shell program that runs it.
+    keeper = KEEPER
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
@@ -157,8 +160,19 @@ class PostgresServer:
         """SQLAlchemy address of a database of this server."""
         return f"postgresql+psycopg://abplatform@/{database}?host={self._folder}"
 
-    def start(self) -> None:
-        """Make the cluster and start the server; returns when it answers."""
+    @property
+    def pid(self) -> int:
+        """Process that the server and its processes descend from."""
+        if self._keeper is None:
+            raise RuntimeError("the server has not been started")
+        return self._keeper.pid
+
+    def start(self, *, durable: bool = False) -> None:
+        """Make the cluster and start the server; returns when it answers.
+
+        Args:
+            durable: keep PostgreSQL's own defaults, as benchmarks must.
+        """
         if self._user is not None:
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
         locale = ("--encoding=UTF8", "--locale=C.UTF-8")
@@ -168,8 +182,9 @@ class PostgresServer:
             raise RuntimeError(f"initdb failed:\n{self._log()}")
         settings = {"listen_addresses": "", "unix_socket_directories": str(self._folder), "max_connections": "100"}
         not_durable = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-        options = [f"--{name}={value}" for name, value in (settings | not_durable).items()]
-        self._keeper = self._spawn("sh", "-c", KEEPER, "sh", *self._program("postgres"), *options)
+        settings |= {} if durable else not_durable
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self._keeper = self._spawn("sh", "-c", self.keeper, "sh", *self._program("postgres"), *options)
         self._wait_until_it_answers()
 
     def stop(self) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from flask import Flask, Response
 
+from abplatform.api.auth import Admission
 from abplatform.api.description import describe
 from abplatform.api.events import open_intake
+from abplatform.api.fast_lane import FastLane
 from abplatform.api.problems import register_problems
 from abplatform.api.routing import prepare_routing
 from abplatform.api.telemetry import watch_requests
@@ -32,6 +34,7 @@ def create_app(platform: Platform) -> Flask:
     json: Any = app.json
     json.sort_keys, json.ensure_ascii, json.compact = False, False, True
     app.extensions["abplatform"] = platform
+    app.extensions["abplatform_admission"] = Admission(platform)
     app.extensions["abplatform_intake"] = intake = open_intake(platform)
     app.extensions["abplatform_assigner"] = Assigner(platform.uow, intake)
     prepare_routing(app)
@@ -39,6 +42,7 @@ def create_app(platform: Platform) -> Flask:
     watch_requests(app)
     app.after_request(_add_headers)
     describe(app)
+    app.wsgi_app = FastLane(app, _HEADERS.items())  # type: ignore[method-assign]
     return app
 
 

@@ -12,8 +12,8 @@ from marshmallow import fields
 from webargs.flaskparser import FlaskParser
 
 from abplatform.api.bodies import LARGEST_BODY, LARGEST_LIST_BODY
+from abplatform.api.json_bodies import read_json
 from abplatform.api.schemas.fields import UNKNOWN_FIELD
-from abplatform.api.strict_json import read_json
 from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import InvalidInput
 
@@ -26,7 +26,7 @@ class StrictParser(FlaskParser):
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
         """The value of the body; it stays at hand for the comparison of repeated requests."""
-        g.json_body = read_json(req, most=self.largest_body).value
+        g.json_body = read_json(req, most=self.largest_body)
         return g.json_body
 
     def handle_error(

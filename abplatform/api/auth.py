@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import g, request
+from flask import current_app, g, request
 from flask_smorest import Blueprint
 
-from abplatform.api.context import platform
+from abplatform.bootstrap import Platform
 from abplatform.domain.access import ApiKey, KeyRole
 from abplatform.errors import Forbidden, Unauthenticated
 from abplatform.services import access
@@ -55,6 +57,11 @@ MATRIX: Mapping[Ability, frozenset[KeyRole]] = {
 }
 
 
+OF_PRODUCTS = frozenset({Ability.READ_SNAPSHOT, Ability.EVALUATE, Ability.SEND_EVENTS})
+REMEMBERED_SECONDS = 5.0
+MOST_REMEMBERED = 1_000
+
+
 def needs(ability: Ability, *, api_key_header: bool = False) -> Callable[[View], View]:
     """Let only callers through whose role has the ability, and say so in the API description.
 
@@ -84,14 +91,72 @@ def needs(ability: Ability, *, api_key_header: bool = False) -> Callable[[View],
 
 
 def _admit(ability: Ability, api_key: str | None) -> ApiKey:
-    parts = platform()
     header = request.headers.get("Authorization")
     secret = api_key if api_key and not header else _read_secret(header)
-    with parts.uow.reading() as work:
-        key = access.authenticate(work, secret, now=parts.now())
+    key = admission().find(secret, may_be_remembered=ability in OF_PRODUCTS)
     if key.role not in MATRIX[ability]:
         raise Forbidden(f"a key with the role {key.role} may not {ability}")
     return key
+
+
+class Admission:
+    """Finds the key whose secret came with a request; one per app.
+
+    What products do many times a second is let through for `REMEMBERED_SECONDS` after the database was asked: a key
+    that another process revokes stops working that much later. A key that was refused is not remembered.
+
+    Args:
+        parts: of this process.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, parts: Platform, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._known: dict[str, tuple[ApiKey, float]] = {}
+
+    def find(self, secret: str, *, may_be_remembered: bool) -> ApiKey:
+        """The key, which is in force.
+
+        Raises:
+            Unauthenticated: it is none of ours.
+            Unavailable: the database does not answer.
+        """
+        digest, asked_at = _digest(secret), self._clock()
+        key = self._remembered(digest, asked_at) if may_be_remembered else None
+        if key is not None:
+            return key
+        self._known.pop(digest, None)
+        with self._parts.uow.reading() as work:
+            key = access.authenticate(work, secret, now=self._parts.now())
+        if may_be_remembered:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[digest] = key, asked_at + REMEMBERED_SECONDS
+        return key
+
+    def recall(self, header: str) -> ApiKey | None:
+        """The key of an ``Authorization`` header, if the database was asked for it a moment ago; else None."""
+        scheme, _, secret = header.partition(" ")
+        return self._remembered(_digest(secret), self._clock()) if scheme == "Bearer" else None
+
+    def forget(self) -> None:
+        """Ask the database again from now on: a key was revoked."""
+        self._known.clear()
+
+    def _remembered(self, digest: str, now: float) -> ApiKey | None:
+        key, until = self._known.get(digest, (None, 0.0))
+        return key if now < until else None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def admission() -> Admission:
+    """The admission of the present app."""
+    found: Admission = current_app.extensions["abplatform_admission"]
+    return found
 
 
 def _read_secret(header: str | None) -> str:

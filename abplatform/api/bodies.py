@@ -6,6 +6,7 @@ where the web framework would make it a server error.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -20,6 +21,7 @@ LARGEST_EVENTS_BODY = 5_000_000
 # 50,000 ids of 96 characters; as UUIDs they are 2 MB.
 LARGEST_LIST_BODY = 5_000_000
 _PIECE = 65_536
+LONGEST_UPLOAD_SECONDS = 30
 # One byte of zstd can stand for a block of 128 KiB: small steps keep what a single one unpacks to small.
 _ZSTD_STEP = 256
 _ZSTD_LARGEST_WINDOW = 8 * 1024 * 1024
@@ -49,11 +51,13 @@ def has_body(request: Request) -> bool:
 
 
 def _pieces(request: Request) -> Iterator[bytes]:
-    received = 0
+    received, deadline = 0, time.monotonic() + LONGEST_UPLOAD_SECONDS
     try:
         while piece := request.stream.read(_PIECE):
             received += len(piece)
             yield piece
+            if time.monotonic() >= deadline:
+                raise Unreadable(f"the body took longer than {LONGEST_UPLOAD_SECONDS} seconds to arrive")
     except (HTTPException, OSError, ValueError) as error:
         raise Unreadable("the body ended early or is not chunked as HTTP requires") from error
     if request.content_length is not None and received < request.content_length:

@@ -11,8 +11,8 @@ from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.bodies import LARGEST_EVENTS_BODY
 from abplatform.api.context import platform, project
+from abplatform.api.json_bodies import read_text
 from abplatform.api.schemas.events import IngestDocument, request_body
-from abplatform.api.strict_json import read_json
 from abplatform.api.telemetry import telemetry
 from abplatform.bootstrap import Platform
 from abplatform.services.ingest import IngestReport, Intake
@@ -43,8 +43,8 @@ class Exposures(MethodView):
         The accepted ones are on disk when the answer comes. A bad event of a batch is named and does not keep the
         others out; a single bad event is a 422.
         """
-        body = read_json(request, most=LARGEST_EVENTS_BODY)
-        return _report("exposure", _intake().take_exposures(project(), body.text, received_at=platform().now()))
+        body = read_text(request, most=LARGEST_EVENTS_BODY)
+        return _report("exposure", _intake().take_exposures(project(), body, received_at=platform().now()))
 
 
 @resource.route("/conversions")
@@ -56,8 +56,8 @@ class Conversions(MethodView):
     @resource.response(202, IngestDocument)
     def post(self) -> Response:
         """Send one conversion, or up to 1,000; as for exposures."""
-        body = read_json(request, most=LARGEST_EVENTS_BODY)
-        return _report("conversion", _intake().take_conversions(project(), body.text, received_at=platform().now()))
+        body = read_text(request, most=LARGEST_EVENTS_BODY)
+        return _report("conversion", _intake().take_conversions(project(), body, received_at=platform().now()))
 
 
 def _intake() -> Intake:

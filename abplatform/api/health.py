@@ -49,8 +49,8 @@ class Numbers(MethodView):
 
     @resource.response(200, {"type": "string"}, content_type="text/plain")
     def get(self) -> Response:
-        """Read the numbers of this process, and the size of the inbox."""
+        """Read the numbers of this server, the size of the inbox and how far sealing is behind."""
         parts = platform()
         with parts.uow.reading() as work:
             projects = [project.key for project in work.projects.all()]
-        return Response(telemetry().render(parts.inbox, projects), content_type=CONTENT_TYPE_LATEST)
+        return Response(telemetry().render(parts.inbox, projects, now=parts.now()), content_type=CONTENT_TYPE_LATEST)

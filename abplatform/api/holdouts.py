@@ -19,9 +19,9 @@ from abplatform.api.conditional import (
 from abplatform.api.context import platform, project
 from abplatform.api.definitions import Shelf
 from abplatform.api.idempotency import PARAMETER
+from abplatform.api.json_bodies import check_no_fields
 from abplatform.api.schemas.holdout import HoldoutChanges, HoldoutDocument, HoldoutSchema, holdout_document
 from abplatform.api.schemas.listing import PageQuery, page_of
-from abplatform.api.strict_json import check_no_fields
 from abplatform.domain.holdout import Holdout
 from abplatform.services import hold_out
 

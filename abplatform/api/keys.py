@@ -9,7 +9,7 @@ from flask import Response
 from flask.views import MethodView
 
 from abplatform.api.arguments import Resource
-from abplatform.api.auth import Ability, needs
+from abplatform.api.auth import Ability, admission, needs
 from abplatform.api.context import platform, project
 from abplatform.api.idempotency import PARAMETER, Answer, answer_once
 from abplatform.api.schemas.key import KeyDocument, KeySchema, NewKeyDocument, key_document
@@ -60,3 +60,4 @@ class OneKey(MethodView):
         """Revoke a key, at once and for ever."""
         with platform().uow.begin() as work:
             access.revoke_key(work, project(), key_id, now=platform().now())
+        admission().forget()

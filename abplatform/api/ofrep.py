@@ -16,8 +16,8 @@ from abplatform.api.assignments import assigner, expose
 from abplatform.api.auth import Ability, needs
 from abplatform.api.conditional import ETAG_HEADER, IF_NONE_MATCH_PARAMETER
 from abplatform.api.context import platform, project
+from abplatform.api.json_bodies import read_json
 from abplatform.api.schemas.ofrep import failure_document, flag_document, reference
-from abplatform.api.strict_json import read_json
 from abplatform.assignment.flags import FlagError
 from abplatform.errors import InvalidInput, Unreadable
 from abplatform.services.assign import Published, read_context
@@ -140,7 +140,7 @@ def _read_switch(*, default: bool) -> bool:
 def _read_body() -> dict[str, Any] | None:
     """The context, if there is one. Fields beside it are for later versions of the protocol, and ignored."""
     try:
-        body = read_json(request).value
+        body = read_json(request)
     except Unreadable as error:
         raise Refused("PARSE_ERROR", error.detail) from None
     if not isinstance(body, dict):

@@ -15,6 +15,7 @@ from abplatform.errors import (
     Conflict,
     Forbidden,
     IdempotencyMismatch,
+    InboxFull,
     InvalidInput,
     NotFound,
     PreconditionFailed,
@@ -42,12 +43,14 @@ STATUSES: dict[type[AbplatformError], HTTPStatus] = {
     IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     PreconditionRequired: HTTPStatus.PRECONDITION_REQUIRED,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    InboxFull: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 # Headers that tell the client what to do next.
 _HINTS: dict[type[AbplatformError], dict[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Bearer realm="abplatform"'},
     Unavailable: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    InboxFull: {"Retry-After": str(RETRY_AFTER_SECONDS)},
     UnsupportedMedia: {"Accept": "application/json", "Accept-Encoding": "gzip, zstd"},
 }
 

@@ -7,12 +7,13 @@ from inspect import cleandoc
 from typing import Any
 
 import msgspec
-from flask import Response
+from flask import Response, request
 from flask.views import MethodView
 
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
+from abplatform.api.json_bodies import check_no_fields
 from abplatform.api.schemas.listing import LooksQuery, ResultsQuery
 from abplatform.domain.scorecard import Scorecard
 
@@ -41,8 +42,26 @@ class Results(MethodView):
     @resource.arguments(ResultsQuery(), location="query")
     @resource.response(200, _REFERENCES[0])
     def get(self, query: Mapping[str, Any], key: str) -> Response:
-        """Read the scorecard, with every event that was accepted before this call."""
+        """Read the scorecard, with every event that was accepted before this call.
+
+        It is computed unless the latest look was computed from the same, and no window can have closed since.
+        """
         return _json(platform().results(project(), key, **query))
+
+
+@resource.route("/<key:key>/results/refresh")
+class Refresh(MethodView):
+    """A new computation of the present result."""
+
+    @needs(Ability.READ)
+    @resource.response(200, _REFERENCES[0])
+    def post(self, key: str) -> Response:
+        """Compute the scorecard now, by the plan's own method, also where nothing seems to have changed.
+
+        It is a new look if something has. No body is needed; repeating it does no harm.
+        """
+        check_no_fields(request)
+        return _json(platform().results(project(), key, anew=True))
 
 
 @resource.route("/<key:key>/results/looks")

@@ -14,11 +14,12 @@ from abplatform.api.conditional import ETAG_HEADER, MAY_MATCH_PARAMETER
 from abplatform.api.context import platform, project
 from abplatform.api.experiments import shelf
 from abplatform.api.idempotency import PARAMETER
+from abplatform.api.json_bodies import check_no_fields
 from abplatform.api.schemas.experiment import ExperimentDocument
-from abplatform.api.schemas.steps import DecisionRequestSchema, ForcedSchema, PhaseSchema, RampSchema
-from abplatform.api.strict_json import check_no_fields
+from abplatform.api.schemas.steps import DecisionRequestSchema, ForcedSchema, PhaseSchema, RampSchema, ScheduleSchema
 from abplatform.domain.experiment import DecisionRecord
 from abplatform.services import force, live
+from abplatform.services.schedule import Schedule, schedule_refresh
 
 resource = Resource("steps", __name__, url_prefix="/api/v1/experiments", description="The life of an experiment")
 
@@ -95,6 +96,25 @@ class Decide(MethodView):
         decision = DecisionRecord(**body, decided_at=platform().now())
         return shelf.take_step(
             key, lambda work, revision: live.decide(work, project(), key, decision, revision=revision)
+        )
+
+
+@resource.route("/<key:key>/schedule")
+class RefreshSchedule(MethodView):
+    """How often the worker looks at the results."""
+
+    @needs(Ability.RUN)
+    @resource.doc(parameters=OF_STEPS)
+    @resource.arguments(ScheduleSchema())
+    @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
+    def post(self, schedule: Schedule, key: str) -> Response:
+        """Have the worker look at the results at intervals, from now on, or no longer.
+
+        It changes no plan. The looks are like any other: numbered when something has changed. At a group sequential
+        plan they are tests, so that such a schedule needs `"spends_alpha": true`.
+        """
+        return shelf.take_step(
+            key, lambda work, revision: schedule_refresh(work, project(), key, schedule, revision=revision)
         )
 
 

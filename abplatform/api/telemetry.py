@@ -1,13 +1,23 @@
-"""What operators watch: counts and times of this process, in Prometheus' text format."""
+"""What operators watch, in Prometheus' text format.
+
+Requests and events are counted by this process, or by all processes of ``abplatform serve`` together: it names a
+folder in ``PROMETHEUS_MULTIPROC_DIR``, where each of them keeps its numbers. What waits in the inbox is read from the
+database.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from flask import Flask, Response, current_app, g, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from abplatform.domain.events import EventKind
 from abplatform.warehouse.inbox import Inbox
@@ -28,22 +38,17 @@ class Telemetry:
             "abplatform_request_seconds", "Time to answer", ("method", "route"), registry=self._registry
         )
         self._events = Counter("abplatform_events", "Events received", ("kind", "outcome"), registry=self._registry)
-        self._pending = Gauge(
-            "abplatform_inbox_pending", "Accepted events that wait to be sealed", ("project",), registry=self._registry
-        )
-        self._dropped = Gauge(
-            "abplatform_events_not_counted",
-            "Events that do not count, by why, of all processes",
-            ("project", "kind", "reason"),
-            registry=self._registry,
-        )
 
     def count_request(self, status: int) -> None:
         """Count the present request; unknown paths share one label, so that nobody can make labels."""
         route = request.url_rule.rule if request.url_rule is not None else "unknown"
         method = request.method if request.method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(time.perf_counter() - g.started)
+        self.count_answer(method, route, status, time.perf_counter() - g.started)
+
+    def count_answer(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self._requests.labels(method, route, str(int(status))).inc()
+        self._seconds.labels(method, route).observe(seconds)
 
     def count_events(self, kind: str, *, accepted: int, rejected: int) -> None:
         """Count the events of a request."""
@@ -54,14 +59,46 @@ class Telemetry:
         """Count exposures of an evaluation here that could not be kept."""
         self._events.labels("exposure", "lost").inc(count)
 
-    def render(self, inbox: Inbox, projects: Sequence[str]) -> bytes:
+    def render(self, inbox: Inbox, projects: Sequence[str], *, now: datetime) -> bytes:
         """All numbers, with what the inbox says of each project."""
-        for project in projects:
-            self._pending.labels(project).set(inbox.pending(project))
+        waiting = CollectorRegistry()
+        waiting.register(_Waiting(inbox, projects, now))
+        return generate_latest(self._counted()) + generate_latest(waiting)
+
+    def _counted(self) -> CollectorRegistry:
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._registry
+        of_all = CollectorRegistry()
+        MultiProcessCollector(of_all)
+        return of_all
+
+
+class _Waiting(Collector):
+    """What the inbox holds, of all processes."""
+
+    def __init__(self, inbox: Inbox, projects: Sequence[str], now: datetime) -> None:
+        self._inbox = inbox
+        self._projects = projects
+        self._now = now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        pending = GaugeMetricFamily(
+            "abplatform_inbox_pending", "Accepted events that wait to be sealed", None, ["project"]
+        )
+        lag = GaugeMetricFamily(
+            "abplatform_seal_lag_seconds", "Age of the oldest event that waits to be sealed", None, ["project"]
+        )
+        dropped = GaugeMetricFamily(
+            "abplatform_events_not_counted", "Events that do not count, by why", None, ["project", "kind", "reason"]
+        )
+        for project in self._projects:
+            oldest = self._inbox.oldest(project)
+            pending.add_metric([project], self._inbox.pending(project))
+            lag.add_metric([project], 0 if oldest is None else max(0.0, (self._now - oldest).total_seconds()))
             for kind in KINDS:
-                for reason, events in inbox.counters(project, kind).items():
-                    self._dropped.labels(project, kind, reason).set(events)
-        return generate_latest(self._registry)
+                for reason, events in self._inbox.counters(project, kind).items():
+                    dropped.add_metric([project, kind, reason], events)
+        yield from (pending, lag, dropped)
 
 
 def telemetry() -> Telemetry:

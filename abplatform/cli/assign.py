@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from abplatform.cli.formats import choose_format
+from abplatform.cli.output import TABLE_ENDINGS, open_output, table_writer
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_existing_platform
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.readout.numbers import visible
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from abplatform.services.assign_units import Assigned, Plan, Table
     from abplatform.services.evaluate_rows import Answer
-
-_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 
 @click.command("assign")
@@ -54,13 +48,13 @@ def command(
         plan = plan_assignment(work, DEFAULT_PROJECT, key, phase=phase)
     table = open_table(plan, file, unit_column)
     _note_missing(table)
-    with progress_bar(visible(file.name), 1.0) as progress, _destination(output) as stream:
+    with progress_bar(visible(file.name), 1.0) as progress, open_output(output) as stream:
         counts = write_answers(assign_units(plan, table, progress=progress), stream, chosen)
     _summarise(plan, counts)
 
 
 def _format(asked: str | None, output: Path | None) -> str:
-    chosen = choose_format(asked, output, _SUFFIXES, default="csv")
+    chosen = choose_format(asked, output, TABLE_ENDINGS, default="csv")
     if chosen == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal; name a file with --output")
     return chosen
@@ -72,48 +66,16 @@ def _note_missing(table: Table) -> None:
         click.echo(f"{where} has no column {visible(name)!r}, which evaluation reads: it counts as missing", err=True)
 
 
-@contextmanager
-def _destination(output: Path | None) -> Iterator[BinaryIO]:
-    """Stdout, or a file that gets its name when it is whole."""
-    if output is None:
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        return
-    draft = output.with_name(f".{output.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("xb") as stream:
-            yield stream
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def write_answers(rows: Iterable[Assigned], stream: BinaryIO, format_: str) -> Counter[Answer]:
     """Write answers as ``csv`` or ``parquet``, and tell how many rows got each."""
+    from abplatform.services.assign_units import SCHEMA
+
     counts: Counter[Answer] = Counter()
-    with _writer(stream, format_) as write:
+    with table_writer(stream, format_, SCHEMA, distinct=("unit_id",)) as write:
         for assigned in rows:
             write(assigned.as_batch())
             counts += assigned.answers.count()
     return counts
-
-
-@contextmanager
-def _writer(stream: BinaryIO, format_: str) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    from abplatform.services.assign_units import SCHEMA
-
-    if format_ == "parquet":
-        # Ids are all different: a dictionary of them would be built for nothing.
-        repeated = [name for name in SCHEMA.names if name != "unit_id"]
-        with parquet.ParquetWriter(stream, SCHEMA, compression="zstd", use_dictionary=repeated) as writer:
-            yield writer.write_batch
-    else:
-        plain = pa.schema([(field.name, getattr(field.type, "value_type", field.type)) for field in SCHEMA])
-        with csv.CSVWriter(stream, plain) as writer:
-            yield lambda batch: writer.write_batch(batch.cast(plain))
 
 
 def _summarise(plan: Plan, counts: Counter[Answer]) -> None:

@@ -16,13 +16,18 @@ from abplatform.errors import AbplatformError, BadSetting, InvalidInput
 # Name, module, one line for the list: no command's module is loaded to show it.
 _COMMANDS = {
     "serve": ("abplatform.cli.serve", "Run the HTTP API; on the embedded default with the worker inside."),
-    "worker": ("abplatform.cli.worker", "Seal incoming events into the lake until stopped."),
+    "worker": ("abplatform.cli.worker", "Seal incoming events, tidy the lake up, look at results on schedule."),
+    "seal": ("abplatform.cli.seal", "Seal incoming events, once or until stopped; nothing else."),
     "import": ("abplatform.cli.import_", "Import the table of an experiment that already ran."),
+    "import-events": ("abplatform.cli.import_events", "Import events of a table: history, and what a warehouse knows."),
     "readout": ("abplatform.cli.readout", "Show the results of an experiment."),
+    "rerun": ("abplatform.cli.rerun", "Compute a look again from what it was computed from, and compare."),
     "assign": ("abplatform.cli.assign", "Say for each unit of a table what it gets, and why."),
     "verify": ("abplatform.cli.verify", "Compare the exposures of an experiment with what was drawn."),
+    "pseudonymise": ("abplatform.cli.pseudonymise", "Write a table with pseudonyms in place of raw ids; audited."),
     "simulate": ("abplatform.cli.simulate", "Measure how often a method errs, on simulated experiments."),
     "demo": ("abplatform.cli.demo", "Run the whole main job once, on real and on simulated data."),
+    "lake": ("abplatform.cli.lake", "Inspect the lake's tables, check their files, tidy them up."),
     "db": ("abplatform.cli.db", "Create, update and inspect the database schema."),
     "keys": ("abplatform.cli.keys", "Make API keys."),
 }

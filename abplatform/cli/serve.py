@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _APPLICATION = "abplatform.wsgi:app"
 _STOP_SECONDS = 5
+_LATER = 10
+_MOST_REQUESTS = 1024
+_MOST_WAITING = 4096
 NEW_ADMIN_KEY = "{program} keys create --role admin --name me"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names an address, binds none
 
@@ -45,7 +49,7 @@ def command() -> None:
     settings = replace(settings, port=_free_port(settings.host, settings.port))
     with open_platform(settings) as platform:
         _print_first_key(platform)
-        with _worker_inside(platform) if settings.embedded else _nothing():
+        with _numbers_together(), _worker_inside(platform) if settings.embedded else _nothing():
             _serve(settings)
 
 
@@ -63,21 +67,33 @@ def _print_first_key(platform: Platform) -> None:
 @contextmanager
 def _worker_inside(platform: Platform) -> Iterator[None]:
     """Seal in a thread of this process for as long as the server runs, and once more when it has stopped."""
-    from abplatform.services import seal
-
     stop = threading.Event()
-    worker = threading.Thread(
-        target=seal.run,
-        args=(platform.database, platform.lake),
-        kwargs={"interval": platform.settings.seal_interval, "stop": stop},
-        name="abplatform-worker",
-    )
+
+    def work() -> None:
+        _give_way()
+        platform.work(stop=stop)
+
+    worker = threading.Thread(target=work, name="abplatform-worker")
     worker.start()
     try:
         yield
     finally:
         stop.set()
         worker.join()
+
+
+def _give_way() -> None:
+    """Let requests go before this thread, and the threads that it starts, where both want the processors."""
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LATER)
+
+
+@contextmanager
+def _numbers_together() -> Iterator[None]:
+    """Let the server processes keep what they count in one folder, so that each can tell the numbers of all."""
+    with tempfile.TemporaryDirectory(prefix="abplatform-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 @contextmanager
@@ -100,6 +116,10 @@ def _serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         workers=settings.workers,
         websockets=False,
+        # An upload that stalls holds a thread until its deadline: there have to be more threads than such uploads.
+        backlog=_MOST_WAITING,
+        backpressure=_MOST_REQUESTS,
+        blocking_threads=_MOST_REQUESTS,
         # Its warnings are about the number of threads, which is meant.
         log_level=LogLevels.error,
         # A stalled request must not keep the server from stopping.

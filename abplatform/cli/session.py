@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
 
 
-def usable_settings() -> Settings:
+def usable_settings(**changes: str) -> Settings:
     """The settings of the environment.
+
+    Args:
+        changes: variables that a command sets for itself.
 
     Raises:
         BadSetting: one is unknown or cannot be used.
         StartRefused: they ask for PostgreSQL, and its driver is not installed.
     """
-    settings = read_settings()
+    settings = read_settings({**os.environ, **changes})
     if settings.metadata_url.startswith("postgresql") and find_spec("psycopg") is None:
         raise StartRefused(
             "PostgreSQL needs psycopg; run: pip install 'abplatform[postgres]' "
@@ -52,13 +56,16 @@ def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
 
 
 @contextmanager
-def open_existing_platform() -> Iterator[Platform]:
+def open_existing_platform(**changes: str) -> Iterator[Platform]:
     """The same for commands that only read: where there is no embedded database, none is made.
+
+    Args:
+        changes: variables that a command sets for itself.
 
     Raises:
         StartRefused: there is none.
     """
-    settings = usable_settings()
+    settings = usable_settings(**changes)
     if settings.embedded and not (settings.home / "platform.db").is_file():
         raise StartRefused(
             f"there is no data in {place(settings)}; set ABPLATFORM_HOME, or run this in the folder "

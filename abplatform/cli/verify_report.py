@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from abplatform.cli.tables import print_table
 from abplatform.readout.numbers import count, visible
 
 if TYPE_CHECKING:
     from abplatform.domain.experiment import Experiment
     from abplatform.services.verify import ListedUnits
     from abplatform.warehouse.audit import VariantCounts
-
-_PLAIN_WIDTH = 150
 
 
 def print_variants(experiment: Experiment, variants: Sequence[VariantCounts]) -> bool:
@@ -32,7 +29,7 @@ def print_variants(experiment: Experiment, variants: Sequence[VariantCounts]) ->
     def numbers(title: str, read: Callable[[VariantCounts], int]) -> tuple[str, list[str]]:
         return title, [count(read(each)) for each in variants]
 
-    _print_table(
+    print_table(
         "Exposures by variant",
         ("Variant", [visible(each.variant) for each in variants]),
         numbers("Exposures", lambda each: each.exposures),
@@ -78,19 +75,3 @@ def print_units(path: Path, listed: ListedUnits, *, names: Mapping[str, str]) ->
         click.echo("No exposed unit is in the table: are these the right column and the right unit type?", err=True)
         return False
     return counts.disagreeing == 0
-
-
-def _print_table(title: str, *columns: tuple[str, Sequence[str]]) -> None:
-    """Print a table whose first column names the rows; styled for a terminal, plain for a file."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from abplatform.readout.grids import Column, print_grid
-
-    watched = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if watched else _PLAIN_WIDTH
-    console = Console(width=width, no_color=not watched, highlight=False, legacy_windows=False)
-    (first, names), *others = columns
-    grid = [Column(title=first, cells=tuple(map(Text, names)), key=True)]
-    grid += [Column(title=name, cells=tuple(map(Text, cells)), right=True) for name, cells in others]
-    print_grid(console, title, grid)

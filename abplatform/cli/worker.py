@@ -12,15 +12,13 @@ from abplatform.cli.session import log_to_stderr, open_platform
 
 @click.command("worker")
 def command() -> None:
-    """Seal incoming events into the lake until stopped (SIGTERM or Ctrl-C).
+    """Seal incoming events into the lake, and tidy the lake up, until stopped (SIGTERM or Ctrl-C).
 
     Any number of workers may run: a lease lets one of them act at a time.
     """
-    from abplatform.services import seal
-
     log_to_stderr()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with open_platform() as platform:
-        seal.run(platform.database, platform.lake, interval=platform.settings.seal_interval, stop=stop)
+        platform.work(stop=stop)

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from abplatform.domain.events import EventKind
 from abplatform.domain.metric import Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeState:
+    """One state of each table of a project, by Iceberg's number; None where the table had no rows yet."""
+
+    exposures: int | None
+    conversions: int | None
+
+    def of(self, kind: EventKind) -> int | None:
+        """The state of one table."""
+        return self.exposures if kind == "exposure" else self.conversions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +34,8 @@ class AggregationRequest:
         variants: declared variant keys; exposures of others are not counted.
         metrics: all metrics, reduced in one pass.
         covariates: numeric exposure attributes to reduce too.
+        adjusted: keys of the metrics to reduce jointly with the unit's value of them before its first exposure, in the
+            metric's look-back (``first - cuped_lookback <= time < first``).
         clustered: whether clusters were randomised: moments over clusters are needed, and clusters that an earlier
             phase had are left out whole.
         since: first exposures before it do not count; none for external experiments.
@@ -32,6 +47,7 @@ class AggregationRequest:
         unit_type: set where units of another type than the project's own are analysed: a conversion then belongs to
             the unit of that type that it names. One that names none belongs to its ``unit``, as everywhere else:
             pseudonyms of two types never meet, so that this concerns facts that were written whole (imports).
+        state: of the lake; the present one of each table where there is none.
     """
 
     project: str
@@ -41,12 +57,18 @@ class AggregationRequest:
     metrics: tuple[Metric, ...]
     as_of: datetime
     covariates: tuple[str, ...] = ()
+    adjusted: tuple[str, ...] = ()
     clustered: bool = False
     since: datetime | None = None
     enrolled_until: datetime | None = None
     until: datetime | None = None
     by: str | None = None
     unit_type: str | None = None
+    state: LakeState | None = None
+
+    def adjusts(self, metric: Metric) -> bool:
+        """Whether the metric's value before the first exposure is wanted too."""
+        return metric.key in self.adjusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +82,9 @@ class ArmCell:
         nonzero: analysed units whose value is not 0.
         total: sum of the values, exact.
         mean, m2: mean over units and sum of squared deviations from it.
+        before_mean, before_m2, before_c: mean over the same units of their values before the first exposure, sum of
+            squared deviations from it, and of products of those with the deviations of the values themselves; None
+            where the metric is not adjusted.
         clusters: number of clusters; the fields after it are over clusters, of their sums of values (``y``) and
             of units (``d``); None where the experiment is not clustered.
     """
@@ -73,6 +98,9 @@ class ArmCell:
     total: Decimal
     mean: float
     m2: float
+    before_mean: float | None = None
+    before_m2: float | None = None
+    before_c: float | None = None
     clusters: int | None = None
     cluster_mean_y: float | None = None
     cluster_mean_d: float | None = None

@@ -141,6 +141,7 @@ def _check_units(definition: ExperimentDefinition, default: str, faults: Faults)
     if definition.assignment != "external":
         rule = f"must be null, {definition.unit_type} or {default}: only those can be counted"
         faults.check(definition.analysis_unit == default, "analysis_unit", rule)
+    faults.check(not definition.plan.cuped, "plan.cuped", "is not supported for clusters yet; must be false")
     watched = definition.plan.method in WATCHED
     faults.check(
         not watched, "plan.method", f"{definition.plan.method} plans for clusters are not supported yet; use fixed"

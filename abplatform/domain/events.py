@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ LONGEST_EVENT_ID = 64
 LONGEST_NAME = 128
 LONGEST_TEXT = 1024
 LONGEST_UNIT_TYPE = 64
+LONGEST_PROPERTY = 64
 MOST_PROPERTIES = 64
 MOST_UNIT_TYPES = 16
 CLOCK_TOLERANCE = timedelta(seconds=60)
@@ -35,51 +36,39 @@ HOLDOUT_GROUPS = (HELD_OUT, OPEN)
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 
 
-class Exposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A unit met its variant: what the SDK or a product sends.
+class Exposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """A unit met its variant, or was checked against a holdout: what the SDK or a product sends.
 
-    ``unit_id`` may be absent where units of another type are randomised and counted: a device before the login.
-    ``phase`` may be absent while the experiment is in its first one.
+    It names ``experiment`` and ``variant``, or ``holdout`` and ``group``. ``unit_id`` may be absent where units of
+    another type are randomised and counted: a device before the login. ``phase`` may be absent while the experiment is
+    in its first one. Null equals absent.
     """
 
     event_id: str
-    experiment: str
-    variant: str
     timestamp: str
-    unit_id: str | None = None
+    experiment: str | None = None
+    variant: str | None = None
     phase: int | None = None
-    attributes: dict[str, Scalar] = {}
-    units: dict[str, str] = {}
-
-
-class HoldoutExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A unit was checked against a holdout: an exposure whose variant is its group."""
-
-    event_id: str
-    holdout: str
-    group: str
-    timestamp: str
+    holdout: str | None = None
+    group: str | None = None
     unit_id: str | None = None
-    units: dict[str, str] = {}
-
-    attributes: ClassVar[Mapping[str, Scalar]] = {}
-
-    @property
-    def variant(self) -> str:
-        """``held_out`` or ``open``, if it is right."""
-        return self.group
+    attributes: dict[str, Scalar] | None = None
+    units: dict[str, str] | None = None
 
 
-class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A unit did something that a metric may count; ``unit_id`` may be absent where ``units`` names another."""
+class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """A unit did something that a metric may count; ``unit_id`` may be absent where ``units`` names another.
+
+    ``value`` is JSON text: an amount of money has to stay as it was written. Null equals absent.
+    """
 
     event_id: str
     event: str
     timestamp: str
     unit_id: str | None = None
-    value: Decimal | None = None
-    properties: dict[str, Scalar] = {}
-    units: dict[str, str] = {}
+    value: msgspec.Raw = msgspec.Raw()
+    properties: dict[str, Scalar] | None = None
+    units: dict[str, str] | None = None
 
 
 class ExposureFact(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -237,20 +226,29 @@ def name_holdout(key: str) -> str:
     return f"holdout:{key}"
 
 
+def check_scalars(values: Mapping[str, Scalar], field: str) -> None:
+    """Refuse attributes or properties that are too many, too long or unstorable.
+
+    Raises:
+        BadEvent: ``BAD_FIELD``.
+    """
+    if len(values) > MOST_PROPERTIES:
+        raise BadEvent("BAD_FIELD", field, f"must have at most {MOST_PROPERTIES} entries")
+    for name, value in values.items():
+        check_event_text(name, field, most=LONGEST_PROPERTY)
+        if isinstance(value, str) and (len(value) > LONGEST_TEXT or not storable(value)):
+            raise BadEvent("BAD_FIELD", f"{field}.{name}", f"must be at most {LONGEST_TEXT} characters without NUL")
+
+
 def scalars_as_json(values: Mapping[str, Scalar], field: str) -> dict[str, str]:
     """Attribute or property values as JSON text; nulls are left out, since null equals missing.
 
     A whole float is written as an integer, so that 1 and 1.0 are equal as they are in the targeting language.
 
     Raises:
-        BadEvent: ``BAD_FIELD`` for too many, too long or unstorable ones.
+        BadEvent: as `check_scalars`.
     """
-    if len(values) > MOST_PROPERTIES:
-        raise BadEvent("BAD_FIELD", field, f"must have at most {MOST_PROPERTIES} entries")
-    for name, value in values.items():
-        check_event_text(name, field, most=64)
-        if isinstance(value, str) and (len(value) > LONGEST_TEXT or not storable(value)):
-            raise BadEvent("BAD_FIELD", f"{field}.{name}", f"must be at most {LONGEST_TEXT} characters without NUL")
+    check_scalars(values, field)
     return {name: scalar_as_json(value) for name, value in values.items() if value is not None}
 
 
@@ -262,4 +260,6 @@ def scalar_as_json(value: Scalar) -> str:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, str) and value.isprintable() and '"' not in value and "\\" not in value:
+        return f'"{value}"'  # as below, in a tenth of the time
     return json.dumps(value, ensure_ascii=False)

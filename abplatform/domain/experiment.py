@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from abplatform.domain.plan import AnalysisPlan
@@ -158,12 +158,16 @@ class DecisionRecord:
     Attributes:
         outcome: ``ship`` serves ``variant`` to every targeted unit; the others ship nothing.
         reason: in their words.
+        phase, look: the latest look at that time, which the decision rests on; None if nobody had looked, and in
+            decisions from before it was recorded.
     """
 
     outcome: Outcome
     variant: str | None = None
     reason: str
     decided_at: datetime
+    phase: int | None = None
+    look: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +183,7 @@ class Experiment:
         phase_ended_at: of what `in_phase` gives for a past phase; None for the current one.
         forced: variant keys by ``unit_digest(salt, unit_id)``; test accounts only.
         holdouts: keys of the holdouts that covered it at its start, oldest first.
+        refresh_every: how often the worker looks at the results; None for never.
         closed_at: end of enrolment; later first exposures do not count.
         shipped: key of the variant that every targeted unit gets.
         decision, past_decisions: what was decided; earlier ones oldest first.
@@ -201,6 +206,7 @@ class Experiment:
     decision: DecisionRecord | None = None
     past_decisions: tuple[DecisionRecord, ...] = ()
     revision: int = 1
+    refresh_every: timedelta | None = None
     preregistered: bool = False
     started_at: datetime | None = None
     phase_started_at: datetime | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from abplatform.domain.aggregates import Aggregation, ArmCell
 from abplatform.domain.arms import cluster_stats, mean_stats
@@ -39,7 +40,10 @@ def check_health(
     """
     ratio = _sample_ratio(definition, aggregation, previous)
     multi_p = _multi_variant_p_value(definition, aggregation)
-    balance = tuple(_balance(name, definition, aggregation.covariates) for name in definition.covariates)
+    balance = (
+        *(_balance(name, definition, aggregation.covariates) for name in definition.covariates),
+        *_balance_before(definition, aggregation.cells),
+    )
     return Health(
         ok=ratio.ok,
         units={variant.key: aggregation.analysed.get(variant.key, 0) for variant in definition.variants},
@@ -101,6 +105,17 @@ def _multi_variant_p_value(definition: ExperimentDefinition, aggregation: Aggreg
     arms = [variant.key for variant in definition.variants]
     p_value = float(equal_shares_p_value([multi.get(arm, 0) for arm in arms], [exposed.get(arm, 0) for arm in arms]))
     return p_value if math.isfinite(p_value) else None
+
+
+def _balance_before(definition: ExperimentDefinition, cells: Sequence[ArmCell]) -> Iterator[CovariateBalance]:
+    """Balance of what CUPED adjusts for: the metrics themselves, before the first exposure."""
+    before = [
+        replace(cell, mean=cell.before_mean, m2=cell.before_m2)
+        for cell in cells
+        if cell.before_mean is not None and cell.before_m2 is not None
+    ]
+    for name in dict.fromkeys(cell.name for cell in before):
+        yield _balance(name, definition, before)
 
 
 def _balance(name: str, definition: ExperimentDefinition, cells: Sequence[ArmCell]) -> CovariateBalance:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from abplatform.domain.adjustment import adjust_grid
 from abplatform.domain.arms import Comparand, Grid, grids
 from abplatform.domain.experiment import ExperimentDefinition, Role, prior_scale
 from abplatform.domain.guardrails import GuardrailCell, as_margin, judge_guardrail, planned_pair_units
@@ -37,7 +38,9 @@ class Line:
     Attributes:
         row: the metric and its cells.
         treatment: index of the treatment in ``row.treatments``.
-        cell: unadjusted, at the plan's alpha.
+        cell: at the plan's alpha, not adjusted for the number of comparisons.
+        variance_reduction: of a plan with CUPED: the share of the variance that is gone from ``cell`` and
+            ``simultaneous``; None where they are as without it.
         simultaneous: at the level that holds for all primaries and treatments together.
         block: why an asymptotic sequence, or an early look of a group sequential test, may not speak of efficacy yet.
         fractions: information fractions of the looks that tested, up to now.
@@ -54,6 +57,7 @@ class Line:
     fractions: tuple[float, ...]
     boundary: float | None
     guardrail: GuardrailCell | None
+    variance_reduction: float | None = None
     adjusted_p_value: float | None = None
     holm_p_value: float | None = None
 
@@ -83,7 +87,7 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method, 
     alpha = definition.plan.alpha
     both = np.array([alpha, alpha / family])[:, None, None]
     fractions = schedules(definition.plan, grid.rows, earlier)
-    levels = _compare(definition, grid, method, both, fractions=fractions)
+    effects = _compare_effects(definition, grid, method, both, fractions=fractions)
     boundaries = _boundaries(definition.plan, method, fractions, alpha / family)
     blocks = sequential.efficacy_guard(grid.counts, grid.rarer)
     guarded = (row for row in grid.rows if row.use.role == "guardrail")
@@ -97,13 +101,50 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method, 
             yield Line(
                 row=row,
                 treatment=treatment,
-                cell=levels.cell(0, index, treatment),
-                simultaneous=levels.cell(1, index, treatment),
+                cell=effects.cell(0, index, treatment),
+                simultaneous=effects.cell(1, index, treatment),
+                variance_reduction=effects.variance_reduction(index, treatment),
                 block=None if block is None else str(block),
                 fractions=tuple(fractions[index, treatment][fractions[index, treatment] > 0].tolist()),
                 boundary=boundaries[index][treatment],
                 guardrail=guardrails[row.metric.key][treatment] if row.use.role == "guardrail" else None,
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effects:
+    """Comparisons of a grid at both levels, as they are and, where the plan says so, adjusted by CUPED."""
+
+    plain: Comparison
+    adjusted: Comparison | None = None
+    reductions: NDArray[np.float64] | None = None
+
+    def cell(self, level: int, row: int, treatment: int) -> ComparisonCell:
+        """One comparison, adjusted if it can be."""
+        adjusted = self._adjusted(level, row, treatment)
+        return self.plain.cell(level, row, treatment) if adjusted is None else adjusted
+
+    def variance_reduction(self, row: int, treatment: int) -> float | None:
+        if self.reductions is None or self._adjusted(0, row, treatment) is None:
+            return None
+        return float(self.reductions[row, treatment])
+
+    def _adjusted(self, level: int, row: int, treatment: int) -> ComparisonCell | None:
+        if self.adjusted is None or self.reductions is None or not math.isfinite(self.reductions[row, treatment]):
+            return None
+        cell = self.adjusted.cell(level, row, treatment)
+        return cell if cell.not_computable is None else None
+
+
+def _compare_effects(
+    definition: ExperimentDefinition, grid: Grid, method: Method, alpha: ArrayLike, *, fractions: ArrayLike
+) -> _Effects:
+    plain = _compare(definition, grid, method, alpha, fractions=fractions)
+    if not definition.plan.cuped:
+        return _Effects(plain=plain)
+    found = adjust_grid(grid)
+    adjusted = _compare(definition, found.grid, method, alpha, fractions=fractions)
+    return _Effects(plain=plain, adjusted=adjusted, reductions=found.variance_reduction)
 
 
 def _compare(

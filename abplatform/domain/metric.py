@@ -16,6 +16,7 @@ Scalar = str | int | float | bool
 KINDS = ("conversion", "sum")
 LATER_KINDS = ("count", "ratio", "retention", "quantile", "time_to", "funnel")
 LONGEST_WINDOW = timedelta(days=3650)
+DEFAULT_LOOKBACK = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Metric:
         where: equality conditions on event properties; a list means any of.
         direction: which way is good.
         window: without one, everything from the first exposure on counts.
+        cuped_lookback: how long before the first exposure the same events make up the covariate of plans with CUPED.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Metric:
     where: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
     direction: Direction = "increase"
     window: Window | None = None
+    cuped_lookback: timedelta = DEFAULT_LOOKBACK
 
 
 def check_metric(metric: Metric) -> None:
@@ -66,6 +69,8 @@ def check_metric(metric: Metric) -> None:
     _check_where(metric.where, faults)
     if metric.window is not None:
         _check_window(metric.window, faults)
+    long_enough = timedelta(0) < metric.cuped_lookback <= LONGEST_WINDOW
+    faults.check(long_enough, "cuped_lookback", "must be longer than PT0S, and at most P3650D")
     faults.raise_any()
 
 

@@ -38,7 +38,8 @@ class AnalysisPlan:
         alpha: two-sided level for primary metrics; guardrails use it one-sided.
         power: wanted probability of detecting the minimum detectable effect.
         planned_units: analysed units of all arms together.
-        cuped: adjust by pre-experiment covariates; not supported yet.
+        cuped: adjust primaries and secondaries for what their units did before the first exposure: the same metric in
+            its look-back. Guardrails never are.
         spending: of a group sequential plan: how looks use up alpha, ``obrien_fleming`` (little early, the default) or
             ``pocock`` (about as much at each).
         prior: of a Bayesian plan; without one, the relative ``mde`` of the first primary metric is its scale.
@@ -63,7 +64,6 @@ def check_plan(plan: AnalysisPlan, faults: Faults) -> None:
     faults.check(_between(plan.alpha, 1e-6, 0.49), "plan.alpha", "must be from 0.000001 to 0.49")
     faults.check(_between(plan.power, 0.01, 0.9999), "plan.power", "must be from 0.01 to 0.9999")
     faults.check(2 <= plan.planned_units <= MOST_UNITS, "plan.planned_units", f"must be from 2 to {MOST_UNITS}")
-    faults.check(not plan.cuped, "plan.cuped", "is not supported yet; must be false")
     if plan.spending is not None:
         own = plan.method == "group_sequential"
         faults.check(own, "plan.spending", "belongs to the group_sequential method only")

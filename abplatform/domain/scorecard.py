@@ -65,7 +65,7 @@ class ComparisonResult:
     """One metric of one treatment against the control.
 
     Attributes:
-        absolute, relative, p_value: unadjusted, at the experiment's alpha.
+        absolute, relative, p_value: at the experiment's alpha, not adjusted for the number of comparisons.
         simultaneous: the absolute interval that holds for all primaries and treatments together.
         adjusted_p_value: Bonferroni for primaries, Benjamini-Hochberg for secondaries; with ``simultaneous`` it
             gives the verdict.
@@ -75,6 +75,9 @@ class ComparisonResult:
         information_fraction: share of the planned units that are in.
         information_fractions: of a group sequential plan: the same at all looks that tested, this one last.
         boundary: of a group sequential plan: how many standard errors decide at this look.
+        variance_reduction: of a plan with CUPED: the share of the variance of the difference that adjusting for what
+            units did before took away (below 0 if it added some); null where nothing is adjusted. The variants' means
+            are those of the data, whatever this is.
         not_computable: why there are no numbers, or null.
     """
 
@@ -94,6 +97,7 @@ class ComparisonResult:
     information_fraction: float | None = None
     information_fractions: tuple[float, ...] | None = None
     boundary: float | None = None
+    variance_reduction: float | None = None
     exploratory: bool = False
     verdict: Verdict
     not_computable: str | None = None
@@ -131,7 +135,12 @@ class SampleRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CovariateBalance:
-    """Whether a covariate from before the exposure is alike in all variants, as randomisation makes it."""
+    """Whether a covariate from before the exposure is alike in all variants, as randomisation makes it.
+
+    Attributes:
+        covariate: name of the attribute; of a metric that CUPED adjusts, its key.
+        means: by variant.
+    """
 
     covariate: str
     means: Mapping[str, float | None]
@@ -173,6 +182,25 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """What a look was computed from, so that it can be computed again.
+
+    Attributes:
+        exposures, conversions: number of the state of each table of the lake, as text since such numbers pass 2^53;
+            null where there was nothing in the table.
+        as_of: decided which windows had closed.
+        engine: name and version of what read the lake.
+        version: of this program.
+    """
+
+    exposures: str | None
+    conversions: str | None
+    as_of: datetime
+    engine: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scorecard:
     """One look.
 
@@ -184,6 +212,7 @@ class Scorecard:
         decision: what the plan recommends by the data, whatever people decided.
         phase_ended_at: when the next phase began; null for the phase that is the current one.
         decision_taken: what people decided last about the experiment; null before, and in looks as they were recorded.
+        cut_off: what it was computed from; null in looks from before it was recorded.
     """
 
     experiment: str
@@ -202,3 +231,4 @@ class Scorecard:
     decision: Decision
     phase_ended_at: datetime | None = None
     decision_taken: DecisionRecord | None = None
+    cut_off: CutOff | None = None

@@ -102,6 +102,7 @@ def _comparison(definition: ExperimentDefinition, line: Line, method: Method) ->
         information_fraction=information_fraction(line.row, definition.plan),
         information_fractions=line.fractions if method == "group_sequential" else None,
         boundary=line.boundary,
+        variance_reduction=line.variance_reduction,
         exploratory=method != definition.plan.method,
         verdict=_verdict(line, definition.plan, method),
         not_computable=None if cell.not_computable is None else str(cell.not_computable),
@@ -167,8 +168,16 @@ def _wait(line: Line, plan: AnalysisPlan, method: Method) -> str | None:
     )
 
 
+def _lacks_adjustment(line: Line, plan: AnalysisPlan) -> bool:
+    """Whether the plan would adjust, but the data are such that it cannot."""
+    asked = plan.cuped and line.guardrail is None
+    return asked and line.variance_reduction is None and line.cell.not_computable is None
+
+
 def _warnings(line: Line, plan: AnalysisPlan, method: Method) -> tuple[str, ...]:
     found = list(line.cell.warnings)
+    if _lacks_adjustment(line, plan):
+        found.append("COVARIATE_DROPPED")
     if line.cell.not_computable is None and line.cell.relative_not_computable is not None:
         found.append(f"RELATIVE_{line.cell.relative_not_computable}")
     wait = line.guardrail.block if line.guardrail is not None else _wait(line, plan, method)

@@ -165,6 +165,8 @@ def _notes(comparison: ComparisonResult) -> tuple[str, ...]:
     notes = [explain(warning) for warning in comparison.warnings]
     if comparison.not_computable is not None:
         notes.insert(0, f"not computable: {explain(comparison.not_computable)}")
+    if comparison.variance_reduction is not None:
+        notes.append(f"adjusted by CUPED: {numbers.rate(comparison.variance_reduction)} of the variance removed")
     if comparison.boundary is not None and comparison.information_fraction is not None:
         share = f"{comparison.information_fraction:.0%}"
         notes.append(f"decides beyond {comparison.boundary:.2f} standard errors, with {share} of the planned units")

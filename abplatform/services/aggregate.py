@@ -1,32 +1,31 @@
-"""Reduce an experiment's events to sufficient statistics."""
+"""Reduce an experiment's events to sufficient statistics, from one state of the lake."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from abplatform import __version__
 from abplatform.domain.access import Project
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.aggregates import AggregationRequest, LakeState
+from abplatform.domain.evidence import Evidence
+from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.metric import Metric
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 
 
 def aggregate(
-    engine: DuckDBEngine,
+    engine: Engine,
     lake: Lake,
     project: Project,
     experiment: Experiment,
     *,
     metrics: Sequence[Metric],
     as_of: datetime,
-    by: str | None = None,
-) -> Aggregation:
-    """Reduce what the lake holds about a phase of an experiment.
-
-    A phase of a served experiment counts from its start to the next one's, or to the stop; units enter until enrolment
-    is closed. An external experiment counts all that it was given.
+    known: Evidence | None = None,
+) -> Evidence:
+    """Reduce what the lake holds about a phase of an experiment: the present state of its tables, read once.
 
     Args:
         engine: reads the lake.
@@ -35,11 +34,39 @@ def aggregate(
         experiment: as it was in the phase to analyse.
         metrics: definitions of the metrics that it uses.
         as_of: now; decides which windows have closed.
-        by: name of an exposure attribute to slice by.
+        known: of an earlier look; given again if computing would find the same.
+
+    Raises:
+        Unavailable: if the lake or the engine does not answer.
+    """
+    request = build_request(project, experiment, metrics=metrics, as_of=as_of, state=lake.state(project.key))
+    if known is not None and known.answers(request, engine=engine.version, version=__version__):
+        return known
+    return ask(engine, lake, request)
+
+
+def ask(engine: Engine, lake: Lake, request: AggregationRequest) -> Evidence:
+    """Have an engine answer a request.
+
+    Raises:
+        SnapshotExpired: if the lake no longer keeps the state that it names.
+        Unavailable: if the lake or the engine does not answer.
+    """
+    aggregation = engine.aggregate(lake, request)
+    return Evidence(request=request, aggregation=aggregation, engine=engine.version, version=__version__)
+
+
+def build_request(
+    project: Project, experiment: Experiment, *, metrics: Sequence[Metric], as_of: datetime, state: LakeState
+) -> AggregationRequest:
+    """What an engine has to reduce for a phase of an experiment.
+
+    A phase of a served experiment counts from its start to the next one's, or to the stop; units enter until enrolment
+    is closed. An external experiment counts all that it was given.
     """
     definition = experiment.definition
     served = definition.assignment == "served"
-    request = AggregationRequest(
+    return AggregationRequest(
         project=project.key,
         experiment=experiment.key,
         phase=experiment.phase,
@@ -47,14 +74,20 @@ def aggregate(
         metrics=tuple(metrics),
         as_of=as_of,
         covariates=definition.covariates,
+        adjusted=_adjusted(definition),
         clustered=definition.clustered,
         since=experiment.phase_started_at if served else None,
         enrolled_until=experiment.closed_at if served else None,
         until=(experiment.phase_ended_at or experiment.stopped_at) if served else None,
-        by=by,
         unit_type=None if definition.clustered else _other_unit_type(project, experiment),
+        state=state,
     )
-    return engine.aggregate(lake, request)
+
+
+def _adjusted(definition: ExperimentDefinition) -> tuple[str, ...]:
+    """Keys of the metrics that CUPED adjusts; harm of guardrails is watched by the data as they are."""
+    adjusts = definition.plan.cuped
+    return tuple(use.metric for use in definition.metrics if use.role != "guardrail") if adjusts else ()
 
 
 def _other_unit_type(project: Project, experiment: Experiment) -> str | None:

@@ -5,18 +5,25 @@ Only draws are repeated here. Targeting and prerequisites hang on attributes tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from abplatform.assignment import draw_position, prepare_draws, variant_ranges
-from abplatform.assignment.hashing import bucket_of, salt_prefix
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from abplatform.assignment import prepare_draws, variant_ranges
+from abplatform.assignment.hashing import salt_prefix
 from abplatform.assignment.model import Draws
 from abplatform.domain.events import HELD_OUT, HOLDOUT_GROUPS, NOT_DRAWN, OPEN, name_holdout
 from abplatform.domain.experiment import Experiment
 from abplatform.storage.holdouts import StoredHoldout
+from abplatform.warehouse.buckets import draw_buckets
+
+Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
     """What a unit can be exposed to, ready for checking many exposures: one phase of an experiment, or a holdout.
 
@@ -26,8 +33,8 @@ class Place:
         unit_type: what is randomised.
         clustered: whether what is randomised are clusters of the units that count.
         attributes: names of those that are kept.
-        expect: gives the variant that this platform draws for an id of ``unit_type``: `NOT_DRAWN` if it gives none,
-            None if it does not draw.
+        expect: gives the variants that this platform draws for ids of ``unit_type``: `NOT_DRAWN` where it gives none,
+            None where it does not draw.
     """
 
     experiment: str
@@ -36,7 +43,7 @@ class Place:
     unit_type: str
     clustered: bool = False
     attributes: tuple[str, ...] = ()
-    expect: Callable[[str], str | None]
+    expect: Callable[[Sequence[str]], list[str | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +54,12 @@ class _Holding:
     low: int
     high: int
 
-    def holds_out(self, unit: bytes) -> bool:
-        return self.low <= bucket_of(self.prefix, unit) < self.high
+    def holds_out(self, units: pa.Array) -> Mask:
+        buckets = draw_buckets(self.prefix, units)
+        return (buckets >= self.low) & (buckets < self.high)
 
-    def expect(self, unit_id: str) -> str:
-        return HELD_OUT if self.holds_out(unit_id.encode()) else OPEN
+    def expect(self, unit_ids: Sequence[str]) -> list[str | None]:
+        return [HELD_OUT if held else OPEN for held in self.holds_out(pa.array(unit_ids, pa.string()))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +70,18 @@ class _Drawing:
     draws: Draws
     variants: tuple[str, ...]
 
-    def expect(self, unit_id: str) -> str:
-        unit = unit_id.encode()
+    def expect(self, unit_ids: Sequence[str]) -> list[str | None]:
+        units = pa.array(unit_ids, pa.string())
+        # `abplatform.assignment.layers.draw_position`, for many units at once.
+        positions = np.searchsorted(self.draws.bounds, draw_buckets(self.draws.variant_prefix, units), side="right")
+        inside = np.ones(len(positions), dtype=bool)
+        if self.draws.edges is not None:
+            inside &= np.searchsorted(self.draws.edges, draw_buckets(self.draws.layer_prefix, units), "right") % 2 == 1
         for holdout in self.holdouts:
-            if holdout.holds_out(unit):
-                return NOT_DRAWN
-        position = draw_position(self.draws, unit)
-        return NOT_DRAWN if position is None else self.variants[position]
+            inside &= ~holdout.holds_out(units)
+        names = np.array([*self.variants, NOT_DRAWN], dtype=object)
+        drawn: list[str | None] = names[np.where(inside, positions, len(self.variants))].tolist()
+        return drawn
 
 
 def prepare_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -> Place:
@@ -122,5 +135,5 @@ def _hold(stored: StoredHoldout) -> _Holding:
     return _Holding(prefix=salt_prefix(stored.salt), low=low, high=high)
 
 
-def _drawn_elsewhere(_: str) -> None:
-    return None
+def _drawn_elsewhere(unit_ids: Sequence[str]) -> list[str | None]:
+    return [None] * len(unit_ids)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
-
-import msgspec
 
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.decision import UNSOUND, decide
+from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.health import check_health
 from abplatform.domain.information import earlier_fractions, keep_tested
@@ -21,11 +18,14 @@ from abplatform.domain.plan import METHODS, WATCHED, Method
 from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, VariantResult
 from abplatform.domain.scoring import score_metrics
 from abplatform.errors import AlreadyExists, InvalidInput, NotAnalysable
+from abplatform.services.fingerprint import fingerprint
+from abplatform.storage.looks import Look
 from abplatform.storage.session import UnitOfWork
 
 LOOKED_AGAIN = "LOOKED_AGAIN_AFTER_PLAN"
 
-Aggregate = Callable[[Experiment, Sequence[Metric]], Aggregation]
+Aggregate = Callable[[Experiment, Sequence[Metric], Evidence | None], Evidence]
+"""Reduces the events of an experiment, or gives again what the latest look rests on if that would be the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = N
         InvalidInput: naming ``phase``, if it never had one of that number.
     """
     with uow.reading() as work:
-        experiment = _find_phase(work.experiments.get(project, key), phase)
+        experiment = find_phase(work.experiments.get(project, key), phase)
         return work.looks.history(project, key, experiment.phase)
 
 
@@ -92,31 +92,38 @@ def _look(
     None if another look was written meanwhile: this one must build on it, with data that are no older.
     """
     with uow.reading() as work:
-        experiment = _find_phase(work.experiments.get(project, key), question.phase)
+        experiment = find_phase(work.experiments.get(project, key), question.phase)
         if experiment.status == "draft":
             raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
         metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
         latest = work.looks.latest(project, key, experiment.phase)
     method = _check_question(question, experiment, metrics)
-    aggregation = aggregate(experiment, metrics)
-    previous, known = latest if latest is not None else (None, None)
+    evidence = aggregate(experiment, metrics, None if latest is None else latest.evidence)
+    aggregation = evidence.aggregation
+    previous = None if latest is None else latest.scorecard
     look = _score(experiment, metrics, aggregation, previous=previous, now=now)
+    look = replace(look, cut_off=evidence.cut_off)
     if method != experiment.definition.plan.method:
         explored = score_metrics(judged_definition(experiment), metrics, aggregation, method=method)
         return replace(look, look=0, method=method, metrics=explored), experiment
-    if previous is not None and known == _fingerprint(experiment, metrics, aggregation):
-        health = replace(previous.health, earlier_phase_units=aggregation.earlier_phase_units)
-        return replace(previous, health=health), experiment
+    name = fingerprint(experiment, metrics, aggregation)
+    if latest is not None and latest.fingerprint == name:
+        health = replace(latest.scorecard.health, earlier_phase_units=aggregation.earlier_phase_units)
+        return replace(latest.scorecard, health=health), experiment
     try:
         with uow.begin() as work:
-            work.looks.append(project, key, experiment.phase, look, _fingerprint(experiment, metrics, aggregation))
+            work.looks.append(project, key, experiment.phase, Look(look, name, evidence))
     except AlreadyExists:
         return None
     return look, experiment
 
 
-def _find_phase(experiment: Experiment, number: int | None) -> Experiment:
-    """The experiment as it was in the phase that is asked for."""
+def find_phase(experiment: Experiment, number: int | None) -> Experiment:
+    """The experiment as it was in the phase that is asked for, the current one by default.
+
+    Raises:
+        InvalidInput: naming ``phase``, if it never had one of that number.
+    """
     try:
         return experiment.in_phase(experiment.phase if number is None else number)
     except ValueError:
@@ -228,25 +235,6 @@ def _stand_by(previous: Scorecard, health: Health) -> Decision:
     if any(reason.startswith("Decided at look ") for reason in reasons):
         return previous.decision
     return replace(previous.decision, reasons=(*reasons, sentence))
-
-
-def _fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
-    """Names what a look rests on: definition (but for its texts), state and data.
-
-    A ramp changes who will be in, not what was found; and what becomes of an experiment after a phase has ended is no
-    news of that phase. An engine adds doubles in whatever order its threads finish, so moments are compared to nine
-    digits; counts and sums are exact.
-    """
-    covariates = [replace(cell, total=Decimal(0)) for cell in aggregation.covariates]  # their sums are doubles too
-    cells = msgspec.to_builtins([*aggregation.cells, *covariates])
-    for cell in cells:
-        cell.update({name: f"{value:.9g}" for name, value in cell.items() if isinstance(value, float)})
-    counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
-    del counts["earlier_phase_units"]  # those who come back change nothing
-    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
-    status = experiment.status if experiment.phase_ended_at is None else None
-    content = (definition, status, tuple(metrics), counts, cells)
-    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 def _only(scorecard: Scorecard, metric: str | None) -> Scorecard:

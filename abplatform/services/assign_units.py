@@ -16,7 +16,8 @@ import pyarrow as pa
 from abplatform.assignment import ExperimentRule, Reason, Snapshot, decode_snapshot
 from abplatform.domain.experiment import Experiment
 from abplatform.errors import Conflict, InvalidInput
-from abplatform.services.adopt.source import Batch, Progress, as_text, is_parquet, read_batches, read_header
+from abplatform.services.adopt.source import Batch, Progress, is_parquet, read_batches, read_header
+from abplatform.services.adopt.texts import as_text
 from abplatform.services.evaluate_rows import Answers, Mask, Positions, Rows, evaluate_rows
 from abplatform.services.match_rows import Matcher, check_types, conditions_of, needed_columns, text_attributes
 from abplatform.services.publish import preview_snapshot, why_unpublished

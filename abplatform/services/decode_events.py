@@ -1,7 +1,8 @@
-"""Read the events of a request: the envelope whole, each event for itself, every refusal with its field.
+"""Read the events of a request into typed events, with amounts of money exactly as they were written.
 
-The bytes must already be strict JSON (no duplicate keys, no lone surrogates, bounded nesting); msgspec then reads
-them once more into typed events, with amounts of money exactly as they were written.
+`read_batch` reads a whole batch at once, and gives up on the slightest irregularity. What it gives up on is read
+closely: as strict JSON (no duplicate keys, no lone surrogates, bounded nesting), then the envelope, then each event for
+itself, every refusal with its field. Both read the same texts as the same events.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
-from abplatform.domain.events import BadEvent, Conversion, Exposure, HoldoutExposure, read_timestamp
+from abplatform.domain.events import BadEvent, Conversion, Exposure, Scalar, read_timestamp
+from abplatform.domain.strict_json import parse_json, surely_strict
 from abplatform.errors import InvalidInput, TooLarge
 from abplatform.warehouse.inbox import Rejection
 
@@ -38,7 +40,7 @@ REJECTION_CODES: Mapping[str, str] = {
 }
 
 RawEvent = msgspec.Raw | bytes
-Fact = TypeVar("Fact")
+Event = TypeVar("Event", Exposure, Conversion)
 
 
 class _Identified(msgspec.Struct):
@@ -47,26 +49,36 @@ class _Identified(msgspec.Struct):
     event_id: str | None = None
 
 
-class _Valued(msgspec.Struct):
-    """The value of a conversion as it was written."""
+class _Batch(msgspec.Struct, Generic[Event], forbid_unknown_fields=True, gc=False):
+    """A regular request: many events, and when the sender sent them."""
 
-    value: msgspec.Raw
+    events: list[Event]
+    sent_at: str | None = None
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _EXPOSURE = msgspec.json.Decoder(Exposure)
-_HOLDOUT_EXPOSURE = msgspec.json.Decoder(HoldoutExposure)
 _CONVERSION = msgspec.json.Decoder(Conversion)
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
-_VALUED = msgspec.json.Decoder(_Valued)
-_DECIMAL = re.compile(
-    rb'(?:-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,9})?)|(?:"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,9})?")'
-)
+_EXPOSURES = msgspec.json.Decoder(_Batch[Exposure])
+_CONVERSIONS = msgspec.json.Decoder(_Batch[Conversion])
 
 _EVENT_FIELD = re.compile(r" - at `\$\.(\w+)")
 _NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Generic[Event]):
+    """Events of a request that were read.
+
+    Attributes:
+        skew: by how much the sender's clock is behind; zero without ``sent_at``.
+    """
+
+    events: Sequence[Event]
+    skew: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +86,7 @@ class Envelope:
     """The events of a request, not yet read.
 
     Attributes:
-        skew: by how much the sender's clock is behind; zero without ``sent_at``.
+        skew: as in `Batch`.
         single: whether the request is one bare event.
     """
 
@@ -83,17 +95,59 @@ class Envelope:
     single: bool
 
 
+def read_exposures(body: bytes, *, received_at: datetime) -> Batch[Exposure] | None:
+    """Read a batch of exposures in one go; None if it is not one, or has to be looked at closely.
+
+    Args:
+        body: of the request, which may be anything.
+        received_at: the platform's clock, compared with ``sent_at``.
+    """
+    batch = _read_batch(_EXPOSURES, body)
+    if batch is None:
+        return None
+    events = batch.events
+    keys = (
+        _count_keys(batch)
+        + 2 * len(events)
+        + sum(
+            len(events) - column.count(None)
+            for column in (
+                [event.experiment for event in events],
+                [event.variant for event in events],
+                [event.phase for event in events],
+                [event.holdout for event in events],
+                [event.group for event in events],
+            )
+        )
+    )
+    keys += _count_entries([event.attributes for event in events])
+    return _settle(batch, received_at) if surely_strict(body, keys) else None
+
+
+def read_conversions(body: bytes, *, received_at: datetime) -> Batch[Conversion] | None:
+    """Read a batch of conversions in one go; as `read_exposures`."""
+    batch = _read_batch(_CONVERSIONS, body)
+    if batch is None:
+        return None
+    events = batch.events
+    keys = _count_keys(batch) + 3 * len(events) + sum(map(bool, (bytes(event.value) for event in events)))
+    keys += _count_entries([event.properties for event in events])
+    return _settle(batch, received_at) if surely_strict(body, keys) else None
+
+
 def read_envelope(body: bytes, *, received_at: datetime) -> Envelope:
     """Tell one event from a batch, and read what stands around the events.
 
     Args:
-        body: strict JSON.
+        body: of the request, which may be anything.
         received_at: the platform's clock, compared with ``sent_at``.
 
     Raises:
+        Unreadable: it is not strict JSON.
         InvalidInput: naming the field of the envelope that is wrong.
         TooLarge: for more than `MOST_EVENTS` events.
     """
+    parse_json(body)
     try:
         fields = _OBJECT.decode(body)
     except msgspec.ValidationError:
@@ -106,60 +160,79 @@ def read_envelope(body: bytes, *, received_at: datetime) -> Envelope:
     return Envelope(events=_read_list(fields["events"]), skew=_read_skew(fields, received_at), single=False)
 
 
-def read_exposure(raw: RawEvent) -> Exposure | HoldoutExposure:
+def read_exposure(raw: RawEvent) -> Exposure:
     """Read one exposure, of an experiment or of a holdout.
 
     Raises:
         BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
     """
-    try:
-        return _EXPOSURE.decode(raw)
-    except msgspec.DecodeError as error:
-        what_is_wrong = str(error)
-    # Those of experiments are the many: only what is none of them is looked at twice.
-    fields = _fields(raw)
-    if "holdout" not in fields:
-        raise _explain(what_is_wrong)
-    if "experiment" in fields:
-        raise BadEvent("BAD_FIELD", "holdout", "must not stand beside experiment: an exposure is of one of them")
-    try:
-        return _HOLDOUT_EXPOSURE.decode(raw)
-    except msgspec.DecodeError as error:
-        raise _explain(str(error)) from None
+    return _read(_EXPOSURE, raw)
 
 
 def read_conversion(raw: RawEvent) -> Conversion:
-    """Read one conversion.
+    """Read one conversion; its value stays unread.
 
     Raises:
-        BadEvent: ``BAD_FIELD``, ``BAD_VALUE``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
+        BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
     """
-    try:
-        event = _CONVERSION.decode(raw)
-    except msgspec.DecodeError as error:
-        raise _explain(str(error)) from None
-    if event.value is not None and _DECIMAL.fullmatch(bytes(_VALUED.decode(raw).value)) is None:
-        # Python's decimals also read "1_000", " 12 " and digits of other scripts.
-        raise BadEvent("BAD_VALUE", "value", "must be a decimal number, such as 350.00")
-    return event
+    return _read(_CONVERSION, raw)
 
 
-def sort_out(envelope: Envelope, build: Callable[[RawEvent], Fact]) -> tuple[list[Fact], list[Rejection]]:
-    """Build the fact of each event; those that cannot be built are named by their place.
+def sort_out(envelope: Envelope, take: Callable[[RawEvent], None]) -> list[Rejection]:
+    """Take each event; those that cannot be taken are named by their place.
+
+    Args:
+        envelope: the events.
+        take: reads, checks and keeps one event, or raises `BadEvent`.
 
     Raises:
         InvalidInput: if the request is one bare event and that is wrong.
     """
-    facts: list[Fact] = []
     rejections: list[Rejection] = []
     for index, raw in enumerate(envelope.events):
         try:
-            facts.append(build(raw))
+            take(raw)
         except BadEvent as error:
             if envelope.single:
                 raise InvalidInput({error.field: [error.detail.removeprefix(f"{error.field}: ")]}) from None
             rejections.append(Rejection(index, error.code, error.detail, _event_id(raw)))
-    return facts, rejections
+    return rejections
+
+
+def _read_batch(decoder: msgspec.json.Decoder[_Batch[Event]], body: bytes) -> _Batch[Event] | None:
+    try:
+        batch = decoder.decode(body)
+    except ValueError:  # msgspec's errors, and those of Python's numbers and texts
+        return None
+    return batch if 0 < len(batch.events) <= MOST_EVENTS else None
+
+
+def _count_keys(batch: _Batch[Event]) -> int:
+    """Keys of the envelope, and of what all kinds of events may have."""
+    ids, units = [event.unit_id for event in batch.events], [event.units for event in batch.events]
+    return 1 + (batch.sent_at is not None) + len(ids) - ids.count(None) + _count_entries(units)
+
+
+def _count_entries(objects: Sequence[Mapping[str, Scalar] | None]) -> int:
+    """Keys of the objects, and those that they stand under."""
+    there = [each for each in objects if each is not None]
+    return len(there) + sum(map(len, there))
+
+
+def _settle(batch: _Batch[Event], received_at: datetime) -> Batch[Event] | None:
+    if batch.sent_at is None:
+        return Batch(events=batch.events, skew=timedelta(0))
+    try:
+        return Batch(events=batch.events, skew=received_at - read_timestamp(batch.sent_at))
+    except BadEvent:
+        return None
+
+
+def _read(decoder: msgspec.json.Decoder[Event], raw: RawEvent) -> Event:
+    try:
+        return decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        raise _explain(str(error)) from None
 
 
 def _read_list(raw: msgspec.Raw) -> list[msgspec.Raw]:
@@ -183,13 +256,6 @@ def _read_skew(fields: Mapping[str, msgspec.Raw], received_at: datetime) -> time
         raise InvalidInput({"sent_at": ["must be a string"]}) from None
     except BadEvent as error:
         raise InvalidInput({"sent_at": [error.detail.removeprefix("sent_at: ")]}) from None
-
-
-def _fields(raw: RawEvent) -> Mapping[str, msgspec.Raw]:
-    try:
-        return _OBJECT.decode(raw)
-    except msgspec.DecodeError:
-        return {}
 
 
 def _event_id(raw: RawEvent) -> str | None:

@@ -1,44 +1,43 @@
 """Take events: check each, turn the good ones into facts, keep them durably, and name the others.
 
-A request is answered only after its good events are on disk. Raw unit ids are used here, to draw the expected
-variant and the pseudonyms, and go no further.
+A request is answered only after its good events are on disk. A batch is taken at once where all of it is plainly right,
+else event by event; both come to the same facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from abplatform.domain.events import (
-    LONGEST_EVENT_ID,
-    LONGEST_ID,
-    LONGEST_NAME,
-    BadEvent,
-    Conversion,
-    ConversionFact,
-    Exposure,
-    ExposureFact,
-    HoldoutExposure,
-    check_event_text,
-    check_units,
-    read_timestamp,
-    read_value,
-    scalars_as_json,
-    settle_timestamp,
-)
-from abplatform.domain.pseudonym import pseudonymise
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abplatform.domain.events import BadEvent, Conversion, EventKind, Exposure
 from abplatform.domain.suggestions import Suggestions
 from abplatform.services.agree import Place
+from abplatform.services.build_facts import Builder, Pseudonyms
+from abplatform.services.check_events import (
+    check_conversion,
+    check_exposure,
+    conversions_are_fine,
+    exposures_are_fine,
+    read_amount,
+    read_amounts,
+)
 from abplatform.services.decode_events import (
     RawEvent,
     read_conversion,
+    read_conversions,
     read_envelope,
     read_exposure,
+    read_exposures,
     sort_out,
 )
-from abplatform.services.recall import Memory, Rules
-from abplatform.storage.session import UnitOfWork, Work
+from abplatform.services.recall import Memory, Rules, Unpublished
+from abplatform.services.settle_times import Clock, Times, as_times
+from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.inbox import Inbox, Rejection
 
 
@@ -48,20 +47,6 @@ class IngestReport:
 
     accepted: int
     rejected: tuple[Rejection, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """The times that the events of one request are settled by."""
-
-    received_at: datetime
-    skew: timedelta
-    oldest: datetime
-
-    def settle(self, text: str) -> tuple[datetime, datetime]:
-        """An event's time as it counts, and as it was sent."""
-        sent = read_timestamp(text)
-        return settle_timestamp(sent, skew=self.skew, received_at=self.received_at, oldest=self.oldest), sent
 
 
 class Intake:
@@ -77,9 +62,11 @@ class Intake:
     def __init__(self, uow: UnitOfWork, inbox: Inbox, *, pseudonym_key: bytes, max_age: timedelta) -> None:
         self._uow = uow
         self._inbox = inbox
-        self._pseudonym_key = pseudonym_key
+        self._pseudonyms = Pseudonyms(pseudonym_key)
         self._max_age = max_age
-        self._memory = Memory()
+        self._memory = Memory(uow)
+        # Threads that take turns at every release of the interpreter's lock only slow each other down.
+        self._turn = threading.Lock()
 
     def take_exposures(self, project: str, body: bytes, *, received_at: datetime) -> IngestReport:
         """Take one exposure, or a batch of them; a bad event of a batch does not keep the others out.
@@ -90,132 +77,161 @@ class Intake:
             received_at: the platform's clock.
 
         Raises:
+            Unreadable: the body is not strict JSON. Nothing is stored then.
             InvalidInput: the body is neither, or a single event is wrong. Nothing is stored then.
             TooLarge: the batch has too many events. Nothing is stored then.
+            InboxFull: too many events wait to be sealed. Nothing is stored then.
             Unavailable: the database does not answer. Nothing is stored then.
         """
-        envelope = read_envelope(body, received_at=received_at)
-        clock = self._clock(received_at, envelope.skew)
-        suggestions = Suggestions()
-        with self._uow.reading() as work:
-            rules = self._memory.read(work, project)
-
-            def build(raw: RawEvent) -> ExposureFact:
-                event = read_exposure(raw)
-                _check_ids(event)
-                return self._exposure_fact(event, _find_place(event, rules, work, suggestions), rules, clock)
-
-            facts, rejected = sort_out(envelope, build)
-        self._inbox.add(project, "exposure", facts, rejected, received_at=received_at)
-        return IngestReport(accepted=len(facts), rejected=tuple(rejected))
+        facts = self._exposures_at_once(project, body, received_at)
+        if facts is not None:
+            return self._keep(project, "exposure", facts, [], received_at)
+        return self._keep(project, "exposure", *self._exposures_one_by_one(project, body, received_at), received_at)
 
     def take_conversions(self, project: str, body: bytes, *, received_at: datetime) -> IngestReport:
         """Take one conversion, or a batch of them; as `take_exposures`, with the same errors."""
+        facts = self._conversions_at_once(project, body, received_at)
+        if facts is not None:
+            return self._keep(project, "conversion", facts, [], received_at)
+        return self._keep(project, "conversion", *self._conversions_one_by_one(project, body, received_at), received_at)
+
+    def take_at_once(self, project: str, kind: EventKind, body: bytes, *, received_at: datetime) -> int | None:
+        """Take a batch that is plainly right and give its size; for all others None, and nothing is kept.
+
+        Raises:
+            InboxFull, Unavailable: as `take_exposures`.
+        """
+        build = self._exposures_at_once if kind == "exposure" else self._conversions_at_once
+        with self._turn:
+            facts = build(project, body, received_at)
+        return None if facts is None else self._keep(project, kind, facts, [], received_at).accepted
+
+    def _exposures_at_once(self, project: str, body: bytes, received_at: datetime) -> pa.Table | None:
+        batch = read_exposures(body, received_at=received_at)
+        if batch is None or not exposures_are_fine(batch.events):
+            return None
+        times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
+        if times is None:
+            return None
+        rules = self._memory.recall(project)
+        facts = self._build_exposures(project, rules, batch.events, times, received_at)
+        if facts is None or not _agree(facts):
+            newer = self._memory.renew(project)
+            if newer is not rules:
+                facts = self._build_exposures(project, newer, batch.events, times, received_at)
+        return facts
+
+    def _build_exposures(
+        self, project: str, rules: Rules, events: Sequence[Exposure], times: Times, received_at: datetime
+    ) -> pa.Table | None:
+        unpublished = Unpublished(self._uow, project)
+        wanted = [(event.experiment, event.phase, event.holdout) for event in events]
+        try:
+            found = {key: _find(rules, *key, unpublished) for key in set(wanted)}
+            places = [found[key] for key in wanted]
+            variants = [event.group if event.variant is None else event.variant for event in events]
+            if any(variant not in place.variants for place, variant in set(zip(places, variants, strict=True))):
+                return None
+            return self._builder(rules, received_at).exposures(events, places, times)
+        except BadEvent:
+            return None
+
+    def _exposures_one_by_one(
+        self, project: str, body: bytes, received_at: datetime
+    ) -> tuple[pa.Table | None, list[Rejection]]:
         envelope = read_envelope(body, received_at=received_at)
         clock = self._clock(received_at, envelope.skew)
-        with self._uow.reading() as work:
-            rules = self._memory.read(work, project)
+        rules, unpublished, suggestions = self._memory.renew(project), Unpublished(self._uow, project), Suggestions()
+        builder = self._builder(rules, received_at)
+        events: list[Exposure] = []
+        places: list[Place] = []
+        times: list[tuple[datetime, datetime]] = []
 
-        def build(raw: RawEvent) -> ConversionFact:
+        def take(raw: RawEvent) -> None:
+            event = read_exposure(raw)
+            check_exposure(event)
+            place = _find_place(event, rules, unpublished, suggestions)
+            builder.check_exposure(event, place)
+            times.append(clock.settle(event.timestamp))
+            events.append(event)
+            places.append(place)
+
+        rejected = sort_out(envelope, take)
+        return builder.exposures(events, places, as_times(times)) if events else None, rejected
+
+    def _conversions_at_once(self, project: str, body: bytes, received_at: datetime) -> pa.Table | None:
+        batch = read_conversions(body, received_at=received_at)
+        if batch is None or not conversions_are_fine(batch.events):
+            return None
+        amounts = read_amounts(batch.events)
+        times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
+        if amounts is None or times is None:
+            return None
+        rules = self._memory.recall(project)
+        if any(event.units for event in batch.events):
+            # Ids of a type that nothing counts are forgotten: that must not rest on rules of a moment ago.
+            rules = self._memory.renew(project)
+        try:
+            return self._builder(rules, received_at).conversions(batch.events, amounts, times, rules.analysed)
+        except BadEvent:
+            return None
+
+    def _conversions_one_by_one(
+        self, project: str, body: bytes, received_at: datetime
+    ) -> tuple[pa.Table | None, list[Rejection]]:
+        envelope = read_envelope(body, received_at=received_at)
+        clock = self._clock(received_at, envelope.skew)
+        rules = self._memory.renew(project)
+        builder = self._builder(rules, received_at)
+        events: list[Conversion] = []
+        amounts: list[str | None] = []
+        times: list[tuple[datetime, datetime]] = []
+
+        def take(raw: RawEvent) -> None:
             event = read_conversion(raw)
-            _check_ids(event)
-            return self._conversion_fact(event, rules, clock)
+            check_conversion(event)
+            builder.check_conversion(event)
+            moments, amount = clock.settle(event.timestamp), read_amount(event.value)
+            events.append(event)
+            amounts.append(amount)
+            times.append(moments)
 
-        facts, rejected = sort_out(envelope, build)
-        self._inbox.add(project, "conversion", facts, rejected, received_at=received_at)
-        return IngestReport(accepted=len(facts), rejected=tuple(rejected))
+        rejected = sort_out(envelope, take)
+        facts = builder.conversions(events, amounts, as_times(times), rules.analysed) if events else None
+        return facts, rejected
+
+    def _keep(
+        self, project: str, kind: EventKind, facts: pa.Table | None, rejected: list[Rejection], received_at: datetime
+    ) -> IngestReport:
+        self._inbox.add(project, kind, facts, rejected, received_at=received_at)
+        return IngestReport(accepted=0 if facts is None else facts.num_rows, rejected=tuple(rejected))
+
+    def _builder(self, rules: Rules, received_at: datetime) -> Builder:
+        return Builder(pseudonyms=self._pseudonyms, unit_type=rules.unit_type, received_at=received_at)
 
     def _clock(self, received_at: datetime, skew: timedelta) -> Clock:
         return Clock(received_at=received_at, skew=skew, oldest=received_at - self._max_age)
 
-    def _exposure_fact(
-        self, event: Exposure | HoldoutExposure, place: Place, rules: Rules, clock: Clock
-    ) -> ExposureFact:
-        timestamp, sent = clock.settle(event.timestamp)
-        randomised = _id_of(event, place.unit_type, rules.unit_type)
-        drawn = pseudonymise(self._pseudonym_key, place.unit_type, randomised)
-        inside = self._member(event, rules.unit_type) if place.clustered else None
-        return ExposureFact(
-            event_id=event.event_id,
-            experiment=place.experiment,
-            phase=place.phase,
-            variant=event.variant,
-            expected_variant=place.expect(randomised),
-            unit=drawn if inside is None else inside,
-            cluster=None if inside is None else drawn,
-            timestamp=timestamp,
-            sent_timestamp=sent,
-            received_at=clock.received_at,
-            attributes=_declared(scalars_as_json(event.attributes, "attributes"), place),
-        )
 
-    def _conversion_fact(self, event: Conversion, rules: Rules, clock: Clock) -> ConversionFact:
-        check_event_text(event.event, "event", most=LONGEST_NAME)
-        timestamp, sent = clock.settle(event.timestamp)
-        return ConversionFact(
-            event_id=event.event_id,
-            event=event.event,
-            unit=self._whoever(event, rules.unit_type),
-            value=read_value(event.value),
-            timestamp=timestamp,
-            sent_timestamp=sent,
-            received_at=clock.received_at,
-            properties=scalars_as_json(event.properties, "properties"),
-            units=self._analysed_units(event.units, rules) if event.units else {},
-        )
-
-    def _member(self, event: Exposure | HoldoutExposure, default_type: str) -> str:
-        return pseudonymise(self._pseudonym_key, default_type, _id_of(event, default_type, default_type))
-
-    def _whoever(self, event: Conversion, default_type: str) -> str:
-        """The pseudonym that a conversion lies under: of its default id, else of the first of its others."""
-        unit_type, unit_id = (
-            min(event.units.items()) if event.unit_id is None and event.units else (default_type, event.unit_id)
-        )
-        if unit_id is None:
-            raise BadEvent("MISSING_FIELD", "unit_id", "is required, unless units names a unit of another type")
-        return pseudonymise(self._pseudonym_key, unit_type, unit_id)
-
-    def _analysed_units(self, units: Mapping[str, str], rules: Rules) -> dict[str, str]:
-        """Only the unit types that are counted by are kept: nothing personal is stored by accident."""
-        return {
-            unit_type: pseudonymise(self._pseudonym_key, unit_type, unit_id)
-            for unit_type, unit_id in units.items()
-            if unit_type in rules.analysed
-        }
+def _agree(facts: pa.Table) -> bool:
+    """Whether the units met the variants that this platform draws, as far as it draws."""
+    return pc.all(pc.equal(facts["variant"], facts["expected_variant"])).as_py() is not False
 
 
-def _check_ids(event: Exposure | HoldoutExposure | Conversion) -> None:
-    check_event_text(event.event_id, "event_id", most=LONGEST_EVENT_ID)
-    if event.unit_id is not None:
-        check_event_text(event.unit_id, "unit_id", most=LONGEST_ID)
-    if event.units:
-        check_units(event.units)
+def _find(
+    rules: Rules, experiment: str | None, phase: int | None, holdout: str | None, unpublished: Unpublished
+) -> Place:
+    if holdout is not None:
+        return rules.find_holdout(holdout, unpublished)
+    return rules.find_phase(experiment or "", phase, unpublished)
 
 
-def _find_place(event: Exposure | HoldoutExposure, rules: Rules, work: Work, suggestions: Suggestions) -> Place:
+def _find_place(event: Exposure, rules: Rules, unpublished: Unpublished, suggestions: Suggestions) -> Place:
     """What the unit was exposed to, which must have the variant."""
-    if isinstance(event, HoldoutExposure):
-        place = rules.find_holdout(work, event.holdout)
-        if event.variant not in place.variants:
-            raise BadEvent("BAD_FIELD", "group", f"must be {' or '.join(place.variants)}")
-        return place
-    place = rules.find_phase(work, event.experiment, event.phase)
-    if event.variant not in place.variants:
-        hint = suggestions.suggest(event.variant, place.variants)
+    place = _find(rules, event.experiment, event.phase, event.holdout, unpublished)
+    if event.holdout is not None and event.group not in place.variants:
+        raise BadEvent("BAD_FIELD", "group", f"must be {' or '.join(place.variants)}")
+    if event.holdout is None and event.variant not in place.variants:
+        hint = suggestions.suggest(event.variant or "", place.variants)
         raise BadEvent("UNKNOWN_VARIANT", "variant", f"the experiment has no variant of that key in that phase{hint}")
     return place
-
-
-def _id_of(event: Exposure | HoldoutExposure, unit_type: str, default_type: str) -> str:
-    """The id of that type, which the exposure must have."""
-    found = event.unit_id if unit_type == default_type else event.units.get(unit_type)
-    if found is None:
-        field = "unit_id" if unit_type == default_type else f"units.{unit_type}"
-        raise BadEvent("MISSING_FIELD", field, "is required: such units are randomised or counted")
-    return found
-
-
-def _declared(attributes: dict[str, str], place: Place) -> dict[str, str]:
-    """Only what the experiment analyses by is kept: nothing personal is stored by accident."""
-    return {name: attributes[name] for name in place.attributes if name in attributes}

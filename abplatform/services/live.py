@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -121,6 +121,8 @@ def open_phase(
 def decide(work: Work, project: str, key: str, decision: DecisionRecord, *, revision: int | None = None) -> Experiment:
     """Record what people decided, and serve the winner to every targeted unit if there is one.
 
+    The record names the latest look of the current phase: whoever decides has seen that, or could have.
+
     Raises:
         NotFound: there is no such experiment.
         PreconditionFailed: it has another revision by now.
@@ -128,6 +130,8 @@ def decide(work: Work, project: str, key: str, decision: DecisionRecord, *, revi
         InvalidInput: naming the part of the decision that does not fit.
     """
     before = claim(work, work.experiments, project, key, revision=revision)
+    latest = work.looks.latest_number(project, key, before.phase)
+    decision = replace(decision, phase=None if latest is None else before.phase, look=latest)
     return _keep(work, project, before, life.decide(before, decision))
 
 

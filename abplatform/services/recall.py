@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from abplatform.domain.checks import KEY
 from abplatform.domain.events import BadEvent
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.experiment import Experiment, Status
 from abplatform.services.agree import Place, prepare_holdout, prepare_phase
 from abplatform.services.publish import current_version
 from abplatform.storage.holdouts import StoredHoldout
-from abplatform.storage.session import Work
+from abplatform.storage.session import UnitOfWork, Work
+
+TRUSTED_SECONDS = 1.0
+
+
+class Unpublished:
+    """What a project has beyond what is published: read at most once, and only if somebody asks.
+
+    Args:
+        uow: where definitions are kept.
+        project: key of the project.
+    """
+
+    def __init__(self, uow: UnitOfWork, project: str) -> None:
+        self._uow = uow
+        self._project = project
+
+    @cached_property
+    def statuses(self) -> Mapping[str, Status]:
+        """The status of every experiment, by key."""
+        with self._uow.reading() as work:
+            return work.experiments.statuses(self._project)
+
+    @cached_property
+    def holdouts(self) -> Mapping[str, StoredHoldout]:
+        """All holdouts by key: new ones are not published before an experiment names them."""
+        with self._uow.reading() as work:
+            return {one.key: one for one in work.holdouts.all(self._project)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +55,6 @@ class Rules:
         phases, groups: what exposures came for, ready; filled as they come.
     """
 
-    project: str
     version: int
     unit_type: str
     analysed: frozenset[str]
@@ -36,7 +63,7 @@ class Rules:
     phases: dict[tuple[str, int | None], Place] = field(default_factory=dict)
     groups: dict[str, Place] = field(default_factory=dict)
 
-    def find_phase(self, work: Work, key: str, phase: int | None) -> Place:
+    def find_phase(self, key: str, phase: int | None, unpublished: Unpublished) -> Place:
         """A phase of an experiment, to check exposures against; without a number the only one that it has had.
 
         Raises:
@@ -48,10 +75,10 @@ class Rules:
             return known
         experiment = self.started.get(key)
         if experiment is None:
-            return prepare_phase(_in_phase(_look_up(work, self.project, key), phase), self.holdouts)
+            raise _unknown(unpublished.statuses.get(key))
         return self.phases.setdefault((key, phase), prepare_phase(_in_phase(experiment, phase), self.holdouts))
 
-    def find_holdout(self, work: Work, key: str) -> Place:
+    def find_holdout(self, key: str, unpublished: Unpublished) -> Place:
         """A holdout, to check exposures against; one that has ended too, since clients may be late.
 
         Raises:
@@ -61,30 +88,56 @@ class Rules:
         if known is not None:
             return known
         stored = self.holdouts.get(key)
+        if stored is not None:
+            return self.groups.setdefault(key, prepare_holdout(stored))
+        stored = unpublished.holdouts.get(key)
         if stored is None:
-            # New holdouts are not published before an experiment names them.
-            return prepare_holdout(_look_up_holdout(work, self.project, key))
-        return self.groups.setdefault(key, prepare_holdout(stored))
+            raise BadEvent("UNKNOWN_HOLDOUT", "holdout", "there is no holdout of that key")
+        return prepare_holdout(stored)
 
 
 class Memory:
-    """The rules of each project by published version; one per process."""
+    """The rules of each project by published version; one per process.
 
-    def __init__(self) -> None:
-        self._rules: dict[str, Rules] = {}
+    Args:
+        uow: where definitions are kept.
+        clock: seconds that never go back.
+    """
 
-    def read(self, work: Work, project: str) -> Rules:
-        """The rules that hold now.
+    def __init__(self, uow: UnitOfWork, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._uow = uow
+        self._clock = clock
+        self._known: dict[str, tuple[Rules, float]] = {}
+
+    def recall(self, project: str) -> Rules:
+        """The rules as they were at most `TRUSTED_SECONDS` ago.
+
+        Definitions only grow while they are in use, so that an event that agrees with older rules agrees with newer
+        ones too. What does not agree has to be compared with those that `renew` gives.
 
         Raises:
             NotFound: there is no such project.
+            Unavailable: the database does not answer.
         """
-        # The version first: what is read after it is at least as new as the version says.
-        version = current_version(work, project)
-        known = self._rules.get(project)
-        if known is None or known.version != version:
-            known = self._rules[project] = _read(work, project, version)
-        return known
+        known = self._known.get(project)
+        if known is not None and self._clock() - known[1] < TRUSTED_SECONDS:
+            return known[0]
+        return self.renew(project)
+
+    def renew(self, project: str) -> Rules:
+        """The rules that hold now: the same object if nothing has changed.
+
+        Raises:
+            NotFound, Unavailable: as `recall`.
+        """
+        asked_at = self._clock()
+        known = self._known.get(project)
+        with self._uow.reading() as work:
+            # The version first: what is read after it is at least as new as the version says.
+            version = current_version(work, project)
+            rules = known[0] if known is not None and known[0].version == version else _read(work, project, version)
+        self._known[project] = rules, asked_at
+        return rules
 
 
 def _read(work: Work, project: str, version: int) -> Rules:
@@ -94,7 +147,6 @@ def _read(work: Work, project: str, version: int) -> Rules:
     counted = {one.definition.unit_type for one in started.values() if _counts_its_units(one)}
     held_out = {one.holdout.unit_type for one in holdouts.values()}
     return Rules(
-        project=project,
         version=version,
         unit_type=unit_type,
         analysed=frozenset((counted | held_out) - {unit_type}),
@@ -108,14 +160,11 @@ def _counts_its_units(experiment: Experiment) -> bool:
     return not experiment.definition.clustered and experiment.status != "archived"
 
 
-def _look_up(work: Work, project: str, key: str) -> Experiment:
-    """An experiment that the rules do not know: not there, or a draft."""
-    found = work.experiments.find(project, key) if KEY.fullmatch(key) is not None else None
-    if found is None:
-        raise BadEvent("UNKNOWN_EXPERIMENT", "experiment", "there is no experiment of that key")
-    if found.status == "draft":
-        raise BadEvent("NOT_STARTED", "experiment", "is a draft: start it first")
-    return found
+def _unknown(status: Status | None) -> BadEvent:
+    """Why the rules do not know an experiment: not there, or a draft."""
+    if status is None:
+        return BadEvent("UNKNOWN_EXPERIMENT", "experiment", "there is no experiment of that key")
+    return BadEvent("NOT_STARTED", "experiment", "is a draft: start it first")
 
 
 def _in_phase(experiment: Experiment, phase: int | None) -> Experiment:
@@ -133,10 +182,3 @@ def _in_phase(experiment: Experiment, phase: int | None) -> Experiment:
     except ValueError:
         # An older program knew no phases, and kept only the last one.
         raise BadEvent("BAD_PHASE", "phase", "is not known any more") from None
-
-
-def _look_up_holdout(work: Work, project: str, key: str) -> StoredHoldout:
-    found = work.holdouts.find(project, key) if KEY.fullmatch(key) is not None else None
-    if found is None:
-        raise BadEvent("UNKNOWN_HOLDOUT", "holdout", "there is no holdout of that key")
-    return found

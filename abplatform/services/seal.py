@@ -1,17 +1,13 @@
-"""Seal what the inbox holds, once or for ever."""
+"""Seal what the inbox holds."""
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
 from abplatform.domain.events import EventKind
 from abplatform.warehouse.inbox import Database, Inbox
@@ -42,7 +38,15 @@ class SealReport:
     conflicts: Mapping[str, int]
 
 
-def seal_project(database: Database, lake: Lake, project: str, *, now: datetime, patience: float = 30.0) -> SealReport:
+def seal_project(
+    database: Database,
+    lake: Lake,
+    project: str,
+    *,
+    now: datetime,
+    patience: float = 30.0,
+    progress: Callable[[int], None] = lambda _events: None,
+) -> SealReport:
     """Seal everything that a project's inbox holds when this is called.
 
     Right and repeatable at any time, by any number of callers: a lease lets one of them act.
@@ -53,50 +57,22 @@ def seal_project(database: Database, lake: Lake, project: str, *, now: datetime,
         project: key of the project.
         now: from which the 30 days of deduplication count.
         patience: seconds to wait for another sealer; what it still has in hand after them is left to it.
+        progress: told after each claim how many events it had.
 
     Raises:
         Unavailable: if a part does not answer; nothing is lost, and a later call goes on.
     """
-    outcomes = {kind: _seal_kind(database, lake, project, kind, now=now, patience=patience) for kind in KINDS}
+    outcomes = {}
+    for kind in KINDS:
+        outcomes[kind] = Sealed()
+        for outcome in _seal_kind(database, lake, project, kind, now=now, patience=patience):
+            outcomes[kind] += outcome
+            progress(outcome.sealed + outcome.duplicates + outcome.conflicts)
     return SealReport(
         sealed={kind: outcome.sealed for kind, outcome in outcomes.items()},
         duplicates={kind: outcome.duplicates for kind, outcome in outcomes.items()},
         conflicts={kind: outcome.conflicts for kind, outcome in outcomes.items()},
     )
-
-
-def run(
-    database: Database,
-    lake: Lake,
-    *,
-    interval: float,
-    stop: threading.Event,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> None:
-    """Seal all projects every ``interval`` seconds until ``stop`` is set; the round under way is finished first.
-
-    A fault of one round is logged and tried again in the next.
-    """
-    # A round that takes longer than the interval is no news: the next one begins after it.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    scheduler = BackgroundScheduler(timezone=UTC)
-    scheduler.add_job(
-        seal_waiting,
-        IntervalTrigger(seconds=interval, timezone=UTC),
-        args=(database, lake),
-        kwargs={"clock": clock},
-        next_run_time=datetime.now(UTC),
-        max_instances=1,
-        coalesce=True,
-        misfire_grace_time=None,
-    )
-    scheduler.start()
-    log.info("worker_started", interval=interval)
-    try:
-        stop.wait()
-    finally:
-        scheduler.shutdown(wait=True)
-        log.info("worker_stopped")
 
 
 def seal_waiting(database: Database, lake: Lake, *, clock: Callable[[], datetime]) -> None:
@@ -132,21 +108,20 @@ def _seal_logged(database: Database, lake: Lake, project: str, *, now: datetime)
 
 def _seal_kind(
     database: Database, lake: Lake, project: str, kind: EventKind, *, now: datetime, patience: float
-) -> Sealed:
+) -> Iterator[Sealed]:
     inbox, sealer = Inbox(database), Sealer(database, lake, project, kind)
-    total, last = Sealed(), inbox.last_batch(project, kind)
+    last = inbox.last_batch(project, kind)
     if last is None:
-        return total
+        return
     lease, deadline = Lease(database, f"seal:{project}:{kind}", lasts=_LEASE_TIME), time.monotonic() + patience
     try:
         # Only what was there at the start, so that a steady stream does not hold the caller for ever.
         while inbox.pending(project, kind, up_to=last):
             if lease.acquire():
-                total += sealer.seal_next(up_to=last, now=now)
+                yield sealer.seal_next(up_to=last, now=now)
             elif time.monotonic() >= deadline:
                 break
             else:
                 time.sleep(_POLL_SECONDS)
     finally:
         lease.release()
-    return total

@@ -84,6 +84,7 @@ experiment = _definitions(
     sa.Column("layer_salt", sa.String(64), nullable=False),
     sa.Column("preregistered", sa.Boolean, nullable=False),
     sa.Column("shipped", _KEY, nullable=True),
+    sa.Column("refresh_seconds", sa.Integer, nullable=True, comment="how often the worker looks at the results"),
     sa.Column("started_at", UtcTime, nullable=True),
     sa.Column("phase_started_at", UtcTime, nullable=True),
     sa.Column("closed_at", UtcTime, nullable=True),
@@ -145,6 +146,14 @@ look = sa.Table(
     sa.Column("computed_at", UtcTime, nullable=False),
     sa.Column("fingerprint", sa.String(200), nullable=False),
     sa.Column("scorecard", sa.Text, nullable=False),
+    # What it was computed from; null in looks from before that was kept, and the states where a table had no rows.
+    sa.Column("exposures_state", sa.BigInteger, nullable=True),
+    sa.Column("conversions_state", sa.BigInteger, nullable=True),
+    sa.Column("as_of", UtcTime, nullable=True),
+    sa.Column("engine", sa.String(64), nullable=True),
+    sa.Column("version", sa.String(64), nullable=True),
+    sa.Column("request", sa.Text, nullable=True),
+    sa.Column("aggregation", sa.Text, nullable=True),
     sa.ForeignKeyConstraint(["project", "experiment"], ["experiment.project", "experiment.key"]),
     comment="scorecards, written once",
 )
@@ -162,4 +171,19 @@ idempotency = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Index(None, "created_at"),
     comment="answers that a repeated Idempotency-Key gets again",
+)
+
+audit_entry = sa.Table(
+    "audit_entry",
+    metadata,
+    # SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("project", _KEY, sa.ForeignKey("project.key"), nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Index(None, "project", "id"),
+    comment="who did what, when and why; written once",
+    sqlite_autoincrement=True,
 )

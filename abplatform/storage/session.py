@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from abplatform.database import reading, transaction
+from abplatform.storage.audit import AuditTrail
 from abplatform.storage.experiments import Experiments
 from abplatform.storage.holdouts import Holdouts
 from abplatform.storage.installation import Installation
@@ -36,6 +37,7 @@ class Work:
         self.snapshots = Snapshots(connection)
         self.looks = Looks(connection)
         self.replies = Replies(connection)
+        self.audit = AuditTrail(connection)
 
 
 class UnitOfWork:

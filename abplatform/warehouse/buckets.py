@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from abplatform.assignment import BUCKETS
 
 DIGEST_BYTES = 32
+_MANY = 5_000
 
 Buckets = npt.NDArray[np.int32]
 Digester = Callable[[bytes, pa.Array], bytes]
@@ -49,7 +50,8 @@ def draw_digests(prefix: bytes, units: pa.Array) -> bytes:
     """
     if units.null_count:
         raise ValueError("units: must not hold nulls")
-    digest = digest_by_datafusion if has_datafusion() else digest_by_hashlib
+    # A query takes a millisecond before it begins.
+    digest = digest_by_datafusion if len(units) >= _MANY and has_datafusion() else digest_by_hashlib
     return digest(prefix, units.cast(pa.large_binary()))
 
 

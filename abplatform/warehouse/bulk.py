@@ -9,7 +9,7 @@ from pyiceberg.exceptions import CommitFailedException
 
 from abplatform.domain.events import EventKind
 from abplatform.errors import Unavailable
-from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake
+from abplatform.warehouse.lake import MOST_COMMIT_TRIES, NAMED_SEAL, Lake
 from abplatform.warehouse.layout import arrow_schema
 
 
@@ -22,7 +22,7 @@ def append_facts(lake: Lake, project: str, kind: EventKind, table: pa.Table, *, 
         kind: exposures or conversions.
         table: with the columns of `layout.arrow_schema`, in any order; optional ones may be missing. See
             `layout.facts_to_arrow`.
-        seal_id: repeating a call with the same one adds nothing; by default a new one.
+        seal_id: repeating a call with the same one within a month adds nothing; by default a new one.
 
     Raises:
         ValueError: if ``table`` lacks a column, or has values that do not fit.
@@ -37,7 +37,7 @@ def append_facts(lake: Lake, project: str, kind: EventKind, table: pa.Table, *, 
         if target.find_seal(name) is not None:
             return
         try:
-            target.append(rows, name)
+            target.append(rows, name, {} if seal_id is None else {NAMED_SEAL: "true"})
         except CommitFailedException:
             continue
         return

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from abplatform.database import database_answers, open_database
 from abplatform.domain.events import EventKind
+from abplatform.errors import Unavailable
+from abplatform.settings import BUCKET_ADDRESS
 from abplatform.warehouse.layout import (
     KINDS,
     TABLE_NAMES,
@@ -21,11 +23,12 @@ from abplatform.warehouse.layout import (
     partition_spec,
     sort_order,
 )
+from abplatform.warehouse.strict_catalog import StrictCatalog
 
 CATALOG_NAME = "abplatform"
 
 
-def open_catalog(root: str, url: str) -> SqlCatalog:
+def open_catalog(root: str, url: str) -> StrictCatalog:
     """Open the catalog, and create its two tables if they are missing.
 
     Args:
@@ -36,7 +39,7 @@ def open_catalog(root: str, url: str) -> SqlCatalog:
         Unavailable: if the database does not answer.
     """
     with database_answers():
-        catalog = SqlCatalog(
+        catalog = StrictCatalog(
             CATALOG_NAME,
             **{
                 "uri": url,
@@ -54,28 +57,59 @@ def open_catalog(root: str, url: str) -> SqlCatalog:
     return catalog
 
 
+@contextmanager
+def lake_answers() -> Iterator[None]:
+    """Speak of a catalog or a storage that does not answer as the rest of the platform does.
+
+    Raises:
+        Unavailable: instead of other errors, where trying again can help. A file that is missing is not such a case.
+    """
+    try:
+        with database_answers():
+            yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unavailable("the storage of the lake does not answer, or is full; try again shortly") from error
+
+
 def table_root(url: str) -> str:
     """The root of the lake as PyIceberg wants it: it takes the path of a ``file://`` address as it is.
 
     Raises:
-        ValueError: if ``url`` is no ``file://`` address or names a path that Iceberg could not read back.
+        ValueError: if ``url`` is neither a ``file://`` nor an ``s3://`` address, or names a path that Iceberg could
+            not read back.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)
+    if parts.scheme == "s3":
+        return _bucket_root(url)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not path.startswith("/"):
-        raise ValueError("url must be a file:// address with an absolute path")
+        raise ValueError("url must be a file:// address with an absolute path, or s3://bucket/prefix")
     if any(character in path for character in "?#"):
         raise ValueError("url must not have ? or # in its path")
     return f"file://{path.rstrip('/')}"
 
 
-def create_tables(catalog: SqlCatalog, root: str, project: str) -> None:
+def _bucket_root(url: str) -> str:
+    # Not decoded: what stands in the address is the key.
+    if not BUCKET_ADDRESS.fullmatch(url):
+        raise ValueError("url must name a bucket and a plain prefix, such as s3://bucket/lake")
+    return url.rstrip("/")
+
+
+def create_tables(catalog: StrictCatalog, root: str, project: str) -> None:
     """Create a project's tables; whoever else does it at the same time does no harm."""
     with suppress(NamespaceAlreadyExistsError, IntegrityError):
         catalog.create_namespace(project)
     for kind in KINDS:
         with suppress(TableAlreadyExistsError):
             _create_table(catalog, root, project, kind)
+
+
+def list_projects(catalog: StrictCatalog) -> tuple[str, ...]:
+    """Keys of the projects that have tables, in order."""
+    return tuple(sorted(namespace[0] for namespace in catalog.list_namespaces()))
 
 
 def add_missing_columns(table: Table, kind: EventKind) -> bool:
@@ -95,7 +129,7 @@ def add_missing_columns(table: Table, kind: EventKind) -> bool:
     return bool(missing)
 
 
-def _create_table(catalog: SqlCatalog, root: str, project: str, kind: EventKind) -> Table:
+def _create_table(catalog: StrictCatalog, root: str, project: str, kind: EventKind) -> Table:
     return catalog.create_table(
         (project, TABLE_NAMES[kind]),
         schema=iceberg_schema(kind),
@@ -106,7 +140,7 @@ def _create_table(catalog: SqlCatalog, root: str, project: str, kind: EventKind)
     )
 
 
-def _create_catalog_tables(catalog: SqlCatalog) -> None:
+def _create_catalog_tables(catalog: StrictCatalog) -> None:
     wanted = {"iceberg_tables", "iceberg_namespace_properties"}
     if wanted <= set(sa.inspect(catalog.engine).get_table_names()):
         return

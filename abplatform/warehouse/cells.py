@@ -30,9 +30,10 @@ def build_cells(
         prefix: of the columns: ``y`` for metrics, ``x`` for covariates.
         names: of the metrics or covariates.
         request: what was asked for.
-        rows: `queries.moments`.
-        clusters: `queries.cluster_moments`; nothing where the experiment is not clustered.
+        rows: `moments.moments`.
+        clusters: `moments.cluster_moments`; nothing where the experiment is not clustered.
     """
+    adjusted = request.adjusted if prefix == "y" else ()
     slices = name_slices(row["slice"] for row in rows) if request.by is not None else {None: None}
     units = {(row["variant"], row.get("slice")): row for row in rows}
     groups = {(row["variant"], row.get("slice")): row for row in clusters}
@@ -42,6 +43,7 @@ def build_cells(
             variant=variant,
             slice=shown,
             **_over_units(f"{prefix}{position}", units.get((variant, raw), {})),
+            **(_before(position, units.get((variant, raw), {})) if name in adjusted else {}),
             **(_over_clusters(f"{prefix}{position}", groups.get((variant, raw), {})) if request.clustered else {}),
         )
         for position, name in enumerate(names)
@@ -92,6 +94,17 @@ def _over_units(column: str, row: Row) -> dict[str, Any]:
         "total": total,
         "mean": float(total / units) if units else 0.0,
         "m2": float(row[f"{column}_variance"]) * units if units else 0.0,
+    }
+
+
+def _before(position: int, row: Row) -> dict[str, Any]:
+    units = int(row.get(f"y{position}_units") or 0)
+    if not units:
+        return dict.fromkeys(("before_mean", "before_m2", "before_c"), 0.0)
+    return {
+        "before_mean": float(row[f"b{position}_total"] / units),
+        "before_m2": float(row[f"b{position}_variance"]) * units,
+        "before_c": float(row[f"b{position}_covariance"]) * units,
     }
 
 

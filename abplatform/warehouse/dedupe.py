@@ -3,72 +3,74 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from abplatform.domain.events import EventKind, ExposureFact
+from abplatform.domain.events import EventKind
 from abplatform.warehouse.duck import open_duckdb
-from abplatform.warehouse.inbox import Fact
 from abplatform.warehouse.lake import LakeFile
-from abplatform.warehouse.layout import arrow_to_facts
+from abplatform.warehouse.layout import arrow_schema
 
 DEDUPE_HORIZON = timedelta(days=30)
+
+# What the client said: without what the platform added (receipt, skew correction, own draw). Two deliveries of one
+# event, a retry after a lost answer say, are equal in it.
+_SAID = {
+    "exposure": ("unit", "cluster", "sent_timestamp", "experiment", "phase", "variant", "attributes"),
+    "conversion": ("unit", "units", "sent_timestamp", "event", "value", "properties"),
+}
+_FEW_FILES = 8
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """What is left of a row of events.
+    """What is left of some events.
 
     Attributes:
-        kept: the first of each id that the lake does not have yet.
+        kept: the first of each id that the lake does not have yet, in their order.
         duplicates: how many said again what was known.
         conflicts: how many used a known id for something else.
     """
 
-    kept: tuple[Fact, ...]
+    kept: pa.Table
     duplicates: int
     conflicts: int
 
 
-def sift(facts: Iterable[Fact], sealed: Mapping[str, Fact]) -> Sifted:
+def sift(kind: EventKind, facts: pa.Table, sealed: pa.Table) -> Sifted:
     """Keep the first event of each id.
 
     Args:
+        kind: what the events are.
         facts: in the order in which they were accepted.
-        sealed: events of the lake by id; they were accepted earlier.
+        sealed: events of the lake, see `find_sealed`; they were accepted earlier.
     """
-    known = dict(sealed)
-    kept: list[Fact] = []
-    duplicates = conflicts = 0
-    for fact in facts:
-        first = known.get(fact.event_id)
-        if first is None:
-            known[fact.event_id] = fact
-            kept.append(fact)
-        elif said(first) == said(fact):
-            duplicates += 1
-        else:
-            conflicts += 1
-    return Sifted(tuple(kept), duplicates, conflicts)
+    every = pa.concat_tables([sealed, facts])
+    numbered = every["event_id"].combine_chunks().dictionary_encode()
+    if len(numbered.dictionary) == facts.num_rows and not sealed.num_rows:
+        return Sifted(facts, 0, 0)
+    codes = numbered.indices.to_numpy()
+    firsts = np.unique(codes, return_index=True)[1][codes]
+    rows = np.arange(len(codes))
+    repeats = rows[(firsts != rows) & (rows >= sealed.num_rows)]
+    kept = rows[(firsts == rows) & (rows >= sealed.num_rows)]
+    same = int(np.count_nonzero(_say_the_same(kind, every.take(firsts[repeats]), every.take(repeats))))
+    return Sifted(every.take(kept), same, len(repeats) - same)
 
 
-def said(fact: Fact) -> tuple[object, ...]:
-    """What the client said in an event: without what the platform added (receipt, skew correction, own draw).
-
-    Two deliveries of one event, a retry after a lost answer say, are equal in it.
-    """
-    if isinstance(fact, ExposureFact):
-        who = (fact.unit, fact.cluster, fact.sent_timestamp)
-        return (*who, fact.experiment, fact.phase, fact.variant, fact.attributes)
-    return fact.unit, fact.units, fact.sent_timestamp, fact.event, fact.value, fact.properties
-
-
-def find_sealed(kind: EventKind, files: Sequence[LakeFile], ids: Iterable[str], *, now: datetime) -> dict[str, Fact]:
-    """Events of the lake that have one of these ids.
+def find_sealed(
+    kind: EventKind, files: Sequence[LakeFile], ids: pa.ChunkedArray, *, oldest: datetime | None
+) -> pa.Table:
+    """Events of the lake that have one of these ids, with the columns of `arrow_schema`.
 
     Statistics of files only spare reading those that cannot matter; the ids in the files decide.
 
@@ -76,33 +78,75 @@ def find_sealed(kind: EventKind, files: Sequence[LakeFile], ids: Iterable[str], 
         kind: what the files hold.
         files: all files of the table.
         ids: to look for.
-        now: files that the lake got more than `DEDUPE_HORIZON` before are not read.
+        oldest: files that the lake got before are not read; None reads all.
     """
-    ordered = sorted(set(ids))
-    paths = [file.path for file in files if _may_hold(file, ordered, oldest=now - DEDUPE_HORIZON)]
+    nothing = arrow_schema(kind).empty_table()
+    paths = [file.path for file in _that_may_hold(files, ids, oldest)]
     if not paths:
-        return {}
+        return nothing
     with open_duckdb() as connection:
-        matching = _select(connection, paths, "event_id", pa.array(ordered, pa.string()))
+        connection.register("wanted", pa.table({"event_id": ids}))
+        matching = _select(connection, paths, "event_id")
         # Nearly always nothing matches: only then are whole rows read.
         if not len(matching):
-            return {}
-        rows = _select(connection, paths, "*", matching.column("event_id").combine_chunks())
-    return {fact.event_id: fact for fact in arrow_to_facts(kind, rows)}
+            return nothing
+        connection.register("wanted", pa.table({"event_id": matching["event_id"]}))
+        return _in_layout(kind, _select(connection, paths, "*"))
 
 
-def _select(connection: duckdb.DuckDBPyConnection, paths: list[str], columns: str, ids: pa.Array) -> pa.Table:
-    connection.register("wanted", pa.table({"event_id": ids}))
+def _select(connection: Any, paths: list[str], columns: str) -> pa.Table:
     # By name: files from before a column lack it.
-    files = connection.read_parquet(paths, hive_partitioning=False, union_by_name=True)  # noqa: F841  (see the query)
+    files = connection.read_parquet(paths, hive_partitioning=False, union_by_name=len(paths) > 1)  # noqa: F841  (see the query)
     query = f"SELECT {columns} FROM files SEMI JOIN wanted USING (event_id)"  # noqa: S608  (columns are ours)
     return connection.sql(query).to_arrow_table()
 
 
-def _may_hold(file: LakeFile, ordered_ids: Sequence[str], *, oldest: datetime) -> bool:
-    if file.committed_at is not None and file.committed_at < oldest:
-        return False
+def _in_layout(kind: EventKind, rows: pa.Table) -> pa.Table:
+    schema = arrow_schema(kind)
+    columns = [
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _that_may_hold(files: Sequence[LakeFile], ids: pa.ChunkedArray, oldest: datetime | None) -> list[LakeFile]:
+    bounds = pc.min_max(ids)
+    lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
+    if lowest is None:
+        return []
+    recent = [file for file in files if oldest is None or file.committed_at is None or file.committed_at >= oldest]
+    near = [file for file in recent if _meets(file, lowest, highest)]
+    if len(near) <= _FEW_FILES:
+        return near
+    # A few ids of long ago lie far from all others: look at what lies between.
+    ordered = sorted(ids.to_pylist())
+    return [file for file in near if _holds_one_of(file, ordered)]
+
+
+def _meets(file: LakeFile, lowest: str, highest: str) -> bool:
+    return file.first_id is None or file.last_id is None or (file.first_id <= highest and lowest <= file.last_id)
+
+
+def _holds_one_of(file: LakeFile, ordered: Sequence[str]) -> bool:
     if file.first_id is None or file.last_id is None:
-        return bool(ordered_ids)
-    position = bisect_left(ordered_ids, file.first_id)
-    return position < len(ordered_ids) and ordered_ids[position] <= file.last_id
+        return True
+    position = bisect_left(ordered, file.first_id)
+    return position < len(ordered) and ordered[position] <= file.last_id
+
+
+def _say_the_same(kind: EventKind, first: pa.Table, again: pa.Table) -> Mask:
+    same = np.ones(len(first), dtype=bool)
+    for name in _SAID[kind]:
+        same &= _equal(first[name].combine_chunks(), again[name].combine_chunks())
+    return same
+
+
+def _equal(left: pa.Array, right: pa.Array) -> Mask:
+    if pa.types.is_map(left.type):
+        # Entries have no order, and absent equals empty.
+        return np.array(
+            [dict(a or ()) == dict(b or ()) for a, b in zip(left.to_pylist(), right.to_pylist(), strict=True)], bool
+        )
+    equal = pc.fill_null(pc.equal(left, right), False)
+    return pc.or_(equal, pc.and_(left.is_null(), right.is_null())).to_numpy(zero_copy_only=False)

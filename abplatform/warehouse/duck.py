@@ -1,4 +1,4 @@
-"""DuckDB as it is used here: in memory, in UTC, without network."""
+"""DuckDB as it is used here: in memory, in UTC, and with no way out but to the object storage of the lake."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+
+from abplatform.warehouse.object_store import ObjectStore
 
 
 def open_duckdb(**settings: str | int) -> duckdb.DuckDBPyConnection:
@@ -24,6 +26,7 @@ def open_duckdb(**settings: str | int) -> duckdb.DuckDBPyConnection:
     )
     # Time zones live in a bundled extension that is not there yet when the configuration is read.
     connection.execute("SET TimeZone = 'UTC'")
+    connection.register_filesystem(ObjectStore())
     return connection
 
 

@@ -9,14 +9,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pyarrow.fs import FileSystem
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+
+from abplatform.warehouse.object_store import open_object_store
 
 _BUFFER = 1 << 20
 
 
 class DurableFileIO(PyArrowFileIO):
-    """PyIceberg's Arrow reader and writer, whose local files are on disk when they are closed."""
+    """PyIceberg's Arrow reader and writer, whose local files are on disk when they are closed.
+
+    Object storage needs no more: an object is there, whole and durable, once its upload has been answered.
+    """
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
+        # PyIceberg would make a client, with connections of its own, for every table that is loaded.
+        return open_object_store() if scheme == "s3" else super()._initialize_fs(scheme, netloc)
 
     def new_output(self, location: str) -> PyArrowFile:
         """A file to write; local ones are durable."""
@@ -33,15 +43,15 @@ class _DurableFile(PyArrowFile):
             FileExistsError: if it exists and ``overwrite`` is False.
         """
         path = Path(self._path)
-        changed = _make_folders(path.parent)
-        return _DurableStream(path, "wb" if overwrite else "xb", changed)
+        make_folder(path.parent)
+        return _DurableStream(path, "wb" if overwrite else "xb")
 
 
 class _DurableStream:
     """A binary stream that reaches the disk, name included, before ``close`` returns."""
 
-    def __init__(self, path: Path, mode: str, folders: list[Path]) -> None:
-        self._folders = folders
+    def __init__(self, path: Path, mode: str) -> None:
+        self._folder = path.parent
         self._file = path.open(mode, buffering=_BUFFER)
 
     @property
@@ -74,8 +84,7 @@ class _DurableStream:
             os.fsync(self._file.fileno())
         finally:
             self._file.close()
-        for folder in self._folders:
-            _sync_folder(folder)
+        sync_folder(self._folder)
 
     def __enter__(self) -> _DurableStream:
         return self
@@ -84,18 +93,33 @@ class _DurableStream:
         self.close()
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    # A new file's name lives in its folder, a new folder's name in the one above: all of them have to be synced.
-    changed = [folder]
-    while not changed[-1].exists():
-        changed.append(changed[-1].parent)
+def make_folder(folder: Path) -> None:
+    """Make a folder that survives a power cut: its name and those of all folders above it are on disk.
+
+    A folder that is there may have been made a moment ago, by this process or another, and its name may not have
+    reached the disk. Only names that this process has brought there itself are trusted.
+    """
+    folder = folder.absolute()
+    if folder in _on_disk and folder.is_dir():
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    return changed
+    for each in (folder, *folder.parents):
+        try:
+            sync_folder(each.parent)  # which holds the name
+        except PermissionError:
+            break  # whoever owns it made the folder in it
+        _on_disk.add(each)
+        if each.parent in _on_disk:
+            break
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names that a folder holds to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_on_disk: set[Path] = set()

@@ -6,33 +6,34 @@ duplicates belongs to sealing.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
+import pyarrow as pa
 import sqlalchemy as sa
-import zstandard
 from sqlalchemy.dialects import postgresql, sqlite
 
-from abplatform.database import reading, transaction
+from abplatform.database import UtcTime, reading, transaction
 from abplatform.domain.checks import storable
-from abplatform.domain.events import LONGEST_EVENT_ID, ConversionFact, EventKind, ExposureFact
+from abplatform.domain.events import LONGEST_EVENT_ID, EventKind
+from abplatform.errors import InboxFull
+from abplatform.warehouse.group_commit import GroupCommit
+from abplatform.warehouse.payload import pack
 from abplatform.warehouse.tables import event_counter, inbox_batch, rejected_event
 
 Database = sa.Engine
-Fact = ExposureFact | ConversionFact
 
 MOST_REJECTIONS_KEPT = 100
 MOST_REJECTED_ROWS = 10_000
 LONGEST_CODE = 64
 LONGEST_DETAIL = 500
+_RECOUNT_SECONDS = 2.0
+_OF_BATCH = ("project", "kind", "received_at", "count", "payload", "whole_history")
 
-_DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    "exposure": msgspec.msgpack.Decoder(list[ExposureFact]),
-    "conversion": msgspec.msgpack.Decoder(list[ConversionFact]),
-}
 _INSERTS: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -53,44 +54,90 @@ class Rejection:
     event_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What one request leaves: rows of its own, and numbers to add to counters."""
+
+    batch: Mapping[str, object] | None
+    rejections: Sequence[Mapping[str, object]]
+    counts: Mapping[tuple[str, str], int]
+
+
 class Inbox:
     """Where events are accepted.
 
     Args:
         database: the metadata database.
+        most_waiting: events that may wait in it; None for any number.
     """
 
-    def __init__(self, database: sa.Engine) -> None:
+    def __init__(self, database: sa.Engine, *, most_waiting: int | None = None) -> None:
         self._database = database
+        self._commits = GroupCommit(self._store)
+        self._insert = inbox_batch.insert().inline().compile(dialect=database.dialect, column_keys=_OF_BATCH)
+        self._room = None if most_waiting is None else _Room(database, most_waiting)
 
     def add(
         self,
         project: str,
         kind: EventKind,
-        facts: Sequence[Fact],
+        facts: pa.Table | None,
         rejections: Sequence[Rejection] = (),
         *,
         received_at: datetime,
+        whole_history: bool = False,
     ) -> None:
         """Keep one request's events and why others of it were refused, in one durable transaction.
 
-        When this returns, the events survive a crash or a power cut. At most `MOST_REJECTIONS_KEPT` refusals of a
-        request are kept; all are counted.
+        When this returns, the events survive a crash or a power cut. What several threads add at once goes into one
+        transaction. At most `MOST_REJECTIONS_KEPT` refusals of a request are kept; all are counted.
+
+        Args:
+            project: key of the project.
+            kind: what the events are.
+            facts: the events, with the columns of `layout.arrow_schema`; None if there are none.
+            rejections: the others.
+            received_at: the platform's clock.
+            whole_history: whether sealing compares the ids with those of all times, and not only of 30 days.
 
         Raises:
+            InboxFull: if too many events wait already; nothing was kept then.
             Unavailable: if the database does not answer; nothing was kept then.
         """
-        if not facts and not rejections:
+        if facts is None and not rejections:
             return
-        batch = {"project": project, "kind": kind, "received_at": received_at}
-        payload = pack(facts) if facts else b""
+        shared: dict[str, object] = {"project": project, "kind": kind, "received_at": received_at}
+        batch = None
+        if facts is not None:
+            if self._room is not None:
+                self._room.check()
+            payload = {"count": facts.num_rows, "payload": pack(facts), "whole_history": whole_history}
+            batch = {
+                **shared,
+                **payload,
+                "received_at": UtcTime().process_bind_param(received_at, self._database.dialect),
+            }
+        rows = [{**shared, **_describe(each)} for each in rejections[:MOST_REJECTIONS_KEPT]]
+        counts: dict[tuple[str, str], int] = {(project, kind): len(rejections)} if rejections else {}
+        self._commits.add(_Entry(batch, rows, counts))
+
+    def _store(self, entries: Sequence[_Entry]) -> None:
+        batches = [entry.batch for entry in entries if entry.batch is not None]
+        rejections = [row for entry in entries for row in entry.rejections]
+        rejected: Counter[tuple[str, str]] = Counter()
+        for entry in entries:
+            rejected.update(entry.counts)
         with transaction(self._database) as connection:
-            if facts:
-                connection.execute(inbox_batch.insert(), {**batch, "count": len(facts), "payload": payload})
+            if batches:
+                # Compiled once: most transactions hold nothing else.
+                order = self._insert.positiontup
+                rows = batches if order is None else [tuple(row[name] for name in order) for row in batches]
+                connection.exec_driver_sql(str(self._insert), rows)
             if rejections:
-                rows = [{**batch, **_describe(each)} for each in rejections[:MOST_REJECTIONS_KEPT]]
-                connection.execute(rejected_event.insert(), rows)
-                count(connection, project, kind, {"rejected": len(rejections)})
+                connection.execute(rejected_event.insert(), rejections)
+            # In one order everywhere: two transactions never wait for each other.
+            for (project, kind), events in sorted(rejected.items()):
+                count(connection, project, kind, {"rejected": events})
 
     def pending(self, project: str, kind: EventKind | None = None, *, up_to: int | None = None) -> int:
         """Number of events that wait to be sealed.
@@ -105,6 +152,15 @@ class Inbox:
         )
         with reading(self._database) as connection:
             return int(connection.execute(query).scalar_one())
+
+    def oldest(self, project: str) -> datetime | None:
+        """When the batch that has waited longest was received; None if none waits."""
+        first = sa.select(sa.func.min(inbox_batch.c.id)).where(inbox_batch.c.project == project).scalar_subquery()
+        with reading(self._database) as connection:
+            received: datetime | None = connection.scalar(
+                sa.select(inbox_batch.c.received_at).where(inbox_batch.c.id == first)
+            )
+        return received
 
     def last_batch(self, project: str, kind: EventKind) -> int | None:
         """Id of the newest batch that waits; None if none does."""
@@ -142,15 +198,24 @@ class Inbox:
                 connection.execute(rejected_event.delete().where(rejected_event.c.id < first))
 
 
-def pack(facts: Sequence[Fact]) -> bytes:
-    """One request's events as compressed msgpack."""
-    return zstandard.compress(msgspec.msgpack.encode(facts), level=1)
+class _Room:
+    """Whether there is room for more events; counted again every two seconds, by one thread of those that ask."""
 
+    def __init__(self, database: sa.Engine, most: int) -> None:
+        self._database = database
+        self._most = most
+        self._count_at = 0.0
+        self._is_full = False
 
-def unpack(kind: EventKind, payload: bytes) -> list[Fact]:
-    """The events that `pack` packed."""
-    facts: list[Fact] = _DECODERS[kind].decode(zstandard.decompress(payload))
-    return facts
+    def check(self) -> None:
+        now = time.monotonic()
+        if now >= self._count_at:
+            self._count_at = now + _RECOUNT_SECONDS
+            with reading(self._database) as connection:
+                waiting = connection.execute(sa.select(sa.func.sum(inbox_batch.c.count))).scalar_one() or 0
+            self._is_full = int(waiting) >= self._most
+        if self._is_full:
+            raise InboxFull("too many events wait to be sealed; send them again later")
 
 
 def count(connection: sa.Connection, project: str, kind: str, amounts: Mapping[str, int]) -> None:

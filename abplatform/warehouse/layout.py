@@ -21,7 +21,8 @@ from pyiceberg.types import (
 )
 
 from abplatform.domain.events import ConversionFact, EventKind, ExposureFact
-from abplatform.warehouse.inbox import Fact
+
+Fact = ExposureFact | ConversionFact
 
 KINDS: tuple[EventKind, ...] = ("exposure", "conversion")
 TABLE_NAMES: dict[str, str] = {"exposure": "exposures", "conversion": "conversions"}

@@ -46,10 +46,10 @@ class Lease:
         self._clock = clock
         self._holder = uuid.uuid4().hex
 
-    def acquire(self) -> bool:
-        """Take or renew the lease; False if another one holds it."""
+    def acquire(self, *, until: datetime | None = None) -> bool:
+        """Take or renew the lease, ``until`` some time if that is said; False if another one holds it."""
         now = self._clock()
-        claim = {"holder": self._holder, "expires_at": now + self._lasts}
+        claim = {"holder": self._holder, "expires_at": until or now + self._lasts}
         free = sa.or_(lease.c.holder == self._holder, lease.c.expires_at <= now)
         with transaction(self._database) as connection:
             if connection.execute(lease.update().where(lease.c.name == self._name, free).values(claim)).rowcount:

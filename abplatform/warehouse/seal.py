@@ -9,24 +9,25 @@ Both together make sealing right even if two sealers hold the lease for a moment
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.exceptions import CommitFailedException
 
 from abplatform.database import reading, transaction
 from abplatform.domain.events import EventKind
 from abplatform.errors import Unavailable
-from abplatform.warehouse.dedupe import find_sealed, sift
-from abplatform.warehouse.inbox import Fact, count, unpack
+from abplatform.warehouse.dedupe import DEDUPE_HORIZON, find_sealed, sift
+from abplatform.warehouse.inbox import count
 from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake, LakeTable
-from abplatform.warehouse.layout import facts_to_arrow
+from abplatform.warehouse.payload import unpack
 from abplatform.warehouse.tables import inbox_batch
 
-MOST_BATCHES = 1_000
-MOST_EVENTS = 200_000
+MOST_BATCHES = 4_000
+MOST_EVENTS = 300_000
 
 _PROPERTIES = {
     "sealed": "abplatform.sealed",
@@ -57,7 +58,8 @@ class Sealed:
 @dataclass(frozen=True, slots=True)
 class _Claim:
     seal_id: str
-    facts: Sequence[Fact]
+    facts: pa.Table
+    whole_history: bool
 
 
 class Sealer:
@@ -122,22 +124,21 @@ class Sealer:
             sa.select(inbox_batch.c.id, inbox_batch.c.count).where(*free).order_by(inbox_batch.c.id).limit(MOST_BATCHES)
         )
         with transaction(self._database) as connection:
-            ids = _first_events(connection.execute(oldest))
-            if not ids:
+            last = _last_that_fits(connection.execute(oldest))
+            if last is None:
                 return None
-            connection.execute(inbox_batch.update().where(*free, inbox_batch.c.id.in_(ids)).values(seal_id=seal_id))
+            connection.execute(inbox_batch.update().where(*free, inbox_batch.c.id <= last).values(seal_id=seal_id))
         return self._read(seal_id)
 
     def _read(self, seal_id: str) -> _Claim | None:
-        query = (
-            sa.select(inbox_batch.c.payload)
-            .where(*self._mine(), inbox_batch.c.seal_id == seal_id)
-            .order_by(inbox_batch.c.id)
-        )
+        mine = (*self._mine(), inbox_batch.c.seal_id == seal_id)
+        query = sa.select(inbox_batch.c.payload, inbox_batch.c.whole_history).where(*mine).order_by(inbox_batch.c.id)
         with reading(self._database) as connection:
-            payloads = connection.execute(query).scalars().all()
-        facts = [fact for payload in payloads for fact in unpack(self._kind, payload)]
-        return _Claim(seal_id, facts) if facts else None
+            rows = connection.execute(query).all()
+        if not rows:
+            return None
+        facts = pa.concat_tables([unpack(self._kind, row.payload) for row in rows])
+        return _Claim(seal_id, facts, any(row.whole_history for row in rows))
 
     def _commit(self, claim: _Claim, now: datetime) -> Sealed:
         for _ in range(MOST_COMMIT_TRIES):
@@ -152,12 +153,13 @@ class Sealer:
         raise Unavailable("the lake keeps changing; sealing goes on shortly")
 
     def _append(self, table: LakeTable, claim: _Claim, now: datetime) -> Sealed:
-        ids = [fact.event_id for fact in claim.facts]
-        sifted = sift(claim.facts, find_sealed(self._kind, table.files(), ids, now=now))
+        oldest = None if claim.whole_history else now - DEDUPE_HORIZON
+        sealed = find_sealed(self._kind, table.files(), claim.facts["event_id"], oldest=oldest)
+        sifted = sift(self._kind, claim.facts, sealed)
         self._reached("deduplicated")
-        outcome = Sealed(len(sifted.kept), sifted.duplicates, sifted.conflicts)
-        if sifted.kept:
-            table.append(facts_to_arrow(self._kind, sifted.kept), claim.seal_id, _as_properties(outcome))
+        outcome = Sealed(sifted.kept.num_rows, sifted.duplicates, sifted.conflicts)
+        if sifted.kept.num_rows:
+            table.append(sifted.kept, claim.seal_id, _as_properties(outcome))
         return outcome
 
     def _finish(self, claim: _Claim, outcome: Sealed) -> Sealed:
@@ -174,15 +176,15 @@ class Sealer:
         return inbox_batch.c.project == self._project, inbox_batch.c.kind == self._kind
 
 
-def _first_events(batches: Iterable[sa.Row[tuple[int, int]]]) -> list[int]:
-    ids: list[int] = []
-    total = 0
+def _last_that_fits(batches: Iterable[sa.Row[tuple[int, int]]]) -> int | None:
+    """Id of the last of the oldest batches that make a claim together; at least one does."""
+    last, total = None, 0
     for id_, events in batches:
         total += events
-        if ids and total > MOST_EVENTS:
+        if last is not None and total > MOST_EVENTS:
             break
-        ids.append(id_)
-    return ids
+        last = id_
+    return last
 
 
 def _as_properties(outcome: Sealed) -> dict[str, str]:

@@ -30,7 +30,9 @@ inbox_batch = sa.Table(
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("seal_id", sa.String(36), nullable=True),
-    sa.Index(None, "project", "kind", "seal_id"),
+    sa.Column("whole_history", sa.Boolean, nullable=True, comment="compare ids with those of all times"),
+    # With the count: what waits is counted without reading what it is.
+    sa.Index(None, "project", "kind", "seal_id", "count"),
     comment="accepted events that are not yet in the lake: one compressed row per request",
     sqlite_autoincrement=True,
 )

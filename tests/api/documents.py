@@ -64,6 +64,11 @@ def forced_body(**changes: Any) -> Body:
     return {"units": units} | changes
 
 
+def schedule_body(**changes: Any) -> Body:
+    """A look every six hours."""
+    return {"every": "PT6H", "spends_alpha": False} | changes
+
+
 def layer_body(key: str = "home-page", **changes: Any) -> Body:
     """A layer with every field."""
     return {"key": key, "name": "Home page", "unit_type": "user_id", "description": "one banner at a time"} | changes
@@ -131,6 +136,7 @@ POSTED: dict[str, Body] = {
     "/experiments/rate-display/phase": phase_body(),
     "/experiments/rate-display/decide": decision_body(),
     "/experiments/rate-display/forced": forced_body(),
+    "/experiments/rate-display/schedule": schedule_body(),
     "/metrics": metric_body("new"),
     "/layers": layer_body("new"),
     "/holdouts": holdout_body("new"),

@@ -15,19 +15,19 @@ from abplatform.assignment import decode_snapshot, evaluate
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.services import hold_out
 from abplatform.services.decode_events import REJECTION_CODES
-from abplatform.warehouse.inbox import unpack
 from abplatform.warehouse.tables import inbox_batch, rejected_event
 from tests.api.conftest import Service
 from tests.api.documents import Body, ago, conversion_body, exposure_body, holdout_exposure_body
 from tests.api.problems import refusal, refused_fields
 from tests.builders import a_holdout
+from tests.facts import unpack_facts
 
 
 def kept(service: Service, kind: str) -> list[Any]:
     """The facts that wait in the inbox."""
     with service.platform.database.connect() as connection:
         rows = connection.execute(sa.select(inbox_batch).where(inbox_batch.c.kind == kind).order_by(inbox_batch.c.id))
-        return [fact for row in rows for fact in unpack(row.kind, row.payload)]
+        return [fact for row in rows for fact in unpack_facts(row.kind, row.payload)]
 
 
 def exposures(service: Service) -> list[ExposureFact]:

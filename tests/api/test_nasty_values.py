@@ -134,7 +134,10 @@ BODIES: dict[str, tuple[str, Body]] = {
         experiment_body("nasty", assignment="external", unit_type="village", analysis_unit="farmer", covariates=["age"])
         | {"plan": {"method": "fixed", "planned_units": 10}},
     ),
-    "metric": ("/metrics", metric_body("nasty", where={"product": ["term-deposit", "fund"], "vip": True})),
+    "metric": (
+        "/metrics",
+        metric_body("nasty", where={"product": ["term-deposit", "fund"], "vip": True}, cuped_lookback="P14D"),
+    ),
     "layer": ("/layers", layer_body("nasty")),
     "holdout": ("/holdouts", holdout_body("nasty", layers=["home-page"])),
     "segment": ("/segments", segment_body("nasty")),

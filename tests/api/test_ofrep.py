@@ -17,13 +17,14 @@ from abplatform.assignment import decode_snapshot, evaluate
 from abplatform.database import open_database
 from abplatform.domain.access import KeyRole
 from abplatform.domain.events import ExposureFact
-from abplatform.warehouse.inbox import Inbox, unpack
+from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.tables import inbox_batch
 from tests.api.conftest import Caller, Service
 from tests.api.documents import Body
 from tests.api.problems import refusal
 from tests.api.test_malformed_bodies import CONTENT_TYPES, PACKED, UNREADABLE, BrokenStream
 from tests.api.test_nasty_values import NASTY, leaves, replaced
+from tests.facts import unpack_facts
 
 ALL = "root:/ofrep/v1/evaluate/flags"
 LOG = "Abplatform-Log-Exposure"
@@ -50,7 +51,7 @@ def failure(response: TestResponse, status: int, code: str, key: str | None = No
 def kept(service: Service) -> list[ExposureFact]:
     with service.platform.database.connect() as connection:
         rows = connection.execute(sa.select(inbox_batch).order_by(inbox_batch.c.id))
-        return [fact for row in rows for fact in unpack(row.kind, row.payload) if isinstance(fact, ExposureFact)]
+        return [fact for row in rows for fact in unpack_facts(row.kind, row.payload) if isinstance(fact, ExposureFact)]
 
 
 @pytest.fixture(name="running")
@@ -330,7 +331,7 @@ def test_a_full_disk_costs_the_exposure_and_not_the_answer(running: Service, tmp
     failing = Caller(app, running.admin.secret)
     assert ask(failing, **IN).get_json() == ask(running.admin, headers={LOG: "false"}, **IN).get_json()
     assert ask(failing, None, {LOG: "true"}, **IN).status_code == 200
-    numbers = app.extensions["abplatform_telemetry"].render(running.platform.inbox, [])
+    numbers = app.extensions["abplatform_telemetry"].render(running.platform.inbox, [], now=running.platform.now())
     assert b'abplatform_events_total{kind="exposure",outcome="lost"} 2.0' in numbers
     assert kept(running) == []
     broken.dispose()

@@ -88,6 +88,22 @@ def test_another_method_is_exploratory_and_leaves_no_look(measured: Service) -> 
     assert measured.admin.get(f"{path}/looks").get_json()["items"] == [look]
 
 
+def test_a_refresh_computes_now_and_says_from_what(measured: Service) -> None:
+    path = "/experiments/rate-display/results"
+    analyst = measured.caller("analyst")
+    look = analyst.post(f"{path}/refresh")
+    assert look.status_code == 200, look.text
+    document = look.get_json()
+    state = measured.platform.lake.state("default")
+    cut_off = document["cut_off"]
+    assert (cut_off["exposures"], cut_off["conversions"]) == (str(state.exposures), str(state.conversions))
+    assert cut_off["as_of"] == document["computed_at"]
+    assert cut_off["engine"].startswith("duckdb ")
+    assert analyst.post(f"{path}/refresh", json={}).get_json() == document == analyst.get(path).get_json()
+    assert refused_fields(analyst.post(f"{path}/refresh", json={"phase": 1})) == {""}
+    assert refused_fields(analyst.post(f"{path}/refresh", json={"method": "fixed"})) == {""}
+
+
 def test_results_of_a_later_phase_count_who_is_left_out_and_show_what_people_decided(measured: Service) -> None:
     path = "/experiments/rate-display"
     assert measured.admin.post(f"{path}/phase", json=phase_body()).status_code == 200
@@ -103,7 +119,8 @@ def test_results_of_a_later_phase_count_who_is_left_out_and_show_what_people_dec
     document = measured.admin.get(f"{path}/results").get_json()
     assert (document["health"]["earlier_phase_units"], sum(document["health"]["units"].values())) == (30, 50)
     taken = document["decision_taken"]
-    assert taken | {"decided_at": None} == decided | {"decided_at": None} == decision_body(decided_at=None)
+    expected = decision_body(decided_at=None, phase=2, look=1)
+    assert taken | {"decided_at": None} == decided | {"decided_at": None} == expected
     assert datetime.fromisoformat(taken["decided_at"]) == datetime.fromisoformat(decided["decided_at"])
     assert document["decision"]["recommendation"] == "inconclusive", "the data's own word stays"
     past = measured.admin.get(f"{path}/results?phase=1").get_json()

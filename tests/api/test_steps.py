@@ -22,6 +22,7 @@ from tests.api.documents import (
     layer_body,
     phase_body,
     ramp_body,
+    schedule_body,
 )
 from tests.api.problems import refusal, refused_fields
 from tests.api.test_nasty_values import NASTY
@@ -32,6 +33,7 @@ STEPS: dict[str, Body | None] = {
     "ramp": ramp_body(),
     "phase": phase_body(),
     "forced": forced_body(),
+    "schedule": schedule_body(),
     "pause": None,
     "close": None,
     "stop": None,
@@ -62,6 +64,9 @@ def test_a_life_with_every_step(service: Service) -> None:
     service.start(coverage=0.25)
     document = take(service, "ramp", ramp_body(coverage=0.5))
     assert (document["coverage"], document["slots"]) == (0.5, [[0, 500_000]])
+    assert document["refresh_every"] is None
+    assert take(service, "schedule", schedule_body(every="P1DT12H"))["refresh_every"] == "P1DT12H"
+    assert take(service, "schedule", schedule_body(every=None))["refresh_every"] is None
     take(service, "pause")
     variants = [{"key": "control"}, {"key": "treatment", "weight": 2, "payload": "new"}]
     document = take(service, "phase", phase_body(variants=variants, targeting={}, coverage=0.75))
@@ -130,6 +135,13 @@ def test_a_repeated_ramp_and_a_repeated_list_do_no_harm_without_a_version_either
         ("decide", decision_body(variant=None), {"variant"}),
         ("decide", decision_body(outcome="continue", variant=None), {"outcome"}),
         ("decide", decision_body(decided_at="2020-01-01T00:00:00Z"), {"decided_at"}),
+        ("schedule", {}, {"every"}),
+        ("schedule", schedule_body(every="6h"), {"every"}),
+        ("schedule", schedule_body(every="PT1S"), {"every"}),
+        ("schedule", schedule_body(every=3600), {"every"}),
+        ("schedule", schedule_body(spends_alpha=1), {"spends_alpha"}),
+        ("schedule", schedule_body(spends_alpha=True), {"spends_alpha"}),
+        ("schedule", schedule_body(refresh_every="PT6H"), {"refresh_every"}),
         ("forced", {}, {"units"}),
         ("forced", {"units": {}}, {"units"}),
         ("forced", {"units": []}, {"units"}),

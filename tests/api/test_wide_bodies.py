@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from abplatform.api.strict_json import DEEPEST, parse_json
+from abplatform.domain.strict_json import DEEPEST, parse_json
 from abplatform.errors import Unreadable
 
 WIDE = 400_000

@@ -1,1 +1,4 @@
-"""The long form of what the SDK withstands: ``make chaos``. The short form is in `tests.sdk`."""
+"""The long form of what the SDK and the event path withstand: ``make chaos``.
+
+The short forms are in `tests.sdk` and `tests.e2e`.
+"""

@@ -1,4 +1,4 @@
-"""``make chaos``: what the SDK withstands, one line for each requirement; exit status 1 if one is missed.
+"""``make chaos``: what SDK and event path withstand, one line for each requirement; exit status 1 if one is missed.
 
 Names of subjects as arguments measure those only.
 """
@@ -10,6 +10,7 @@ import time
 
 from tests.chaos import abuse, delivery, endings, faults, forks, outage
 from tests.chaos.row import Measure
+from tests.chaos.server import failing_disk, full_disk, kills, power_cut, restarts, sealing_steps, stalled
 
 SUBJECTS: dict[str, Measure] = {
     "faults": faults.measure,
@@ -18,6 +19,13 @@ SUBJECTS: dict[str, Measure] = {
     "endings": endings.measure,
     "forks": forks.measure,
     "abuse": abuse.measure,
+    "kills": kills.measure,
+    "power_cut": power_cut.measure,
+    "failing_disk": failing_disk.measure,
+    "full_disk": full_disk.measure,
+    "restarts": restarts.measure,
+    "sealing_steps": sealing_steps.measure,
+    "stalled": stalled.measure,
 }
 
 

@@ -29,7 +29,15 @@ def test_every_command_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "page"),
-    [("import", IMPORT_PAGE), ("readout", READOUT_PAGE + CLI_PAGE), ("assign", CLI_PAGE), ("verify", CLI_PAGE)],
+    [
+        ("import", IMPORT_PAGE),
+        ("import-events", IMPORT_PAGE),
+        ("pseudonymise", IMPORT_PAGE),
+        ("readout", READOUT_PAGE + CLI_PAGE),
+        ("assign", CLI_PAGE),
+        ("verify", CLI_PAGE),
+        ("rerun", CLI_PAGE),
+    ],
 )
 def test_every_option_is_documented(name: str, page: str) -> None:
     for parameter in _command(name).params:

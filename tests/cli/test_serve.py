@@ -23,6 +23,7 @@ from tests.builders import an_exposure_fact
 from tests.cli.commands import COMMAND, ROOT, environment, run
 from tests.cli.tables import a_platform, facts
 from tests.databases import Databases
+from tests.facts import keep
 
 LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)\n")
 ADMIN_KEY = re.compile(r"admin key \(shown this once\): (abp_admin_\S+)\n")
@@ -117,7 +118,7 @@ def test_the_worker_inside_seals_what_waits(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with serving(home), build_platform(Settings(home=home)) as platform:
         fact = an_exposure_fact("waiting")
-        platform.inbox.add("default", "exposure", [fact], [], received_at=fact.received_at)
+        keep(platform.inbox, "default", "exposure", [fact], [], received_at=fact.received_at)
         deadline = time.monotonic() + 30
         while not platform.lake.files("default", "exposure") and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -139,7 +140,7 @@ def test_worker_seals_and_ends_on_sigterm(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with a_platform(home) as platform:
         fact = an_exposure_fact("waiting")
-        platform.inbox.add("default", "exposure", [fact], [], received_at=fact.received_at)
+        keep(platform.inbox, "default", "exposure", [fact], [], received_at=fact.received_at)
         process = subprocess.Popen([*COMMAND, "worker"], env=environment(home), cwd=ROOT, stderr=subprocess.PIPE)
         try:
             deadline = time.monotonic() + 60

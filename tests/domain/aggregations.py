@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell, LakeState
+from abplatform.domain.evidence import Evidence
+from tests.builders import NOW, a_metric
 
 
 def a_rate(variant: str, units: int, converted: int, *, name: str = "purchase", **changes: Any) -> ArmCell:
@@ -59,3 +61,25 @@ def an_aggregation(*cells: ArmCell, **changes: Any) -> Aggregation:
         "data_through": None,
     }
     return Aggregation(**values | changes)
+
+
+def a_request(**changes: Any) -> AggregationRequest:
+    """What an engine was asked of the states 7 and 8 of a lake."""
+    values: dict[str, Any] = {
+        "project": "default",
+        "experiment": "rate-display",
+        "phase": 1,
+        "variants": ("control", "treatment"),
+        "metrics": (a_metric(),),
+        "as_of": NOW,
+        "state": LakeState(exposures=7, conversions=8),
+    }
+    return AggregationRequest(**values | changes)
+
+
+def an_evidence(aggregation: Aggregation | None = None, **changes: Any) -> Evidence:
+    """What a look rests on; ``changes`` are those of the request."""
+    found = an_aggregation(a_rate("control", 1000, 100), a_rate("treatment", 1000, 130))
+    return Evidence(
+        request=a_request(**changes), aggregation=aggregation or found, engine="duckdb 1.5.5", version="0.1"
+    )

@@ -58,6 +58,7 @@ def variants(*keys: str, **changes: Any) -> tuple[Variant, ...]:
         an_experiment(unit_type="device_id", analysis_unit="device_id"),
         an_experiment(analysis_unit="user_id"),
         an_experiment(**CIRCLES, plan=FIXED),
+        an_experiment(plan=a_plan(cuped=True)),
         an_experiment(targeting={"branch": {"$inGroup": "vips"}}),
         an_external_experiment(
             unit_type="village", analysis_unit="household", covariates=("history",), plan=a_plan(method="fixed")
@@ -112,6 +113,7 @@ def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:
         ({"unit_type": "referral_circle", "analysis_unit": "household", "plan": FIXED}, "analysis_unit"),
         (CIRCLES, "plan.method"),
         (CIRCLES | {"plan": a_plan(method="group_sequential")}, "plan.method"),
+        (CIRCLES | {"plan": a_plan(method="fixed", cuped=True)}, "plan.cuped"),
         (
             CIRCLES
             | {
@@ -154,7 +156,6 @@ def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:
         ({"dimensions": tuple(map(str, range(21)))}, "dimensions"),
         ({"covariates": ("history",)}, "covariates"),
         ({"plan": a_plan(spending="pocock")}, "plan.spending"),
-        ({"plan": a_plan(cuped=True)}, "plan.cuped"),
         ({"plan": a_plan(alpha=0)}, "plan.alpha"),
         ({"plan": a_plan(method="bayesian", minimum_units=2)}, "plan.loss_threshold"),
     ],

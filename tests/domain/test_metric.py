@@ -20,6 +20,7 @@ from tests.builders import a_metric
         a_metric(where={"product": "term-deposit", "channel": ("web", "app"), "n": 3, "new": True, "rate": 3.5}),
         a_metric(where={"用途": "买房"}, event="开户"),
         a_metric(window=Window(start=timedelta(days=1), end=timedelta(days=3650))),
+        a_metric(cuped_lookback=timedelta(days=3650)),
     ],
 )
 def test_sound_metrics_pass(metric: Metric) -> None:
@@ -44,6 +45,9 @@ def test_sound_metrics_pass(metric: Metric) -> None:
         ({"where": {"a": "lone \ud800"}}, "where.a"),
         ({"where": {"a": tuple(range(101))}}, "where.a"),
         ({"where": {str(number): 1 for number in range(21)}}, "where"),
+        ({"cuped_lookback": timedelta(0)}, "cuped_lookback"),
+        ({"cuped_lookback": timedelta(days=-1)}, "cuped_lookback"),
+        ({"cuped_lookback": timedelta(days=3650, microseconds=1)}, "cuped_lookback"),
         ({"window": Window(end=timedelta(0))}, "window.end"),
         ({"window": Window(start=timedelta(days=2), end=timedelta(days=1))}, "window.end"),
         ({"window": Window(end=timedelta(days=3651))}, "window.end"),

@@ -56,7 +56,6 @@ def test_sound_plans_pass(changes: dict[str, Any]) -> None:
         ({"power": 0}, "plan.power"),
         ({"planned_units": 1}, "plan.planned_units"),
         ({"planned_units": MOST_UNITS + 1}, "plan.planned_units"),
-        ({"cuped": True}, "plan.cuped"),
         ({"prior": Prior(scale=0.1)}, "plan.prior"),
         ({"loss_threshold": 0.1}, "plan.loss_threshold"),
         ({"method": "fixed", "minimum_units": 5}, "plan.minimum_units"),

@@ -32,7 +32,7 @@ def run_command(home: Path, *arguments: str, **settings: str) -> str:
     """Run one ``abplatform`` command to its end and give what it printed."""
     done = subprocess.run(
         [*COMMAND, *arguments],
-        env=environment(home, **settings),
+        env=environment(home, **{"ABPLATFORM_WORKERS": "1"} | settings),
         capture_output=True,
         text=True,
         timeout=120,

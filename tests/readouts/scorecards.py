@@ -123,6 +123,7 @@ def sequential_scorecard(look: int = 3) -> Scorecard:
         p_value=0.4 / 10**look,
         adjusted_p_value=0.4 / 10**look,
         simultaneous=_span(0.1 * lift, 0.1 * half),
+        variance_reduction=0.4236,
         verdict="better" if lift > half else "inconclusive",
     )
     harm = ComparisonResult(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Amount, Experiment, ExperimentDefinition, Variant
 from abplatform.domain.life import Step
 from abplatform.domain.metric import Metric
@@ -14,9 +15,10 @@ from abplatform.domain.plan import AnalysisPlan
 from abplatform.domain.scorecard import Interval, Scorecard
 from abplatform.errors import InvalidInput, NotAnalysable, NotFound
 from abplatform.services import analyse, define, live
+from abplatform.services.fingerprint import fingerprint
 from abplatform.storage.session import UnitOfWork
 from tests.builders import NOW, a_draft, a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment, later
-from tests.domain.aggregations import a_rate, an_aggregation
+from tests.domain.aggregations import a_rate, an_aggregation, an_evidence
 from tests.services.lives import decide, lead, take
 
 FIXED = a_plan(method="fixed", planned_units=4_000)
@@ -34,8 +36,8 @@ def start(uow: UnitOfWork, definition: ExperimentDefinition, *steps: Step) -> No
 
 
 def look(uow: UnitOfWork, data: Aggregation | Data, *, key: str = "rate-display", **question: Any) -> Scorecard:
-    def aggregate(_experiment: Experiment, _metrics: Sequence[Metric]) -> Aggregation:
-        return data() if callable(data) else data
+    def aggregate(_experiment: Experiment, _metrics: Sequence[Metric], _known: Evidence | None) -> Evidence:
+        return an_evidence(data() if callable(data) else data, as_of=later(days=40))
 
     asked = analyse.Question(**question)
     return analyse.read_results(uow, aggregate, "default", key, question=asked, now=later(days=40))
@@ -72,6 +74,15 @@ def test_moments_that_differ_in_the_last_digits_make_no_new_look(uow: UnitOfWork
     look(uow, data)
     shaken = replace(data, cells=tuple(replace(cell, m2=cell.m2 * (1 + 1e-14)) for cell in data.cells))
     assert look(uow, shaken).look == 1
+
+
+def test_covariates_are_a_part_of_the_data_to_nine_digits(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=a_plan(cuped=True)))
+    look(uow, rates(1000, 100, 130, before_mean=0.1, before_m2=90.0, before_c=40.0))
+    shaken = {"before_mean": 0.1, "before_m2": 90 * (1 + 1e-14), "before_c": 40 * (1 - 1e-14)}
+    found = look(uow, rates(1000, 100, 130, **shaken))
+    assert (found.look, found.metrics[0].comparisons[0].variance_reduction is not None) == (1, True)
+    assert look(uow, rates(1000, 100, 130, **shaken | {"before_c": 41.0})).look == 2
 
 
 def test_a_look_from_older_data_is_made_again_when_another_came_first(uow: UnitOfWork) -> None:
@@ -252,7 +263,7 @@ def test_a_look_is_known_by_the_name_that_earlier_versions_gave_it() -> None:
     draft = a_draft(definition=an_experiment(), status="running")
     # Computed by the version before units of earlier phases were counted.
     name = "013c68304881a253c17cc08acdd3b456c393f73582d987ab1be2e0a8744e58fa"
-    assert analyse._fingerprint(draft, [a_metric()], rates(1000, 100, 130)) == name
+    assert fingerprint(draft, [a_metric()], rates(1000, 100, 130)) == name
 
 
 def test_units_of_earlier_phases_are_counted_anew_but_make_no_look(uow: UnitOfWork) -> None:

@@ -17,9 +17,10 @@ from abplatform.services import expose, live, publish
 from abplatform.services.expose import Call, ExposureLog, Logged
 from abplatform.services.ingest import Intake
 from abplatform.storage.session import UnitOfWork
-from abplatform.warehouse.inbox import Inbox, unpack
+from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.tables import inbox_batch
 from tests.builders import NOW, an_experiment, later
+from tests.facts import unpack_facts
 from tests.services.lives import lead
 
 AGE = later(days=30) - NOW
@@ -52,7 +53,9 @@ class Desk:
     def kept(self) -> list[ExposureFact]:
         with self._database.connect() as connection:
             rows = connection.execute(sa.select(inbox_batch).order_by(inbox_batch.c.id))
-            return [fact for row in rows for fact in unpack(row.kind, row.payload) if isinstance(fact, ExposureFact)]
+            return [
+                fact for row in rows for fact in unpack_facts(row.kind, row.payload) if isinstance(fact, ExposureFact)
+            ]
 
 
 def start(uow: UnitOfWork, key: str = "rate-display", **changes: Any) -> None:

@@ -22,10 +22,11 @@ from abplatform.services.ingest import IngestReport, Intake
 from abplatform.services.seal import seal_project
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.engines import DuckDBEngine
-from abplatform.warehouse.inbox import Inbox, unpack
+from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.tables import inbox_batch
 from tests.builders import NOW, a_holdout, a_metric, a_plan, an_experiment, later
+from tests.facts import unpack_facts
 
 SECRET = b"a pseudonym key for tests, 32+ characters"
 UNITS = [f"unit {number} \u4e2d" for number in range(300)]
@@ -80,7 +81,7 @@ class Platform:
     def _kept(self, kind: Any) -> list[Any]:
         with self._database.connect() as connection:
             query = sa.select(inbox_batch.c.payload).where(inbox_batch.c.kind == kind).order_by(inbox_batch.c.id)
-            return [fact for payload in connection.execute(query).scalars() for fact in unpack(kind, payload)]
+            return [fact for payload in connection.execute(query).scalars() for fact in unpack_facts(kind, payload)]
 
 
 @pytest.fixture
@@ -304,14 +305,11 @@ BAD_UNITS: list[tuple[Any, str]] = [
     ({f"type-{number}": "x" for number in range(17)}, "units"),
     ({"": "x"}, "units"),
     ({"t" * 65: "x"}, "units"),
-    ({"nul\0": "x"}, "units"),
     ({"device_id": ""}, "units.device_id"),
     ({"device_id": "d" * 257}, "units.device_id"),
-    ({"device_id": "nul\0"}, "units.device_id"),
     ({"device_id": 7}, "units"),
     ({"device_id": None}, "units"),
     ([], "units"),
-    (None, "units"),
 ]
 
 
@@ -384,16 +382,16 @@ def test_a_holdout_takes_exposures_from_its_making_and_after_its_end(
 
 NEITHER_OR_BOTH: list[tuple[dict[str, Any], str, str]] = [
     (exposure(holdout="q3", group=OPEN), "BAD_FIELD", "holdout"),
-    (exposure(holdout=None), "BAD_FIELD", "holdout"),
     ({"event_id": "1", "variant": "control"}, "MISSING_FIELD", "experiment"),
-    ({"event_id": "1", "group": OPEN}, "UNKNOWN_FIELD", "group"),
+    ({"event_id": "1", "group": OPEN}, "MISSING_FIELD", "holdout"),
+    (holdout_exposure(holdout=None), "MISSING_FIELD", "holdout"),
     ({"event_id": "1", "holdout": "q3"}, "MISSING_FIELD", "group"),
     (holdout_exposure(group="control"), "BAD_FIELD", "group"),
-    (holdout_exposure(group=None), "BAD_FIELD", "group"),
+    (holdout_exposure(group=None), "MISSING_FIELD", "group"),
     (holdout_exposure(holdout=7), "BAD_FIELD", "holdout"),
     (holdout_exposure(holdout="nothing"), "UNKNOWN_HOLDOUT", "holdout"),
     (holdout_exposure(holdout="holdout:q3"), "UNKNOWN_HOLDOUT", "holdout"),
-    (holdout_exposure(holdout="\U0001f600\0"), "UNKNOWN_HOLDOUT", "holdout"),
+    (holdout_exposure(holdout="\U0001f600"), "UNKNOWN_HOLDOUT", "holdout"),
     (holdout_exposure(variant="control"), "UNKNOWN_FIELD", "variant"),
     (holdout_exposure(phase=1), "UNKNOWN_FIELD", "phase"),
     (holdout_exposure(attributes={}), "UNKNOWN_FIELD", "attributes"),
@@ -434,7 +432,8 @@ def test_units_of_another_type_meet_their_conversions(
         project, experiment = work.projects.get("default"), work.experiments.get("default", "rate-display")
     revenue = a_metric("revenue", kind="sum", event="purchase", window=None)
 
-    result = aggregate(DuckDBEngine(), lake, project, experiment, metrics=[revenue], as_of=later(days=1))
+    found = aggregate(DuckDBEngine(), lake, project, experiment, metrics=[revenue], as_of=later(days=1))
+    result = found.aggregation
 
     assert sum(cell.total for cell in result.cells) == 50021
     assert (result.analysed[variant], result.mismatched_exposures) == (1, 0)

@@ -24,6 +24,7 @@ from abplatform.errors import (
     PreconditionFailed,
 )
 from abplatform.services import access, arrange, define, force, live, publish
+from abplatform.storage.looks import Look
 from abplatform.storage.session import UnitOfWork, Work
 from tests.builders import NOW, a_layer, a_metric, a_metric_use, a_scorecard, an_experiment
 from tests.services.lives import lead, published, take
@@ -251,7 +252,8 @@ def test_of_looks_at_once_that_build_on_the_same_one_exactly_one_is_written(uow:
 
     def look(number: int) -> Callable[[Work], None]:
         card = a_scorecard(look=number)
-        return lambda work: work.looks.append("default", "rate-display", 1, card, f"data {number}")
+        new = Look(card, f"data {number}", None)
+        return lambda work: work.looks.append("default", "rate-display", 1, new)
 
     for number in (1, 2):
         outcomes = at_once(uow, *[look(number)] * MANY)

@@ -54,6 +54,7 @@ FULL_METRIC = a_metric(
     where={"product": "term-deposit", "channel": ("web", "app"), "n": (1, 2.5, True), "m": False},
     direction="decrease",
     window=Window(start=timedelta(microseconds=1), end=timedelta(days=3650)),
+    cuped_lookback=timedelta(days=28),
 )
 
 

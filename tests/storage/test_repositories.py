@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from abplatform.domain.access import Project
+from abplatform.domain.aggregates import LakeState
 from abplatform.domain.experiment import Prerequisite, Variant
 from abplatform.errors import AlreadyExists, NotFound, PreconditionFailed
 from abplatform.storage.keys import StoredKey
+from abplatform.storage.looks import Look
 from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.replies import Reply
 from abplatform.storage.session import UnitOfWork, Work
 from abplatform.storage.snapshots import PublishedSnapshot
 from tests.builders import NOW, a_decision, a_draft, a_key, a_metric, a_past_phase, a_scorecard, an_experiment, later
+from tests.domain.aggregations import a_rate, an_aggregation, an_evidence
 
 UNSTORABLE = ["nul\0", "lone \ud800"]
 
@@ -35,8 +39,9 @@ def test_experiments_come_back_equal(uow: UnitOfWork) -> None:
         ),
         forced={"f" * 64: "对照"},
         holdouts=("q2", "q3"),
+        refresh_every=timedelta(hours=6),
         shipped="b",
-        decision=a_decision("ship", variant="b", decided_at=later(microseconds=7)),
+        decision=a_decision("ship", variant="b", decided_at=later(microseconds=7), phase=3, look=12),
         past_decisions=(a_decision("roll_back"), a_decision("inconclusive")),
         started_at=later(microseconds=1),
         phase_started_at=later(hours=1),
@@ -176,32 +181,48 @@ def test_snapshot_versions_follow_each_other(uow: UnitOfWork) -> None:
 
 
 def test_looks_are_numbered_and_kept_as_they_were(uow: UnitOfWork) -> None:
-    expected = (a_scorecard(look=1), a_scorecard(look=2, computed_at=later(days=1)))
+    clustered = a_rate("control", 10, 1, slice="web", before_c=-0.1, clusters=3, cluster_c_yd=5e-324)
+    found = an_aggregation(clustered, unknown_variants={"x": 1}, data_through=later(days=-1), earlier_phase_units=0)
+    metric = a_metric(where={"product": ("a", 1, 1.5, True)}, cuped_lookback=timedelta(days=1))
+    evidence = an_evidence(
+        found, metrics=(metric,), as_of=later(microseconds=1), state=LakeState(exposures=2**63 - 1, conversions=None)
+    )
+    old = a_scorecard(look=1)
+    new = a_scorecard(look=2, computed_at=later(days=1), cut_off=evidence.cut_off)
     with uow.begin() as work:
         work.experiments.add("default", a_draft())
         assert work.looks.latest("default", "rate-display", 1) is None
-        work.looks.append("default", "rate-display", 1, expected[0], "first")
-        work.looks.append("default", "rate-display", 1, expected[1], "second")
-        work.looks.append("default", "rate-display", 2, a_scorecard(look=1, phase=2), "first")
+        work.looks.append("default", "rate-display", 1, Look(old, "first", None))
+        work.looks.append("default", "rate-display", 1, Look(new, "second", evidence))
+        work.looks.append("default", "rate-display", 2, Look(a_scorecard(look=1, phase=2), "first", None))
     with uow.reading() as work:
-        assert work.looks.history("default", "rate-display", 1) == expected
-        assert work.looks.latest("default", "rate-display", 1) == (expected[1], "second")
+        assert work.looks.history("default", "rate-display", 1) == (old, new)
+        assert work.looks.latest("default", "rate-display", 1) == (new, "second", evidence)
+        assert work.looks.get("default", "rate-display", 1, 1) == (old, "first", None)
+        assert work.looks.state("default", "rate-display", 1, 2) == evidence.request.state
+        assert work.looks.latest_number("default", "rate-display", 1) == 2
         assert work.looks.history("default", "rate-display", 3) == ()
+        assert work.looks.latest_number("default", "rate-display", 3) is None
+        assert work.looks.state("default", "rate-display", 1, 3) is None
+        with pytest.raises(NotFound, match="the looks 1 to 2 in phase 1; there is no look 3"):
+            work.looks.get("default", "rate-display", 1, 3)
+        with pytest.raises(NotFound, match="no look in phase 3"):
+            work.looks.get("default", "rate-display", 3, 1)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_a_look_that_does_not_build_on_the_latest_one_is_refused(uow: UnitOfWork, number: int) -> None:
     with uow.begin() as work:
         work.experiments.add("default", a_draft())
-        work.looks.append("default", "rate-display", 1, a_scorecard(look=1), "first")
+        work.looks.append("default", "rate-display", 1, Look(a_scorecard(look=1), "first", None))
         with pytest.raises(AlreadyExists):
-            work.looks.append("default", "rate-display", 1, a_scorecard(look=number), "other")
+            work.looks.append("default", "rate-display", 1, Look(a_scorecard(look=number), "other", None))
         assert len(work.looks.history("default", "rate-display", 1)) == 1
 
 
 def test_looks_belong_to_an_experiment(uow: UnitOfWork) -> None:
     with pytest.raises(NotFound, match="rate-display"), uow.begin() as work:
-        work.looks.append("default", "rate-display", 1, a_scorecard(), "first")
+        work.looks.append("default", "rate-display", 1, Look(a_scorecard(), "first", None))
 
 
 def test_replies_are_remembered_and_forgotten(uow: UnitOfWork) -> None:

@@ -10,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from abplatform.database import open_database
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.duckdb_engine import DuckDBEngine
+from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.tables import metadata
+from tests.warehouse.spark_engines import SparkProcess, spark_engine
 from tests.warehouse.sql_engines import spark_process
 
 
@@ -53,6 +55,20 @@ def local_lake(sqlite_url: str, tmp_path: Path) -> Iterator[Lake]:
 def engine() -> DuckDBEngine:
     """The engine under test."""
     return DuckDBEngine(memory_limit="512MB")
+
+
+@pytest.fixture(scope="session")
+def spark_on_threads() -> Iterator[SparkProcess]:
+    """The Spark engine on two threads of this machine; it starts once for all tests."""
+    with spark_engine("spark://local[2]") as engine:
+        yield engine
+
+
+@pytest.fixture
+def each_engine(request: pytest.FixtureRequest) -> Engine:
+    """The engine that the test names: ``engine`` or ``spark_on_threads``."""
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,25 @@ def expected_value(
     return sum((event.value or Decimal(0) for event in counted), Decimal(0))
 
 
+def expected_before(
+    unit: Unit, events: Sequence[ConversionFact], metric: Metric, request: AggregationRequest
+) -> Decimal | None:
+    """A unit's value of a metric in its look-back before the first exposure; None while the metric's window is open."""
+    if expected_value(unit, events, metric, request) is None:
+        return None
+    first = unit.first.timestamp
+    counted = [
+        event
+        for event in events
+        if event.event == metric.event
+        and _fits(event, metric)
+        and first - metric.cuped_lookback <= event.timestamp < first
+    ]
+    if metric.kind == "conversion":
+        return Decimal(bool(counted))
+    return sum((event.value or Decimal(0) for event in counted), Decimal(0))
+
+
 def _counts(event: ConversionFact, first: datetime, metric: Metric, request: AggregationRequest) -> bool:
     delay = event.timestamp - first
     inside = delay.total_seconds() >= 0

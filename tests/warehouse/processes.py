@@ -16,6 +16,7 @@ from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.seal import Sealer
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact
+from tests.facts import keep
 
 
 def several_processes(number: int) -> ProcessPoolExecutor:
@@ -45,7 +46,7 @@ def seal_all(root: str, url: str, seed: int, leases: bool) -> int:
     facts = [an_exposure_fact(f"{number:03}") for number in range(100)] * 2
     rng.shuffle(facts)
     for start in range(0, len(facts), 20):
-        inbox.add("default", "exposure", facts[start : start + 20], received_at=NOW)
+        keep(inbox, "default", "exposure", facts[start : start + 20], received_at=NOW)
         if leases:
             sealed += seal_project(database, lake, "default", now=NOW).sealed["exposure"]
         else:

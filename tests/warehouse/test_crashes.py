@@ -14,8 +14,10 @@ from abplatform.services.seal import seal_project
 from abplatform.warehouse import seal
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake, LakeTable
+from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.seal import Sealed, Sealer
 from tests.builders import NOW, an_exposure_fact
+from tests.facts import keep
 from tests.warehouse.processes import run_until_killed, seal_all, several_processes
 from tests.warehouse.test_lake import rows_of
 
@@ -40,8 +42,8 @@ def crash_at(step: str) -> object:
 
 def deliver(inbox: Inbox) -> None:
     """Five events, one of them twice, and one more with the id of another."""
-    inbox.add("default", "exposure", FIRST, received_at=NOW)
-    inbox.add("default", "exposure", [FIRST[1], CONFLICTING], received_at=NOW)
+    keep(inbox, "default", "exposure", FIRST, received_at=NOW)
+    keep(inbox, "default", "exposure", [FIRST[1], CONFLICTING], received_at=NOW)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -54,7 +56,7 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_sealer(
         with pytest.raises(Crash):
             dying.seal_next(up_to=99, now=NOW)
     extra = an_exposure_fact("after")
-    inbox.add("default", "exposure", [extra, FIRST[2]], received_at=NOW)
+    keep(inbox, "default", "exposure", [extra, FIRST[2]], received_at=NOW)
 
     seal_project(database, lake, "default", now=NOW)
 
@@ -102,13 +104,13 @@ def test_a_sealer_that_slept_through_its_lease_changes_nothing(
 def test_a_commit_that_comes_second_looks_for_duplicates_again(
     database: sa.Engine, inbox: Inbox, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inbox.add("default", "exposure", FIRST, received_at=NOW)
+    keep(inbox, "default", "exposure", FIRST, received_at=NOW)
     find, calls = seal.find_sealed, []
 
     def another_import_comes_first(*args: object, **named: object) -> object:
         found = find(*args, **named)
         if not calls:
-            rows = seal.facts_to_arrow("exposure", FIRST[:3])
+            rows = facts_to_arrow("exposure", FIRST[:3])
             lake.open("default", "exposure").append(rows, "another")
         calls.append(len(found))
         return found

@@ -49,6 +49,31 @@ def test_a_write_that_fails_leaves_no_open_file(tmp_path: Path, monkeypatch: pyt
     stream.close()
 
 
+def test_a_folder_that_a_failed_write_left_is_brought_to_the_disk_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    output = DurableFileIO().new_output((tmp_path / "new" / "day" / "file").as_uri())
+    monkeypatch.setattr(durable_io.os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        output.create()
+    monkeypatch.setattr(durable_io.os, "fsync", note)
+    output.create().close()
+
+    assert {tmp_path.stat().st_ino, (tmp_path / "new").stat().st_ino, (tmp_path / "new" / "day").stat().st_ino} <= set(
+        synced
+    )
+
+
 def test_a_file_that_exists_is_overwritten_only_on_demand(tmp_path: Path) -> None:
     output = DurableFileIO().new_output((tmp_path / "file").as_uri())
     with output.create() as stream:

@@ -15,7 +15,7 @@ from abplatform.domain.aggregates import Aggregation, AggregationRequest
 from abplatform.domain.events import ExposureFact
 from abplatform.warehouse import queries
 from abplatform.warehouse.bulk import append_facts
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from tests.builders import NOW, a_metric, an_exposure_fact, later

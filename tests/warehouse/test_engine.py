@@ -18,9 +18,11 @@ from abplatform.domain.metric import Window
 from abplatform.warehouse import queries
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.cells import name_slices
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
+from abplatform.warehouse.moments import cluster_moments, moments
+from abplatform.warehouse.unit_values import per_unit
 from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact, later
 
 HOUR = timedelta(hours=1)
@@ -331,18 +333,19 @@ def test_spark_too_can_say_all_expressions(monkeypatch: pytest.MonkeyPatch) -> N
         until=NOW,
         clustered=True,
         covariates=("age",),
+        adjusted=("soon",),
         unit_type="device_id",
     )
     counted = queries.counted_exposures(exposures, replace(request, by="channel"))
     units = queries.first_exposures(counted, request)
-    rows = queries.per_unit(units, conversions, request)
+    rows = per_unit(units.mutate(number=units.unit), conversions, request)
     entered = queries.entered_units(units)
     for answer in (
         queries.unknown_variants(counted, request),
         queries.earlier_phase_units(units),
         queries.counts_by_variant(entered),
         queries.clusters_by_variant(entered),
-        queries.moments(rows, request),
-        queries.cluster_moments(rows, request),
+        moments(rows, request),
+        cluster_moments(rows, request),
     ):
         assert "SELECT" in ibis.to_sql(answer, dialect="pyspark")

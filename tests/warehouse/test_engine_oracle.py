@@ -1,4 +1,4 @@
-"""The engine against plain loops over random histories (`oracle`): counts and sums equal, moments to 1e-12."""
+"""The engines against plain loops over random histories (`oracle`): counts and sums equal, moments to 1e-12."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
 from abplatform.domain.metric import Window
 from abplatform.warehouse.bulk import append_facts
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from tests.builders import NOW, a_metric
@@ -21,6 +21,7 @@ from tests.warehouse.oracle import (
     Unit,
     centred,
     cluster_of,
+    expected_before,
     expected_earlier,
     expected_mismatches,
     expected_undrawn,
@@ -35,7 +36,11 @@ METRICS = (
     a_metric("bought-soon", event="purchase", window=Window(end=timedelta(days=3))),
     a_metric("revenue", kind="sum", event="purchase", window=None),
     a_metric(
-        "late-revenue", kind="sum", event="purchase", window=Window(start=timedelta(days=1), end=timedelta(days=5))
+        "late-revenue",
+        kind="sum",
+        event="purchase",
+        window=Window(start=timedelta(days=1), end=timedelta(days=5)),
+        cuped_lookback=timedelta(days=5),
     ),
     a_metric("funds", kind="sum", event="deposit", window=None, where={"product": ("fund", 7), "first": True}),
     a_metric("never", event="nothing", window=None),
@@ -60,19 +65,30 @@ REQUESTS = {
         **BASE, clustered=True, enrolled_until=NOW - timedelta(days=6), until=NOW - timedelta(hours=12)
     ),
     "another-unit-type": AggregationRequest(**BASE, unit_type="device_id", by="channel"),
+    "adjusted": AggregationRequest(**BASE, adjusted=("bought", "late-revenue", "funds", "never")),
+    "adjusted-sliced": AggregationRequest(
+        **BASE,
+        adjusted=tuple(metric.key for metric in METRICS),
+        since=NOW - timedelta(days=12),
+        until=NOW - timedelta(hours=12),
+        by="channel",
+        unit_type="device_id",
+    ),
     "in-the-past": AggregationRequest(**BASE | {"as_of": NOW - timedelta(days=8)}),
 }
 SLICES = {'"web"': "web", '"app"': "app", "3": "3", "true": "true", None: "(none)"}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_engine_agrees_with_plain_loops(local_lake: Lake, engine: DuckDBEngine, seed: int, name: str) -> None:
+@pytest.mark.parametrize(
+    ("each_engine", "seed"), [("engine", 1), ("engine", 2), ("spark_on_threads", 1)], indirect=["each_engine"]
+)
+def test_engine_agrees_with_plain_loops(local_lake: Lake, each_engine: Engine, seed: int, name: str) -> None:
     history, request = a_history(seed), REQUESTS[name]
     append_facts(local_lake, "default", "exposure", facts_to_arrow("exposure", history.exposures))
     append_facts(local_lake, "default", "conversion", facts_to_arrow("conversion", history.conversions))
 
-    result = engine.aggregate(local_lake, request)
+    result = each_engine.aggregate(local_lake, request)
 
     units = expected_units(history.exposures, request)
     _check_counts(result, units, history, request)
@@ -87,6 +103,8 @@ def test_engine_agrees_with_plain_loops(local_lake: Lake, engine: DuckDBEngine, 
             for name, unit in _members(units, cell, request).items()
         }
         _check_cell(cell, values, units, request)
+        before = {name: expected_before(units[name], events[name], metric, request) for name in values}
+        _check_before(cell, values, before, adjusted=metric.key in request.adjusted)
     for cell in result.covariates:
         members = _members(units, cell, request)
         _check_cell(
@@ -152,6 +170,23 @@ def _check_cell(
         sums[cluster] = sums.get(cluster, Decimal(0)) + number
     sizes = Counter(cluster_of(name, units[name]) for name in known)
     _check_cluster_moments(cell, list(sums.values()), [sizes[cluster] for cluster in sums])
+
+
+def _check_before(
+    cell: ArmCell, values: dict[str, Decimal | None], before: dict[str, Decimal | None], *, adjusted: bool
+) -> None:
+    if not adjusted:
+        assert (cell.before_mean, cell.before_m2, cell.before_c) == (None, None, None)
+        return
+    after = [value for value in values.values() if value is not None]
+    earlier = [value for value in before.values() if value is not None]
+    if not after:
+        assert (cell.before_mean, cell.before_m2, cell.before_c) == (0.0, 0.0, 0.0)
+        return
+    assert cell.before_mean == pytest.approx(float(sum(earlier) / len(earlier)), rel=1e-12)
+    assert cell.before_m2 == pytest.approx(centred(earlier, earlier), rel=1e-12, abs=1e-9)
+    scale = (centred(after, after) * centred(earlier, earlier)) ** 0.5
+    assert cell.before_c == pytest.approx(centred(earlier, after), rel=1e-12, abs=1e-12 * scale + 1e-9)
 
 
 def _check_cluster_moments(cell: ArmCell, sums: list[Decimal], sizes: list[int]) -> None:

@@ -14,9 +14,12 @@ from abplatform.database import open_database
 from abplatform.domain.events import scalars_as_json
 from abplatform.errors import Unavailable
 from abplatform.warehouse import inbox as inbox_module
-from abplatform.warehouse.inbox import MOST_REJECTIONS_KEPT, Inbox, Rejection, pack, unpack
+from abplatform.warehouse.inbox import MOST_REJECTIONS_KEPT, Inbox, Rejection
+from abplatform.warehouse.layout import facts_to_arrow
+from abplatform.warehouse.payload import pack
 from abplatform.warehouse.tables import inbox_batch, rejected_event
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact
+from tests.facts import keep, unpack_facts
 
 
 def test_packed_facts_come_back_equal() -> None:
@@ -27,8 +30,8 @@ def test_packed_facts_come_back_equal() -> None:
         a_conversion_fact("x", timestamp=NOW + timedelta(microseconds=1)),
     ]
 
-    assert unpack("exposure", pack(exposures)) == exposures
-    assert unpack("conversion", pack(conversions)) == conversions
+    assert unpack_facts("exposure", pack(facts_to_arrow("exposure", exposures))) == exposures
+    assert unpack_facts("conversion", pack(facts_to_arrow("conversion", conversions))) == conversions
 
 
 def test_conversions_that_an_older_release_packed_have_no_other_units() -> None:
@@ -36,15 +39,15 @@ def test_conversions_that_an_older_release_packed_have_no_other_units() -> None:
     (row,) = msgspec.msgpack.decode(msgspec.msgpack.encode([fact]))
     assert row.pop() == {}, "units stand last"
 
-    assert unpack("conversion", zstandard.compress(msgspec.msgpack.encode([row]))) == [fact]
+    assert unpack_facts("conversion", zstandard.compress(msgspec.msgpack.encode([row]))) == [fact]
 
 
 def test_pending_counts_events_by_project_and_kind(inbox: Inbox) -> None:
-    inbox.add("default", "exposure", [an_exposure_fact("1"), an_exposure_fact("2")], received_at=NOW)
-    inbox.add("default", "conversion", [a_conversion_fact("1")], received_at=NOW)
-    inbox.add("another", "exposure", [an_exposure_fact("1")], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact("1"), an_exposure_fact("2")], received_at=NOW)
+    keep(inbox, "default", "conversion", [a_conversion_fact("1")], received_at=NOW)
+    keep(inbox, "another", "exposure", [an_exposure_fact("1")], received_at=NOW)
     first = inbox.last_batch("default", "exposure")
-    inbox.add("default", "exposure", [an_exposure_fact("3")], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact("3")], received_at=NOW)
 
     assert inbox.pending("default") == 4
     assert inbox.pending("default", "exposure") == 3
@@ -57,8 +60,8 @@ def test_pending_counts_events_by_project_and_kind(inbox: Inbox) -> None:
 def test_rejections_are_kept_up_to_a_cap_and_counted_in_full(inbox: Inbox, database: sa.Engine) -> None:
     refused = [Rejection(index, "BAD_FIELD", "x" * 5000) for index in range(MOST_REJECTIONS_KEPT + 50)]
 
-    inbox.add("default", "exposure", [an_exposure_fact()], refused, received_at=NOW)
-    inbox.add("default", "exposure", [], refused[:1], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact()], refused, received_at=NOW)
+    keep(inbox, "default", "exposure", [], refused[:1], received_at=NOW)
 
     with database.connect() as connection:
         rows = connection.execute(sa.select(rejected_event).order_by(rejected_event.c.id)).all()
@@ -78,7 +81,7 @@ def test_rejections_with_unstorable_text_are_kept_readably(inbox: Inbox, databas
         Rejection(2, "B", "", ""),
     ]
 
-    inbox.add("default", "conversion", [], refused, received_at=NOW)
+    keep(inbox, "default", "conversion", [], refused, received_at=NOW)
 
     with database.connect() as connection:
         query = sa.select(rejected_event.c.detail, rejected_event.c.event_id).order_by(rejected_event.c.id)
@@ -90,7 +93,7 @@ def test_old_rejections_make_room_for_new_ones(
 ) -> None:
     monkeypatch.setattr(inbox_module, "MOST_REJECTED_ROWS", 3)
     inbox.trim_rejections()
-    inbox.add("default", "exposure", [], [Rejection(n, "BAD", "no") for n in range(5)], received_at=NOW)
+    keep(inbox, "default", "exposure", [], [Rejection(n, "BAD", "no") for n in range(5)], received_at=NOW)
 
     inbox.trim_rejections()
 
@@ -102,15 +105,15 @@ def test_nothing_is_kept_of_a_request_that_could_not_be_kept_whole(inbox: Inbox,
     too_large = Rejection(2**80, "BAD", "a position that no database holds")
 
     with pytest.raises((OverflowError, sa.exc.DBAPIError)):
-        inbox.add("default", "exposure", [an_exposure_fact()], [too_large], received_at=NOW)
+        keep(inbox, "default", "exposure", [an_exposure_fact()], [too_large], received_at=NOW)
 
     assert inbox.pending("default") == 0
-    inbox.add("default", "exposure", [an_exposure_fact()], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact()], received_at=NOW)
     assert inbox.pending("default") == 1
 
 
 def test_an_event_is_never_acknowledged_by_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path}")  # A folder, not a file.
     with pytest.raises(Unavailable):
-        Inbox(engine).add("default", "exposure", [an_exposure_fact()], received_at=NOW)
+        keep(Inbox(engine), "default", "exposure", [an_exposure_fact()], received_at=NOW)
     engine.dispose()

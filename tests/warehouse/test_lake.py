@@ -174,7 +174,19 @@ def test_a_lake_lives_in_a_folder_with_an_awkward_name(sqlite_url: str, tmp_path
     assert all(path.is_relative_to(root) and path.exists() for path in paths)
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/lake", "/srv/lake", "file://host/srv/lake", "file:///srv/a%3Fb"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/srv/lake",
+        "file://host/srv/lake",
+        "file:///srv/a%3Fb",
+        "s3://",
+        "s3://Bucket",
+        "s3://bucket/a%20b",
+        "s3://key:secret@bucket/lake",
+        "http://bucket/lake",
+    ],
+)
 def test_an_address_that_cannot_hold_a_lake_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="url must"):
         table_root(url)

@@ -18,10 +18,10 @@ from abplatform.domain.aggregates import AggregationRequest
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.catalog import open_catalog, table_root
 from abplatform.warehouse.dedupe import find_sealed
-from abplatform.warehouse.engines import DuckDBEngine
+from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.layout import TABLE_PROPERTIES, facts_to_arrow, sort_rows
-from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact, later
+from abplatform.warehouse.layout import TABLE_PROPERTIES, Fact, arrow_to_facts, facts_to_arrow, sort_rows
+from tests.builders import a_conversion_fact, a_metric, an_exposure_fact, later
 from tests.warehouse.processes import append_conversion, several_processes
 from tests.warehouse.test_lake import rows_of
 
@@ -127,13 +127,19 @@ def test_an_older_process_may_go_on_writing_beside_a_newer_one(older: OlderLake)
 
 def test_ids_in_old_and_new_files_are_both_found(older: OlderLake) -> None:
     lake = Lake(older.root, older.url)
-    assert find_sealed("conversion", lake.files("default", "conversion"), ["old"], now=NOW) == {"old": OLD}
+    assert find(lake, "old") == [OLD]
     append_conversion(older.root, older.url, 1)
 
-    found = find_sealed("conversion", lake.files("default", "conversion"), ["old", "new-1"], now=NOW)
+    found = find(lake, "old", "new-1")
 
-    assert {id_: fact.units for id_, fact in found.items()} == {"old": {}, "new-1": {"device_id": "device-1"}}
+    assert {fact.event_id: fact.units for fact in found} == {"old": {}, "new-1": {"device_id": "device-1"}}
     lake.close()
+
+
+def find(lake: Lake, *ids: str) -> list[Fact]:
+    files = lake.files("default", "conversion")
+    found = find_sealed("conversion", files, pa.chunked_array([ids], pa.string()), oldest=None)
+    return arrow_to_facts("conversion", found)
 
 
 def test_results_count_old_and_new_files_together(older: OlderLake, engine: DuckDBEngine) -> None:

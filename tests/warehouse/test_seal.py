@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -16,19 +17,21 @@ from abplatform.database import open_database, transaction
 from abplatform.services.seal import seal_project
 from abplatform.warehouse import dedupe, seal
 from abplatform.warehouse.dedupe import DEDUPE_HORIZON, find_sealed, sift
-from abplatform.warehouse.inbox import Fact, Inbox
-from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.inbox import Inbox
+from abplatform.warehouse.lake import Lake, LakeFile
+from abplatform.warehouse.layout import Fact, arrow_schema, arrow_to_facts, facts_to_arrow
 from abplatform.warehouse.tables import inbox_batch, lease
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact, later
+from tests.facts import keep
 from tests.warehouse.test_lake import rows_of
 
 
 def test_events_move_from_the_inbox_to_the_lake(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
     exposures = [an_exposure_fact(str(n), timestamp=later(days=-n)) for n in range(5)]
     conversions = [a_conversion_fact(str(n), value=Decimal(n) / 8) for n in range(3)]
-    inbox.add("default", "exposure", exposures[:2], received_at=NOW)
-    inbox.add("default", "exposure", exposures[2:], received_at=NOW)
-    inbox.add("default", "conversion", conversions, received_at=NOW)
+    keep(inbox, "default", "exposure", exposures[:2], received_at=NOW)
+    keep(inbox, "default", "exposure", exposures[2:], received_at=NOW)
+    keep(inbox, "default", "conversion", conversions, received_at=NOW)
 
     report = seal_project(database, lake, "default", now=NOW)
 
@@ -42,7 +45,7 @@ def test_events_move_from_the_inbox_to_the_lake(database: sa.Engine, inbox: Inbo
 def test_an_id_counts_once_for_ever(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
     first = an_exposure_fact("same", timestamp=later(days=-9), sent_timestamp=later(days=-9))
     for again in (first, first, replace(first, received_at=later(hours=1)), replace(first, expected_variant=None)):
-        inbox.add("default", "exposure", [again, again], received_at=NOW)
+        keep(inbox, "default", "exposure", [again, again], received_at=NOW)
         seal_project(database, lake, "default", now=NOW)
 
     assert rows_of(lake) == [first]
@@ -58,10 +61,10 @@ def test_the_first_of_two_bodies_with_one_id_is_kept(
     database: sa.Engine, inbox: Inbox, lake: Lake, together: bool, change: dict[str, object]
 ) -> None:
     first = an_exposure_fact("same")
-    inbox.add("default", "exposure", [first], received_at=NOW)
+    keep(inbox, "default", "exposure", [first], received_at=NOW)
     if not together:
         seal_project(database, lake, "default", now=NOW)
-    inbox.add("default", "exposure", [replace(first, **change)], received_at=NOW)
+    keep(inbox, "default", "exposure", [replace(first, **change)], received_at=NOW)
 
     report = seal_project(database, lake, "default", now=NOW)
 
@@ -73,9 +76,9 @@ def test_the_first_of_two_bodies_with_one_id_is_kept(
 def test_one_id_may_name_an_exposure_and_a_conversion_and_something_in_another_project(
     database: sa.Engine, inbox: Inbox, lake: Lake
 ) -> None:
-    inbox.add("default", "exposure", [an_exposure_fact("same")], received_at=NOW)
-    inbox.add("default", "conversion", [a_conversion_fact("same")], received_at=NOW)
-    inbox.add("another", "exposure", [an_exposure_fact("same", variant="treatment")], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact("same")], received_at=NOW)
+    keep(inbox, "default", "conversion", [a_conversion_fact("same")], received_at=NOW)
+    keep(inbox, "another", "exposure", [an_exposure_fact("same", variant="treatment")], received_at=NOW)
 
     for project in ("default", "another"):
         seal_project(database, lake, project, now=NOW)
@@ -89,8 +92,13 @@ def test_a_retry_whose_clock_correction_differs_is_a_duplicate() -> None:
     other = replace(first, value=Decimal("350.000001"))
     elsewhere = replace(first, units={"device_id": "pseudonym-2"})
 
-    assert sift([first, again, other, elsewhere], {}) == dedupe.Sifted((first,), 1, 2)
-    assert sift([again, other, elsewhere], {"same": first}) == dedupe.Sifted((), 1, 2)
+    assert sifted([first, again, other, elsewhere], []) == ([first], 1, 2)
+    assert sifted([again, other, elsewhere], [first]) == ([], 1, 2)
+
+
+def sifted(facts: list[Fact], sealed: list[Fact]) -> tuple[list[Fact], int, int]:
+    outcome = sift("conversion", facts_to_arrow("conversion", facts), facts_to_arrow("conversion", sealed))
+    return arrow_to_facts("conversion", outcome.kept), outcome.duplicates, outcome.conflicts
 
 
 def test_a_project_with_an_empty_inbox_needs_no_table(database: sa.Engine, lake: Lake) -> None:
@@ -107,7 +115,7 @@ def test_a_large_inbox_is_sealed_in_bounded_claims(
     monkeypatch.setattr(seal, "MOST_EVENTS", 5)
     facts = [an_exposure_fact(f"{n:02}") for n in range(30)]
     for size, start in ((7, 0), (1, 7), (4, 8), (1, 12), (1, 13), (16, 14)):
-        inbox.add("default", "exposure", facts[start : start + size], received_at=NOW)
+        keep(inbox, "default", "exposure", facts[start : start + size], received_at=NOW)
 
     report = seal_project(database, lake, "default", now=NOW)
 
@@ -120,15 +128,35 @@ def test_a_large_inbox_is_sealed_in_bounded_claims(
 def test_files_that_the_lake_got_before_the_horizon_are_not_searched(
     database: sa.Engine, inbox: Inbox, lake: Lake
 ) -> None:
-    inbox.add("default", "exposure", [an_exposure_fact("same", timestamp=later(days=-300))], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact("same", timestamp=later(days=-300))], received_at=NOW)
     seal_project(database, lake, "default", now=NOW)
     (file,) = lake.files("default", "exposure")
     assert file.committed_at is not None
 
-    inside = find_sealed("exposure", [file], ["same"], now=file.committed_at + DEDUPE_HORIZON)
-    outside = find_sealed("exposure", [file], ["same"], now=file.committed_at + DEDUPE_HORIZON + timedelta(seconds=1))
+    inside = find([file], ["same"], oldest=file.committed_at)
+    outside = find([file], ["same"], oldest=file.committed_at + timedelta(microseconds=1))
+    whole_history = find([file], ["same"], oldest=None)
 
-    assert (list(inside), list(outside)) == (["same"], [])
+    assert (inside, outside, whole_history) == (["same"], [], ["same"])
+
+
+def test_only_imports_are_compared_with_all_history(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
+    fact = an_exposure_fact("same", timestamp=later(days=-300))
+    after_the_horizon = datetime.now(UTC) + DEDUPE_HORIZON + timedelta(hours=1)
+    sealed = []
+    for whole_history in (False, True, False):
+        rows = facts_to_arrow("exposure", [fact])
+        inbox.add("default", "exposure", rows, received_at=NOW, whole_history=whole_history)
+        sealed.append(seal_project(database, lake, "default", now=after_the_horizon).sealed["exposure"])
+
+    assert sealed == [1, 0, 1]
+
+
+def find(files: Sequence[LakeFile], ids: list[str], *, oldest: datetime | None) -> list[str]:
+    """Ids of the exposures that were found."""
+    found = find_sealed("exposure", files, pa.chunked_array([ids], pa.string()), oldest=oldest)
+    assert found.schema == arrow_schema("exposure")
+    return sorted(found["event_id"].to_pylist())
 
 
 def test_statistics_spare_files_and_never_decide(
@@ -136,16 +164,17 @@ def test_statistics_spare_files_and_never_decide(
 ) -> None:
     long = "x" * 40
     ids = [f"{long}-b", f"{long}-d", f"{long}-\U0010ffff"]
-    inbox.add("default", "exposure", [an_exposure_fact(id_) for id_ in ids], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact(id_) for id_ in ids], received_at=NOW)
     seal_project(database, lake, "default", now=NOW)
     files = lake.files("default", "exposure")
 
-    assert sorted(find_sealed("exposure", files, [*ids, f"{long}-c"], now=NOW)) == sorted(ids)
+    assert find(files, [*ids, f"{long}-c"], oldest=None) == sorted(ids)
 
     monkeypatch.setattr(dedupe, "open_duckdb", _refuse)
-    assert find_sealed("exposure", files, ["a", f"{long}-a", f"{long}-\U0010ffff\U0010ffff"], now=NOW) == {}
+    assert find(files, ["a", f"{long}-a"], oldest=None) == []
+    assert find(files, [f"{long}-\U0010ffff\U0010ffff"], oldest=None) == []
     with pytest.raises(AssertionError):
-        find_sealed("exposure", files, [f"{long}-c"], now=NOW)
+        find(files, [f"{long}-c"], oldest=None)
 
 
 def _refuse() -> None:
@@ -162,7 +191,7 @@ def test_the_way_of_delivery_does_not_matter(tmp_path: Path, sqlite_url: str, se
     database, inbox = _open(sqlite_url)
     lake = Lake((tmp_path / "lake").as_uri(), sqlite_url)
     for batch in _deliveries(rng, facts):
-        inbox.add("default", "exposure", batch, received_at=NOW)
+        keep(inbox, "default", "exposure", batch, received_at=NOW)
         if rng.random() < 0.2:
             seal_project(database, lake, "default", now=NOW)
     seal_project(database, lake, "default", now=NOW)
@@ -186,7 +215,7 @@ def _deliveries(rng: random.Random, facts: Sequence[Fact]) -> list[list[Fact]]:
 def test_another_sealer_is_waited_for_and_then_replaced(sqlite_url: str, tmp_path: Path) -> None:
     database, inbox = _open(sqlite_url)
     lake = Lake((tmp_path / "lake").as_uri(), sqlite_url)
-    inbox.add("default", "exposure", [an_exposure_fact("1")], received_at=NOW)
+    keep(inbox, "default", "exposure", [an_exposure_fact("1")], received_at=NOW)
     with transaction(database) as connection:
         row = {
             "name": "seal:default:exposure",
@@ -212,12 +241,12 @@ def test_batches_that_arrive_meanwhile_do_not_hold_the_caller(
     def one_more_arrives(*args: object, **named: object) -> dict[str, Fact]:
         with database.connect() as connection:
             number = connection.execute(sa.select(sa.func.max(inbox_batch.c.id))).scalar_one()
-        inbox.add("default", "exposure", [an_exposure_fact(f"late-{number}")], received_at=NOW)
+        keep(inbox, "default", "exposure", [an_exposure_fact(f"late-{number}")], received_at=NOW)
         return find(*args, **named)
 
     monkeypatch.setattr(seal, "find_sealed", one_more_arrives)
     for name in ("a", "b"):
-        inbox.add("default", "exposure", [an_exposure_fact(name)], received_at=NOW)
+        keep(inbox, "default", "exposure", [an_exposure_fact(name)], received_at=NOW)
 
     assert seal_project(database, lake, "default", now=NOW).sealed["exposure"] == 2
     assert inbox.pending("default") == 2

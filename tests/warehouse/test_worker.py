@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -13,21 +14,24 @@ from structlog.testing import capture_logs
 
 from abplatform.errors import Unavailable
 from abplatform.services import seal as service
+from abplatform.services.work import Job, work
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.lease import Lease
 from tests.builders import NOW, an_exposure_fact
+from tests.facts import keep
 from tests.warehouse.test_lake import rows_of
 
 
 def test_the_worker_seals_what_arrives_until_it_is_stopped(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
     stop = threading.Event()
-    worker = threading.Thread(target=service.run, args=(database, lake), kwargs={"interval": 0.05, "stop": stop})
+    job = Job("seal", partial(service.seal_waiting, database, lake, clock=lambda: datetime.now(UTC)), 0.05)
+    worker = threading.Thread(target=work, args=([job],), kwargs={"stop": stop})
     with capture_logs() as logs:
         worker.start()
         for project in ("one", "two", "one"):
             event_id = f"{project}-{inbox.counters(project, 'exposure')}-{time.monotonic_ns()}"
-            inbox.add(project, "exposure", [an_exposure_fact(event_id)], received_at=NOW)
+            keep(inbox, project, "exposure", [an_exposure_fact(event_id)], received_at=NOW)
             _wait(lambda project=project: inbox.pending(project) == 0)
         stop.set()
         worker.join(timeout=20)
@@ -42,7 +46,7 @@ def test_trouble_with_one_project_does_not_keep_others_waiting(
     database: sa.Engine, inbox: Inbox, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for project in ("bad", "good"):
-        inbox.add(project, "exposure", [an_exposure_fact("1")], received_at=NOW)
+        keep(inbox, project, "exposure", [an_exposure_fact("1")], received_at=NOW)
     seal_project = service.seal_project
 
     def full_disk(database: sa.Engine, lake: Lake, project: str, **named: object) -> object:

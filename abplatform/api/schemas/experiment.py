@@ -23,6 +23,7 @@ from abplatform.api.schemas.fields import (
     key_field,
     time_field,
     unit_type_field,
+    write_duration,
 )
 from abplatform.domain.experiment import (
     OUTCOMES,
@@ -99,7 +100,12 @@ class PlanSchema(Strict):
     alpha = Number(metadata={"default": 0.05, "description": "two-sided; guardrails use it one-sided"})
     power = Number(metadata={"default": 0.8})
     planned_units = WholeNumber(required=True, metadata={"description": "analysed units of all arms together"})
-    cuped = Flag(metadata={"default": False, "description": "not supported yet; must be false"})
+    cuped = Flag(
+        metadata={
+            "default": False,
+            "description": "adjust primaries and secondaries for the same metric before the first exposure",
+        }
+    )
     spending = Text(
         allow_none=True,
         metadata=choice(SPENDING_KINDS, description="group_sequential plans only; obrien_fleming if absent"),
@@ -170,6 +176,10 @@ class DecisionDocument(Document):
     variant = Text(allow_none=True, metadata={"description": "the one that ships"})
     reason = Text()
     decided_at = time_field("when")
+    phase = WholeNumber(allow_none=True, metadata={"description": "of that look"})
+    look = WholeNumber(
+        allow_none=True, metadata={"description": "the latest look at that time; null if nobody had looked"}
+    )
 
 
 class PastPhaseDocument(PhaseFields, Document):
@@ -192,6 +202,9 @@ class ExperimentDocument(ExperimentChanges, Document):
     preregistered = Flag(metadata={"description": "whether the start froze the plan before the first exposure"})
     slots = slots_field("that it holds now: while it is running, paused or closed")
     holdouts = Items(Text(), metadata={"description": "keys of those that cover it, fixed at the start"})
+    refresh_every = Text(
+        allow_none=True, metadata={"format": "duration", "description": "how often the worker looks at the results"}
+    )
     forced = JsonObject(metadata={"description": "variants of test accounts, by the salted SHA-256 of their ids"})
     shipped = Text(allow_none=True, metadata={"description": "the variant that every targeted unit gets"})
     decision = Part(DecisionDocument, allow_none=True)
@@ -212,6 +225,7 @@ STATE = (
     "preregistered",
     "slots",
     "holdouts",
+    "refresh_every",
     "forced",
     "shipped",
     "decision",
@@ -232,4 +246,5 @@ def experiment_document(experiment: Experiment) -> dict[str, Any]:
     state: dict[str, Any] = msgspec.to_builtins({name: getattr(experiment, name) for name in STATE})
     for phase in state["past_phases"]:
         del phase["salt"]
-    return definition | state
+    every = experiment.refresh_every
+    return definition | state | {"refresh_every": None if every is None else write_duration(every)}

@@ -134,11 +134,18 @@ class Document(Strict):
 def write_duration(value: timedelta) -> str:
     """A duration in ISO 8601.
 
-    >>> write_duration(timedelta(days=30)), write_duration(timedelta(0))
-    ('P30D', 'PT0S')
+    >>> write_duration(timedelta(days=30)), write_duration(timedelta(days=1, hours=12)), write_duration(timedelta(0))
+    ('P30D', 'P1DT12H', 'PT0S')
+    >>> write_duration(timedelta(minutes=90, seconds=1.5))
+    'PT1H30M1.5S'
     """
-    text: str = msgspec.to_builtins(value)
-    return text if value else "PT0S"
+    hours, rest = divmod(value.seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    fraction = f".{value.microseconds:06}".rstrip("0") if value.microseconds else ""
+    parts = ((f"{hours}", "H"), (f"{minutes}", "M"), (f"{seconds}{fraction}", "S"))
+    time = "".join(number + unit for number, unit in parts if number != "0")
+    days = f"{value.days}D" if value.days else ""
+    return f"P{days}{'T' + time if time else ''}" if value else "PT0S"
 
 
 def time_field(description: str) -> Text:

@@ -53,6 +53,13 @@ class MetricChanges(Strict):
     where = Conditions(metadata={"description": "equality conditions on event properties; an array means any of"})
     direction = Text(metadata=choice(("increase", "decrease"), default="increase"))
     window = Part(WindowSchema, allow_none=True, metadata={"description": "without one, everything counts"})
+    cuped_lookback = Duration(
+        metadata={
+            "default": "P14D",
+            "format": "duration",
+            "description": "how long before the first exposure the covariate of plans with cuped reaches",
+        }
+    )
 
 
 class MetricSchema(MetricChanges):
@@ -78,4 +85,5 @@ def metric_document(stored: StoredMetric) -> dict[str, Any]:
     metric, window = stored.metric, stored.metric.window
     document: dict[str, Any] = msgspec.to_builtins(metric)
     document["window"] = window and {"start": write_duration(window.start), "end": write_duration(window.end)}
+    document["cuped_lookback"] = write_duration(metric.cuped_lookback)
     return document | {"revision": stored.revision, "created_at": msgspec.to_builtins(stored.created_at)}

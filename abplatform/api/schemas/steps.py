@@ -8,10 +8,11 @@ from typing import Any
 from marshmallow import post_load
 
 from abplatform.api.schemas.experiment import PhaseFields
-from abplatform.api.schemas.fields import Items, Number, Part, Strict, Text, choice
+from abplatform.api.schemas.fields import Duration, Flag, Items, Number, Part, Strict, Text, choice
 from abplatform.domain.experiment import OUTCOMES
 from abplatform.services.force import Force
 from abplatform.services.live import PhaseRequest
+from abplatform.services.schedule import Schedule
 
 
 class RampSchema(Strict):
@@ -37,6 +38,26 @@ class DecisionRequestSchema(Strict):
     outcome = Text(required=True, metadata=choice(OUTCOMES))
     variant = Text(allow_none=True, metadata={"description": "of the outcome ship: the variant to serve to everybody"})
     reason = Text(required=True, metadata={"description": "for people"})
+
+
+class ScheduleSchema(Strict):
+    """How often the worker looks at the results."""
+
+    every = Duration(
+        required=True,
+        allow_none=True,
+        metadata={"format": "duration", "description": "from PT5M to P30D; null for never"},
+    )
+    spends_alpha = Flag(
+        metadata={
+            "default": False,
+            "description": "of group_sequential plans, which need true: each look with 2% more of the plan is a test",
+        }
+    )
+
+    @post_load
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Schedule:
+        return Schedule(**data)
 
 
 class ForcedUnitSchema(Strict):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abplatform.domain.pseudonym import pseudonymise
+from abplatform.services.adopt.pseudonyms import pseudonymise_column
 from abplatform.services.adopt.request import ImportRequest, Outcome
 from abplatform.services.adopt.rows import Rows
 
@@ -42,9 +42,7 @@ class FactWriter:
 
     def _pseudonyms(self, ids: pa.Array, unit_type: str) -> pa.Array:
         type_ = f"{self.scope}/{unit_type}"
-        distinct = ids.dictionary_encode()
-        made = [pseudonymise(self.secret, type_, each) for each in distinct.dictionary.to_pylist()]
-        return pa.array(made, pa.string()).take(distinct.indices)
+        return pseudonymise_column(self.secret, type_, ids)
 
     def _exposures(self, rows: Rows, units: pa.Array) -> pa.Table:
         count = len(units)
@@ -61,7 +59,7 @@ class FactWriter:
                 "unit": units,
                 "cluster": clusters,
                 **self._times(count),
-                "attributes": _maps(rows.attributes, count),
+                "attributes": join_maps(rows.attributes, count),
             }
         )
 
@@ -82,7 +80,7 @@ class FactWriter:
                 "unit": units.filter(happened),
                 "value": money,
                 **self._times(count),
-                "properties": _maps({}, count),
+                "properties": join_maps({}, count),
             }
         )
 
@@ -99,7 +97,7 @@ def _repeat(text: str, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(text, pa.string()), count)
 
 
-def _maps(attributes: dict[str, pa.Array], count: int) -> pa.Array:
+def join_maps(attributes: dict[str, pa.Array], count: int) -> pa.Array:
     """One map per row of the attributes that the row has."""
     if not attributes:
         return pa.MapArray.from_arrays(

@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 
 from abplatform.domain.checks import printable, storable
 from abplatform.domain.events import LONGEST_ID, LONGEST_TEXT, BadEvent, read_value, scalar_as_json
+from abplatform.services.adopt.refusals import Mask, Refusals
 from abplatform.services.adopt.request import ImportRequest, Outcome
-from abplatform.services.adopt.source import Batch, RowFault, as_text
+from abplatform.services.adopt.source import Batch, RowFault
+from abplatform.services.adopt.texts import as_text
 
 MONEY = pa.decimal128(20, 6)
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _PLAIN_MONEY = r"^-?[0-9]{1,14}(\.[0-9]{1,6})?$"
 _MISSING_COVARIATE = pa.array(["na", "nan", "null", "none"])
 _TRUE, _FALSE = pa.array(["1", "true", "1.0"]), pa.array(["0", "false", "0.0"])
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +73,13 @@ class Refused:
     words: frozenset[str]
 
 
-class _Refusals:
-    """Which rows of a batch are refused, each with its first fault."""
+class _Refusals(Refusals):
+    """Which rows are refused, and what was found in conversion columns instead (see `Refused`)."""
 
     def __init__(self, numbers: npt.NDArray[np.int64]) -> None:
-        self._numbers = numbers
-        self.good: Mask = np.ones(len(numbers), dtype=np.bool_)
-        self.faults: list[RowFault] = []
+        super().__init__(numbers)
         self.amounts: set[str] = set()
         self.words: set[str] = set()
-
-    def refuse(self, bad: Mask, column: str, detail: str | Callable[[int], str]) -> None:
-        """Refuse rows; ``detail`` may depend on the position of the row in the batch."""
-        for position in np.flatnonzero(bad & self.good).tolist():
-            text = detail if isinstance(detail, str) else detail(position)
-            self.faults.append(RowFault(int(self._numbers[position]), column, text))
-        self.good &= ~bad
 
 
 def read_rows(batch: Batch, request: ImportRequest) -> tuple[Rows, Refused]:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from abplatform.errors import InvalidInput
@@ -36,11 +36,13 @@ class RowFault:
         row: its number; the first row of data is 1, the header of a CSV file does not count.
         column: where it is wrong; None where the row as a whole is.
         detail: what is wrong.
+        code: stable reason in UPPER_SNAKE, where faults are counted by it.
     """
 
     row: int
     column: str | None
     detail: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def read_header(path: Path, needed: Sequence[str] = ()) -> tuple[str, ...]:
         else:
             _check_is_csv(path)
             names = tuple(_csv_header(path))
-    _check_columns(path, names, needed)
+    check_columns(path, names, needed)
     return names
 
 
@@ -121,11 +123,16 @@ def _readable(path: Path) -> Iterator[None]:
         raise InvalidInput({"file": [f"{path} cannot be read as a table: {reason}"]}) from None
 
 
-def _check_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
+def check_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a table that lacks a column, or has it twice.
+
+    Raises:
+        InvalidInput: naming the column, and what there is.
+    """
     times = Counter(present)
     for column in wanted:
         if times[column] == 0:
-            had = f"{path} has no column {column!r}; it has {_listed(present)}{_hint(path, present)}"
+            had = f"{path} has no column {column!r}; it has {_listed(present)}{_hint(path, column, present)}"
             raise InvalidInput({"column": [had]})
         if times[column] > 1:
             raise InvalidInput({"column": [f"{path} has {times[column]} columns {column!r}"]})
@@ -137,8 +144,11 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
-def _hint(path: Path, present: Sequence[str]) -> str:
+def _hint(path: Path, column: str, present: Sequence[str]) -> str:
     """What may be the matter with a file that lacks a column."""
+    close = get_close_matches(column, present, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
     if len(present) == 1:
         for separator, name in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
             if separator in present[0]:
@@ -155,7 +165,7 @@ def _parquet_batches(
     progress: Progress | None,
 ) -> Iterator[Batch]:
     with parquet.ParquetFile(path) as file:
-        _check_columns(path, file.schema_arrow.names, columns)
+        check_columns(path, file.schema_arrow.names, columns)
         for column in (name for name in columns if name not in nested):
             _check_type(column, file.schema_arrow.field(column).type, numeric=column in numeric)
         done, total = 0, file.metadata.num_rows
@@ -180,7 +190,7 @@ def _check_type(column: str, type_: pa.DataType, *, numeric: bool) -> None:
 def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[Batch]:
     _check_is_csv(path)
     header = _csv_header(path)
-    _check_columns(path, header, columns)
+    check_columns(path, header, columns)
     split_badly: list[tuple[int, int, int]] = []
     size = path.stat().st_size
     emitted, reported = 0, 0
@@ -265,34 +275,3 @@ def _split_faults(split_badly: Sequence[tuple[int, int, int]], reported: int) ->
         for number, expected, actual in split_badly[reported:]
     )
     return faults, len(split_badly)
-
-
-def as_text(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """A column as text with nulls for what is missing (empty text, null, NaN), and where it is not valid text.
-
-    A whole floating-point number is written without a point, so that ``1.0`` and ``1`` are one value.
-    """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    unreadable = np.zeros(len(values), dtype=np.bool_)
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-    try:
-        texts = pc.cast(values, pa.string())
-    except pa.ArrowInvalid:
-        decoded = [_decode(value) for value in values.to_pylist()]
-        unreadable = np.array([value is _UNREADABLE for value in decoded], dtype=np.bool_)
-        texts = pa.array([None if value is _UNREADABLE else value for value in decoded], pa.string())
-    return pc.if_else(pc.equal(texts, ""), None, texts), unreadable
-
-
-_UNREADABLE = object()
-
-
-def _decode(value: bytes | str | None) -> object:
-    if value is None or isinstance(value, str):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return _UNREADABLE

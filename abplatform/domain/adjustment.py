@@ -1,0 +1,52 @@
+"""CUPED: the metrics of a grid adjusted for what their units did before they were exposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abplatform.domain.arms import CellTable, Grid
+from abplatform.stats import adjust
+from abplatform.stats.results import Caution
+from abplatform.stats.sufficient.joint import JointStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdjustedGrid:
+    """A grid whose arms are adjusted, and what that did.
+
+    Attributes:
+        grid: arms of shape (metrics, treatments) both: a control is adjusted anew beside each treatment.
+        variance_reduction: share of the variance of the difference that the adjustment takes away, at most 1, below 0
+            where it adds some by chance; NaN where the arms could not be adjusted.
+    """
+
+    grid: Grid
+    variance_reduction: NDArray[np.float64]
+
+
+def adjust_grid(grid: Grid) -> AdjustedGrid:
+    """Adjust every metric but guardrails for its own value before the first exposure.
+
+    Each arm has a slope of its own (Lin, 2013), so that in large samples it never costs precision.
+    """
+    treatment = _joint_stats([row.treatments for row in grid.rows])
+    adjusted = adjust.cuped(treatment, _joint_stats([[row.control] for row in grid.rows]))
+    dropped = (adjusted.treatment.cautions | adjusted.control.cautions) & Caution.COVARIATE_DROPPED
+    guarded = np.array([row.use.role == "guardrail" for row in grid.rows])[:, None]
+    reduction = np.where((dropped != 0) | guarded, np.nan, 1 - adjusted.variance_ratio)
+    return AdjustedGrid(
+        grid=replace(grid, treatment=adjusted.treatment, control=adjusted.control), variance_reduction=reduction
+    )
+
+
+def _joint_stats(table: CellTable) -> JointStats:
+    """Values with their covariate; where an engine gave none, it is 0 for every unit, and so will be left out."""
+    before = [[(cell.before_mean or 0.0, cell.before_m2 or 0.0, cell.before_c or 0.0) for cell in row] for row in table]
+    mean, m2, product = np.moveaxis(np.array(before, dtype=np.float64), -1, 0)
+    own = np.array([[(cell.mean, cell.m2) for cell in row] for row in table], dtype=np.float64)
+    units = np.array([[cell.units for cell in row] for row in table])
+    cross = np.stack([np.stack([own[..., 1], product], axis=-1), np.stack([product, m2], axis=-1)], axis=-2)
+    return JointStats(units, np.stack([own[..., 0], mean], axis=-1), cross)

@@ -1,0 +1,172 @@
+"""Whether events say what such events must: one by one with the reason, or many at once with yes or no.
+
+What is fine at once is fine one by one. The other way round only costs time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from abplatform.domain.events import (
+    LONGEST_EVENT_ID,
+    LONGEST_ID,
+    LONGEST_NAME,
+    LONGEST_PROPERTY,
+    LONGEST_TEXT,
+    LONGEST_UNIT_TYPE,
+    MOST_PROPERTIES,
+    MOST_UNIT_TYPES,
+    BadEvent,
+    Conversion,
+    Exposure,
+    Scalar,
+    check_event_text,
+    check_scalars,
+    check_units,
+    read_value,
+)
+
+# JSON closes the quotes that it opens.
+_VALUE = re.compile(rb'"?(-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,9})?)"?')
+_PLAIN_VALUES = re.compile(rb'(?:(?:null|"?-?\d{1,14}(?:\.\d{1,6})?"?)?\n)*+')
+_NULLS = (b"", b"null")
+_NULL_TEXTS = ("", "null")
+
+
+def check_exposure(event: Exposure) -> None:
+    """Refuse an exposure that names no one thing, or holds texts that cannot be kept.
+
+    Raises:
+        BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
+    """
+    if event.holdout is None and (event.group is None or event.experiment is not None):
+        _check_fields(event, required=("experiment", "variant"), strange=("group",))
+    elif event.experiment is not None:
+        raise BadEvent("BAD_FIELD", "holdout", "must not stand beside experiment: an exposure is of one of them")
+    else:
+        _check_fields(event, required=("holdout", "group"), strange=("variant", "phase", "attributes"))
+    _check_ids(event)
+    check_scalars(event.attributes or {}, "attributes")
+
+
+def check_conversion(event: Conversion) -> None:
+    """Refuse a conversion that holds texts that cannot be kept; its value is read by `read_amount`.
+
+    Raises:
+        BadEvent: ``BAD_FIELD``.
+    """
+    _check_ids(event)
+    check_event_text(event.event, "event", most=LONGEST_NAME)
+    check_scalars(event.properties or {}, "properties")
+
+
+def read_amount(raw: msgspec.Raw) -> str | None:
+    """The value of a conversion as a plain decimal; None where there is none.
+
+    Raises:
+        BadEvent: ``BAD_VALUE``.
+    """
+    text = bytes(raw)
+    if text in _NULLS:
+        return None
+    # Python's decimals also read "1_000", " 12 " and digits of other scripts.
+    form = _VALUE.fullmatch(text)
+    if form is None:
+        raise BadEvent("BAD_VALUE", "value", "must be a decimal number, such as 350.00")
+    return f"{read_value(Decimal(form[1].decode())):f}"
+
+
+def exposures_are_fine(events: Sequence[Exposure]) -> bool:
+    """Whether all of them pass `check_exposure`; False only means that they have to be looked at."""
+    named = [event for event in events if event.holdout is None]
+    if any(event.experiment is None or event.variant is None or event.group is not None for event in named):
+        return False
+    # Exposures to holdouts are few.
+    others = [event for event in events if event.holdout is not None] if len(named) < len(events) else []
+    return (
+        all(map(_is_fine, others))
+        and _ids_fit(events)
+        and _scalars_fit([event.attributes for event in named if event.attributes])
+    )
+
+
+def conversions_are_fine(events: Sequence[Conversion]) -> bool:
+    """The same for conversions."""
+    return (
+        _ids_fit(events)
+        and _lengths_fit({event.event for event in events}, LONGEST_NAME)
+        and _scalars_fit([event.properties for event in events if event.properties])
+    )
+
+
+def read_amounts(events: Sequence[Conversion]) -> list[str | None] | None:
+    """The values of conversions as plain decimals; None if one has to be looked at."""
+    lines = b"".join([bytes(event.value) + b"\n" for event in events])
+    if _PLAIN_VALUES.fullmatch(lines) is None:
+        return None
+    texts = lines.replace(b'"', b"").decode().split("\n")[:-1]
+    return [None if text in _NULL_TEXTS else text for text in texts]
+
+
+def _check_fields(event: Exposure, *, required: Sequence[str], strange: Sequence[str]) -> None:
+    for name in strange:
+        if getattr(event, name) is not None:
+            raise BadEvent("UNKNOWN_FIELD", name, "is not a field of such an event")
+    for name in required:
+        if getattr(event, name) is None:
+            raise BadEvent("MISSING_FIELD", name, "is required")
+
+
+def _check_ids(event: Exposure | Conversion) -> None:
+    check_event_text(event.event_id, "event_id", most=LONGEST_EVENT_ID)
+    if event.unit_id is not None:
+        check_event_text(event.unit_id, "unit_id", most=LONGEST_ID)
+    if event.units:
+        check_units(event.units)
+
+
+def _is_fine(event: Exposure) -> bool:
+    try:
+        check_exposure(event)
+    except BadEvent:
+        return False
+    return True
+
+
+# Texts from strict JSON in valid UTF-8 can be stored: only their lengths are left to look at.
+
+
+def _ids_fit(events: Sequence[Exposure] | Sequence[Conversion]) -> bool:
+    return (
+        _lengths_fit([event.event_id for event in events], LONGEST_EVENT_ID)
+        and _lengths_fit([event.unit_id for event in events if event.unit_id is not None], LONGEST_ID)
+        and all(_units_fit(event.units) for event in events if event.units)
+    )
+
+
+def _units_fit(units: Mapping[str, str]) -> bool:
+    return (
+        len(units) <= MOST_UNIT_TYPES
+        and _lengths_fit(units, LONGEST_UNIT_TYPE)
+        and _lengths_fit(units.values(), LONGEST_ID)
+    )
+
+
+def _scalars_fit(objects: Sequence[Mapping[str, Scalar]]) -> bool:
+    if not objects:
+        return True
+    texts = [len(value) for values in objects for value in values.values() if isinstance(value, str)]
+    return (
+        max(map(len, objects)) <= MOST_PROPERTIES
+        and max(texts, default=0) <= LONGEST_TEXT
+        and _lengths_fit({name for values in objects for name in values}, LONGEST_PROPERTY)
+    )
+
+
+def _lengths_fit(texts: Iterable[str], most: int) -> bool:
+    lengths = set(map(len, texts))
+    return not lengths or (min(lengths) > 0 and max(lengths) <= most)

@@ -1,0 +1,62 @@
+"""What a look rests on, as one name: while it is the same, so is the look."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.experiment import Experiment
+from abplatform.domain.metric import Metric
+
+
+def fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
+    """Names what a look rests on: definition (but for its texts), state and data.
+
+    A ramp changes who will be in, not what was found; and what becomes of an experiment after a phase has ended is no
+    news of that phase. Without CUPED nothing about it is in the name: looks from before there was any are known again.
+
+    Args:
+        experiment: as it was in the phase.
+        metrics: that it uses.
+        aggregation: what an engine found.
+    """
+    covariates = [replace(cell, total=Decimal(0)) for cell in aggregation.covariates]  # their sums are doubles too
+    cells = [_rounded(cell) for cell in (*aggregation.cells, *covariates)]
+    counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
+    del counts["earlier_phase_units"]  # those who come back change nothing
+    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
+    status = experiment.status if experiment.phase_ended_at is None else None
+    judged = [_judged(metric, cuped=definition.plan.cuped) for metric in metrics]
+    content = (definition, status, judged, counts, cells)
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+
+
+def _rounded(cell: ArmCell) -> dict[str, Any]:
+    """A cell whose moments have nine digits; counts and sums stay exact.
+
+    An engine adds doubles in whatever order its threads finish.
+    """
+    fields: dict[str, Any] = msgspec.to_builtins(cell)
+    if cell.before_m2 is None or cell.before_c is None:
+        del fields["before_mean"], fields["before_m2"], fields["before_c"]
+    else:
+        # A product near 0 is a difference of large numbers: nine places of the correlation.
+        size = math.sqrt(cell.m2) * math.sqrt(cell.before_m2)
+        fields["before_c"] = round(cell.before_c / size, 9) + 0.0 if size else 0.0
+    return {name: f"{value:.9g}" if isinstance(value, float) else value for name, value in fields.items()}
+
+
+def _judged(metric: Metric, *, cuped: bool) -> msgspec.Raw:
+    """What a metric is, in the order of its fields."""
+    fields = msgspec.to_builtins(metric)
+    if not cuped:
+        del fields["cuped_lookback"]
+    fields["where"] = dict(sorted(fields["where"].items()))
+    return msgspec.Raw(msgspec.json.encode(fields))

@@ -1,0 +1,46 @@
+"""Conversions of a table as facts of the lake."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abplatform.services.adopt.facts import join_maps
+from abplatform.services.adopt.refusals import Refusals
+from abplatform.services.load.cells import as_mask
+from abplatform.services.load.request import EventRequest
+from abplatform.services.load.rows import Identity, Rows
+from abplatform.services.recall import Rules
+
+_MAP = pa.map_(pa.string(), pa.string())
+
+
+def check_conversions(rows: Rows, refusals: Refusals, request: EventRequest) -> None:
+    """Refuse rows without any unit."""
+    nobody = pc.is_null(pc.coalesce(*rows.units.values()))
+    refusals.refuse(as_mask(nobody), request.unit, "is missing", code="MISSING_FIELD")
+
+
+def write_conversions(rows: Rows, rules: Rules, identity: Identity) -> dict[str, pa.Array]:
+    """The columns that conversions alone have, and those that identify them."""
+    count, units = len(rows.numbers), identity.name_units(rows)
+    # The default id, else the first of the others by type.
+    ranked = sorted(units, key=lambda type_: (type_ != rules.unit_type, type_))
+    others = {type_: units[type_] for type_ in rows.units if type_ in rules.analysed}
+    return {
+        "event_id": identity.name_events(rows, units, [rows.values.cast(pa.string())]),
+        "event": rows.names,
+        "unit": pc.coalesce(*(units[type_] for type_ in ranked)),
+        "value": rows.values,
+        "properties": join_maps(rows.properties, count),
+        "units": _others(others, count),
+    }
+
+
+def _others(units: dict[str, pa.Array], count: int) -> pa.Array:
+    """Only the unit types that are counted by are kept; an empty map is null, as in files from before the column."""
+    if not units:
+        return pa.nulls(count, _MAP)
+    maps = join_maps(units, count)
+    nobody = as_mask(pc.is_null(pc.coalesce(*units.values())))
+    return pa.MapArray.from_arrays(maps.offsets, maps.keys, maps.items, mask=pa.array(nobody))

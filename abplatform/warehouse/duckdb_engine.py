@@ -1,0 +1,77 @@
+"""DuckDB on this machine: in memory, one database per analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+from ibis.backends.duckdb import Backend
+
+from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.warehouse.cells import Row
+from abplatform.warehouse.duck import open_spilling_duckdb
+from abplatform.warehouse.lake import Lake, LakeFile
+from abplatform.warehouse.reduction import reduce_events
+
+
+class DuckDBEngine:
+    """Aggregates on this machine.
+
+    Args:
+        memory_limit: what one analysis may use before it spills to disk, such as ``2GB``.
+        temp_directory: where it spills to; by default the system's folder for temporary files.
+    """
+
+    def __init__(self, memory_limit: str = "2GB", temp_directory: Path | None = None) -> None:
+        self._memory_limit = memory_limit
+        self._temp_directory = temp_directory
+
+    @property
+    def version(self) -> str:
+        """See `engines.Engine`."""
+        return f"duckdb {version('duckdb')}"
+
+    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+        """See `engines.Engine`."""
+        return reduce_events(lake, request, self._open)
+
+    def close(self) -> None:
+        """Nothing is open between two analyses."""
+
+    @contextmanager
+    def _open(self) -> Iterator[_DuckDBWorkspace]:
+        # Never a shared file: DuckDB locks it to one process, and a forked child's writes are lost without an error.
+        with open_spilling_duckdb(self._memory_limit, self._temp_directory) as connection:
+            yield _DuckDBWorkspace(ibis.duckdb.from_connection(connection))
+
+
+class _DuckDBWorkspace:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def read(self, files: Sequence[LakeFile], columns: dict[str, str]) -> ir.Table:
+        if not files:
+            # A list of no files has no columns: an empty table has.
+            return self._backend.create_table(ibis.util.gen_name("empty"), schema=ibis.schema(columns), temp=True)
+        # By name: files from before a column lack it, and it is null there.
+        paths = [file.path for file in files]
+        table = self._backend.read_parquet(paths, hive_partitioning=False, union_by_name=True)
+        missing = {name: ibis.null(type_) for name, type_ in columns.items() if name not in table.columns}
+        return table.mutate(**missing).select(*columns)
+
+    def keep(self, name: str, table: ir.Table) -> ir.Table:
+        # Not Ibis's own cache: its DROP TABLE fails with newer releases of sqlglot, and the whole database goes anyway.
+        return self._backend.create_table(name, table, temp=True)
+
+    def number(self, units: ir.Table) -> ir.Table:
+        # Grouping conversions by whole numbers costs half of what grouping by pseudonyms does.
+        return units.mutate(number=ibis.row_number())
+
+    def rows(self, table: ir.Table) -> list[Row]:
+        rows: list[dict[str, Any]] = table.to_pyarrow().to_pylist()
+        return list(rows)

@@ -1,0 +1,181 @@
+"""Files of the lake that nobody needs any more, and their removal: PyIceberg forgets states, and leaves their files.
+
+Two ways lead here. Expiry removes what only forgotten states needed. The sweep lists all files of a table and removes
+those that no state names: leftovers of a writer or of an expiry that died. It leaves young ones alone, since a writer
+writes its files before the commit that names them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pyarrow.fs import FileSelector, FileType
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Table
+
+from abplatform.domain.events import EventKind
+from abplatform.errors import Unavailable
+from abplatform.warehouse.catalog import lake_answers
+from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake, LakeTable
+from abplatform.warehouse.snapshots import find_forgettable, forget, locations_of, needed_locations
+
+# No writer takes longer from its first file to its commit.
+GRACE = timedelta(hours=24)
+
+_THREADS = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What an expiry did.
+
+    Attributes:
+        snapshots: how many states were forgotten.
+        files: how many files went with them.
+    """
+
+    snapshots: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in the folder of a table.
+
+    Attributes:
+        location: its name as the catalog would give it.
+        size: its bytes.
+        written_at: when it was written.
+    """
+
+    location: str
+    size: int
+    written_at: datetime
+
+
+def expire(
+    lake: Lake,
+    project: str,
+    kind: EventKind,
+    *,
+    now: datetime,
+    keep: timedelta,
+    claimed: Callable[[], Collection[str]],
+    reached: Callable[[str], None] = lambda _step: None,
+) -> Expired:
+    """Forget the states of a table that nobody needs, and remove what only they needed.
+
+    Args:
+        lake: holds the table.
+        project: key of the project.
+        kind: exposures or conversions.
+        now: the time.
+        keep: for how long files stay after a commit took them away.
+        claimed: gives the seal ids of claims that are not finished; asked after the table has been opened.
+        reached: told the name of each step when it is done; for tests of crashes at every point.
+
+    Raises:
+        Unavailable: if a part does not answer, or others kept changing the table.
+    """
+    for _ in range(MOST_COMMIT_TRIES):
+        table = lake.find(project, kind)
+        if table is None:
+            return Expired()
+        chosen = find_forgettable(table.iceberg.metadata, now=now, keep=keep, claimed=claimed())
+        if not chosen:
+            return Expired()
+        candidates = locations_of(table, chosen)
+        reached("chosen")
+        try:
+            forget(table, chosen, now=now)
+        except CommitFailedException:
+            continue
+        reached("forgotten")
+        # The table is now as this commit left it: what came later builds on the current state, which it still has.
+        useless = candidates - needed_locations(table)
+        return Expired(len(chosen), remove(table.iceberg, useless, reached=reached))
+    raise Unavailable("the lake keeps changing; try again shortly")
+
+
+def sweep(
+    lake: Lake,
+    project: str,
+    kind: EventKind,
+    *,
+    now: datetime,
+    grace: timedelta = GRACE,
+    reached: Callable[[str], None] = lambda _step: None,
+) -> int:
+    """Remove the files of a table that no state names and that are older than ``grace``; returns how many.
+
+    Raises:
+        Unavailable: if a part does not answer.
+    """
+    table, orphans = find_orphans(lake, project, kind)
+    if table is None:
+        return 0
+    old = [file.location for file in orphans if file.written_at < now - grace]
+    return remove(table.iceberg, old, reached=reached)
+
+
+def find_orphans(lake: Lake, project: str, kind: EventKind) -> tuple[LakeTable | None, tuple[StoredFile, ...]]:
+    """A table, and the files in its folder that none of its states names, by location.
+
+    Some of them may belong to a commit that is under way.
+
+    Raises:
+        Unavailable: if a part does not answer.
+    """
+    before = lake.find(project, kind)
+    if before is None:
+        return None, ()
+    stored = list_stored(before.iceberg)
+    # Opened after the listing: whatever was committed meanwhile is named by it.
+    table = lake.find(project, kind)
+    if table is None:
+        return None, ()
+    needed = needed_locations(table)
+    return table, tuple(file for file in stored if file.location not in needed)
+
+
+def list_stored(table: Table) -> list[StoredFile]:
+    """All files in the folder of a table, by location.
+
+    Raises:
+        Unavailable: if the storage does not answer.
+    """
+    scheme, netloc, path = PyArrowFileIO.parse_location(table.location())
+    with lake_answers():
+        system = table.io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
+        infos = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+    found = [
+        StoredFile(f"{scheme}://{info.path}", info.size, info.mtime.astimezone(UTC))
+        for info in infos
+        if info.type == FileType.File
+    ]
+    return sorted(found, key=lambda file: file.location)
+
+
+def remove(table: Table, locations: Iterable[str], *, reached: Callable[[str], None] = lambda _step: None) -> int:
+    """Remove files that no state of a table names; returns how many. The next sweep tries again where it fails."""
+
+    def one(location: str) -> bool:
+        try:
+            table.io.delete(location)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            log.warning("could not remove %s", location, exc_info=True)
+            return False
+        reached("removed")
+        return True
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return sum(pool.map(one, sorted(locations)))

@@ -1,0 +1,145 @@
+"""The real ``abplatform serve`` with an experiment that everybody is in, and what it has stored when it is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from abplatform.bootstrap import build_platform
+from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.settings import read_settings
+from abplatform.warehouse.layout import KINDS
+from abplatform.warehouse.tables import inbox_batch
+from benchmarks.event_load.bodies import EVENT, EXPERIMENT, VARIANTS
+from benchmarks.processes import cpu_seconds
+from tests.databases import PostgresDatabases, PostgresServer, find_postgres
+from tests.e2e.server import COMMAND, Server, environment, run_command, serving
+
+# Long enough that no round begins while a server is measured.
+_NEVER = "3600"
+_METRIC = {"key": "purchase", "name": "Purchase", "kind": "conversion", "event": EVENT}
+_EXPERIMENT = {
+    "key": EXPERIMENT,
+    "name": "Load of the event path",
+    "variants": [{"key": key} for key in VARIANTS],
+    "control": VARIANTS[0],
+    "metrics": [{"metric": "purchase", "role": "primary"}],
+    "plan": {"planned_units": 1_000_000},
+    "dimensions": ["channel"],
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where the events are when all processes are gone: in the lake, and in the inbox without a commit of the lake."""
+
+    lake: int
+    inbox: int
+
+
+class Scene:
+    """A running server with an experiment.
+
+    Args:
+        server: the ``abplatform serve``.
+        others: further processes that do the platform's work, its database server and worker.
+    """
+
+    def __init__(self, server: Server, others: tuple[int, ...] = ()) -> None:
+        address = urlsplit(server.url)
+        self.host, self.port = str(address.hostname), int(address.port or 0)
+        self._server, self._others = server, others
+        server.call("POST", "/metrics", _METRIC, role="experimenter")
+        server.call("POST", "/experiments", _EXPERIMENT, role="experimenter")
+        server.call("POST", f"/experiments/{EXPERIMENT}/start", role="experimenter")
+        self.key = server.key("sdk")
+        self.salt = str(server.call("GET", "/snapshot", role="sdk")["experiments"][EXPERIMENT]["salt"])
+
+    def cpu(self) -> float:
+        """Seconds of the processor that all processes of the platform have taken."""
+        return sum(cpu_seconds(pid) for pid in (self._server.process.pid, *self._others))
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would: what it has acknowledged must be on disk."""
+        os.killpg(self._server.process.pid, signal.SIGKILL)
+        self._server.process.wait()
+
+    def stored(self) -> Stored:
+        """Count what is on disk; the server must be gone."""
+        settings = read_settings(environment(self._server.home, **self._server.settings))
+        with build_platform(settings) as platform, platform.database.connect() as connection:
+            lake = inbox = 0
+            for kind in KINDS:
+                table = platform.lake.find(DEFAULT_PROJECT, kind)
+                lake += sum(file.rows for file in table.files()) if table else 0
+                seal_id, amount = inbox_batch.c.seal_id, sa.func.sum(inbox_batch.c.count)
+                waiting = sa.select(seal_id, amount).where(inbox_batch.c.kind == kind).group_by(seal_id)
+                for claim, events in connection.execute(waiting):
+                    done = claim is not None and table is not None and table.find_seal(claim) is not None
+                    inbox += 0 if done else int(events)
+        return Stored(lake, inbox)
+
+
+@contextmanager
+def open_scene(database: str, *, workers: int, sealing: bool) -> Iterator[Scene]:
+    """Start everything in a new folder, and remove it all in the end.
+
+    Args:
+        database: ``sqlite`` (the embedded default) or ``postgresql`` (a durable server of our own).
+        workers: server processes.
+        sealing: whether the worker seals meanwhile: inside the server on the embedded default, else beside it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="abplatform-bench-"))
+    settings = {"ABPLATFORM_WORKERS": str(workers)} | ({} if sealing else {"ABPLATFORM_SEAL_INTERVAL": _NEVER})
+    try:
+        if database == "sqlite":
+            with serving(folder / "home", **settings) as server:
+                yield Scene(server)
+        else:
+            with run_postgresql() as (url, pid):
+                settings |= {
+                    "ABPLATFORM_DATABASE_URL": url.replace("postgresql+psycopg://", "postgresql://"),
+                    "ABPLATFORM_PSEUDONYM_KEY": "a secret of the benchmark, long enough",
+                }
+                run_command(folder / "home", "db", "upgrade", **settings)
+                with serving(folder / "home", **settings) as server, _worker(folder, settings, sealing) as own:
+                    yield Scene(server, (pid, *own))
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def run_postgresql() -> Iterator[tuple[str, int]]:
+    """A durable PostgreSQL server: SQLAlchemy address of an empty database, and the process that all descend from."""
+    server = PostgresServer(find_postgres())
+    try:
+        server.start(durable=True)
+        yield PostgresDatabases(server).empty(), server.pid
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _worker(folder: Path, settings: Mapping[str, str], wanted: bool) -> Iterator[tuple[int, ...]]:
+    """The worker beside a server on PostgreSQL, which has none inside."""
+    if not wanted:
+        yield ()
+        return
+    with (folder / "worker.log").open("wb") as log:
+        own = environment(folder / "home", **settings)
+        process = subprocess.Popen([*COMMAND, "worker"], env=own, stdout=log, stderr=log)
+    try:
+        yield (process.pid,)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,114 @@
+"""D-5: the disk is full for a while (embedded default): simulated, and a small file system that is really full."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.chaos.row import Row, progress
+from tests.chaos.server.failing_disk import healing, time_to_heal
+from tests.chaos.server.installation import Installation
+from tests.chaos.server.ledger import EXPERIMENT, Ledger
+from tests.chaos.server.load import sending
+from tests.chaos.server.power_cut import on_a_disk
+from tests.chaos.server.scene import a_scene, compare, rows
+
+TIMES = 3
+SECONDS = 3.0
+MEGABYTES = 96
+RESULTS_ARE_READ = "results are read"
+RESULTS = f"/api/v1/experiments/{EXPERIMENT}/results"
+READS = ("/healthz", "/api/v1/snapshot", "/api/v1/experiments", RESULTS)
+
+
+def measure() -> Iterator[Row]:
+    """Fill both."""
+    yield from fill_simulated()
+    yield from fill_tmpfs()
+
+
+def fill_simulated(*, times: int = TIMES, seconds: float = SECONDS) -> Iterator[Row]:
+    """A disk on which no file can grow."""
+    with on_a_disk() as (disk, installation, ledger):
+
+        def set_full(full: bool) -> None:
+            disk.switch("full", on=full)
+
+        yield from fill("simulated", installation, ledger, set_full, times=times, seconds=seconds)
+
+
+def fill_tmpfs() -> Iterator[Row]:
+    """Fill a file system that is really full."""
+    try:
+        with _small_file_system() as folder, a_scene(home=folder / "home") as (installation, ledger):
+            yield from fill("tmpfs", installation, ledger, lambda full: _fill_up(folder / "filler", full))
+    except PermissionError as error:
+        yield Row("D-5", "tmpfs, full", f"NOT MEASURED: {error}", True)
+
+
+def fill(
+    name: str,
+    installation: Installation,
+    ledger: Ledger,
+    set_full: Callable[[bool], object],
+    *,
+    times: int = TIMES,
+    seconds: float = SECONDS,
+) -> Iterator[Row]:
+    """Let the disk be full for a while, then have room."""
+    full, reads, healed = Counter[int](), Counter[str](), list[float]()
+    with sending(installation.port, installation.key, ledger) as load:
+        for number in range(times):
+            load.send_for(1)
+            set_full(True)
+            full += load.send_for(seconds)
+            reads += Counter(f"{path} {installation.ask('GET', path)[0]}" for path in READS)
+            set_full(False)
+            healed.append(time_to_heal(installation, load))
+            progress(f"{name}, full {number + 1}: {dict(full)}, {dict(reads)}, healed after {healed[-1]:.2f} s")
+        load.hold()
+        during = compare(installation, ledger, complete=False)
+        load.finish()
+    last = compare(installation, ledger, complete=True)
+    what = f"sqlite, {name} disk full for {seconds:g} s, {times} times"
+    refused = full[503] + full[507]
+    proper = refused > 0 and set(full) <= {202, 429, 503, 507}
+    yield Row("D-5", f"{what}: refused with 503 or 507", f"{dict(full)}", proper)
+    yield Row("D-5", f"{what}: 0 false acknowledgements", str(during), during.sound)
+    bad = {read: count for read, count in reads.items() if not read.endswith(" 200")}
+    unread = {read: count for read, count in bad.items() if not read.startswith(RESULTS)}
+    yield Row("D-5", f"{what}: health, definitions and the snapshot are read", f"not: {unread or 'none'}", not unread)
+    yield Row("D-5", f"{what}: {RESULTS_ARE_READ}", f"not: {bad or 'none'}", not bad)
+    yield from rows("D-5", f"{what}, then all delivered again", last, ledger)
+    yield healing("D-5", what, healed)
+
+
+@contextmanager
+def _small_file_system() -> Iterator[Path]:
+    """A tmpfs.
+
+    Raises:
+        PermissionError: where mounting is not allowed.
+    """
+    with tempfile.TemporaryDirectory(prefix="abplatform-small-") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", folder]
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PermissionError(f"a tmpfs cannot be mounted here ({done.stderr.strip()})")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _fill_up(filler: Path, full: bool) -> None:
+    if not full:
+        filler.unlink()
+        return
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))

@@ -1,0 +1,200 @@
+"""``abplatform import-events`` as a person meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pyarrow import csv, parquet
+
+from abplatform.cli.main import run
+from tests.cli.tables import a_platform, facts, write_csv
+
+PURCHASES = ["--unit", "who", "--timestamp", "at", "--event-name", "purchase"]
+AT = "2026-03-03T10:00:00Z"
+
+Said = Callable[[], tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home for tests that leave nothing in it."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    with a_platform(home):
+        return home
+
+
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABPLATFORM_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """What a command wrote on stdout and stderr since the last call."""
+    return capsys.readouterr
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "loans.csv", ("who", "at", "amount"), ("u1", AT, "5"), ("", AT, "6"), ("u3", AT, "x"))
+
+
+def test_wrong_rows_are_named_and_counted_and_the_status_says_so(table: Path, said: Said) -> None:
+    assert run(["import-events", str(table), *PURCHASES, "--value", "amount"]) == 1
+    out, err = said()
+    assert err.splitlines() == ["row 2: who is missing", "row 3: amount must be a decimal number, such as 350.00"]
+    assert out.splitlines() == [
+        "took 1 conversions of loans.csv",
+        "left out 1: BAD_VALUE",
+        "left out 1: MISSING_FIELD",
+    ]
+
+
+def test_a_table_that_is_imported_again_says_that_its_events_had_been_there(tmp_path: Path, said: Said) -> None:
+    table = write_csv(tmp_path / "e.csv", ("who", "at"), ("u1", AT), ("u2", AT))
+    assert run(["import-events", str(table), *PURCHASES]) == 0
+    assert said() == ("took 2 conversions of e.csv\n", "")
+    assert run(["import-events", str(table), *PURCHASES]) == 0
+    assert "0 are new, 2 had been there, and 0 have the id of another event" in said()[0]
+
+
+def test_a_large_table_with_wrong_rows_is_taken_exactly(tmp_path: Path, said: Said) -> None:
+    """300,000 rows, of which each 1,000th has no unit and each 1,000th no amount: the sum is that of the others."""
+    count = 300_000
+    numbers = pa.array(range(count))
+    texts = pc.cast(numbers, pa.string())
+    thousandth = pc.equal(numbers, pc.multiply(pc.divide(numbers, 1000), 1000))
+    before = pc.is_in(pc.add(numbers, 1), value_set=numbers.filter(thousandth))
+    table = pa.table(
+        {
+            "who": pc.if_else(thousandth, "", pc.binary_join_element_wise("\u5ba2\u6237", texts, "-")),
+            "at": pa.repeat(AT, count),
+            "amount": pc.if_else(before, "much", pc.binary_join_element_wise(texts, "01", ".")),
+        }
+    )
+    csv.write_csv(table, tmp_path / "big.csv")
+    assert run(["import-events", str(tmp_path / "big.csv"), *PURCHASES, "--value", "amount"]) == 1
+    out, err = said()
+    assert out.splitlines() == [
+        "took 299,401 conversions of big.csv",
+        "left out 299: BAD_VALUE",
+        "left out 300: MISSING_FIELD",
+    ]
+    assert [int(line.split()[1].rstrip(":")) for line in err.splitlines()[:20]] == [
+        row for thousand in range(0, 11_000, 1000) for row in (thousand, thousand + 1) if row
+    ][:20]
+    assert err.splitlines()[20:] == ["... and 579 more"]
+    left_out = [n for n in range(count) if n % 1000 in {0, 999} and n != count - 1]
+    expected = sum(range(count)) - sum(left_out) + (count - len(left_out)) * Decimal("0.01")
+    with a_platform(tmp_path / "home") as platform:
+        files = platform.lake.files("default", "conversion")
+        values = [parquet.read_table(file.path.removeprefix("file://"), columns=["value"])["value"] for file in files]
+    assert sum(len(each) for each in values) == 299_401
+    assert sum(pc.sum(each).as_py() for each in values) == expected
+
+
+def test_exposures_come_with_their_experiment(tmp_path: Path, said: Said) -> None:
+    table = write_csv(tmp_path / "e.csv", ("who", "at", "arm"), ("u1", AT, "control"))
+    exposures = ["--kind", "exposure", "--unit", "who", "--timestamp", "at", "--variant", "arm"]
+    assert run(["import-events", str(table), *exposures, "--experiment-key", "nothing"]) == 2
+    assert said()[1] == "Error: --experiment-key: 'nothing': there is no experiment of that key\n"
+
+
+MISTAKES = [
+    (["--unit", "whom"], "--unit: ", "has no column 'whom'; it has 'who', 'at', 'amount'; did you mean 'who'?"),
+    (["--timestamp", "time"], "--timestamp: ", "has no column 'time'; it has 'who', 'at', 'amount'"),
+    (["--value", "amonut"], "--value: ", "did you mean 'amount'?"),
+    (["--event-id", "id"], "--event-id: ", "has no column 'id'"),
+    (["--property", "product=produkt"], "--property: ", "has no column 'produkt'"),
+    (["--other-unit", "device=devise"], "--other-unit: ", "has no column 'devise'"),
+    (["--other-unit", "user_id=who"], "--other-unit: ", "'user_id' is the type of --unit already"),
+    (["--event", "amount"], "--event: ", "name either a column with it, or one for all rows as --event-name"),
+    (["--timezone", "Mars/Base"], "--timezone: ", "is no time zone that this machine knows"),
+    (["--type", "days=number"], "--type: ", "'days' is not among what --property names: none"),
+    (["--type", "days=date"], "--type", "'date' is none of text, number, boolean"),
+    (["--property", "days"], "--property", "'days' is not NAME=COLUMN"),
+    (["--property", "a=who", "--property", "a=at"], "--property", "'a' stands twice"),
+    (["--variant", "who"], "--variant", "goes with --kind exposure only"),
+    (["--kind", "exposure"], "--event-name", "goes with --kind conversion only"),
+    (["--actor", "a\nb"], "--actor: ", "must be 1 to 200 printable characters"),
+]
+
+
+@pytest.mark.parametrize(("options", "names", "message"), MISTAKES)
+def test_a_mistake_in_the_mapping_names_the_option(
+    table: Path,
+    empty_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Said,
+    options: list[str],
+    names: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("ABPLATFORM_HOME", str(empty_home))
+    assert run(["import-events", str(table), *PURCHASES, *options]) == 2
+    err = said()[1]
+    assert err.count("\n") == 1
+    assert names in err
+    assert message in err
+    with a_platform(empty_home) as platform, platform.uow.reading() as work:
+        assert work.audit.all("default") == ()
+
+
+TYPES = [
+    ("who", pa.array([1.5]), "--unit: 'who' holds double, but must be texts or whole numbers: a number with a point"),
+    (
+        "at",
+        pa.array([datetime(2026, 3, 3, tzinfo=UTC).date()]),
+        "--timestamp: 'at' holds date32[day], but must be time",
+    ),
+    (
+        "at",
+        pa.array([0]).cast(pa.timestamp("s")),
+        "--timezone: the times of 'at' have no time zone; name it by --timez",
+    ),
+    ("amount", pa.array([True]), "--value: 'amount' holds bool, but must be numbers or texts"),
+    ("product", pa.array([[1]]), "--property: 'product' holds list<element: int64>, but must be texts, num"),
+]
+
+
+@pytest.mark.parametrize(("column", "values", "message"), TYPES)
+def test_a_column_of_parquet_that_cannot_be_it_is_refused(
+    tmp_path: Path,
+    empty_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Said,
+    column: str,
+    values: pa.Array,
+    message: str,
+) -> None:
+    monkeypatch.setenv("ABPLATFORM_HOME", str(empty_home))
+    columns = {"who": pa.array(["u1"]), "at": pa.array([AT]), "amount": pa.array([1]), "product": pa.array(["x"])}
+    parquet.write_table(pa.table(columns | {column: values}), tmp_path / "e.parquet")
+    options = [*PURCHASES, "--value", "amount", "--property", "product=product"]
+    assert run(["import-events", str(tmp_path / "e.parquet"), *options]) == 2
+    assert f"Error: {message}" in said()[1]
+
+
+def test_a_time_zone_for_times_that_have_one_is_refused(tmp_path: Path, said: Said) -> None:
+    table = pa.table({"who": ["u1"], "at": pa.array([0], pa.timestamp("us", tz="UTC"))})
+    parquet.write_table(table, tmp_path / "e.parquet")
+    assert run(["import-events", str(tmp_path / "e.parquet"), *PURCHASES, "--timezone", "Asia/Shanghai"]) == 2
+    assert "the times of 'at' have a time zone already" in said()[1]
+
+
+def test_no_raw_id_is_printed_or_kept(tmp_path: Path, said: Said) -> None:
+    secret = "6222020200112233445"
+    rows = [(secret, AT, "x"), (secret + "x" * 256, AT, "1"), (secret, "noon", "1"), (secret, AT, "1")]
+    table = write_csv(tmp_path / "e.csv", ("who", "at", "amount"), *rows)
+    assert run(["import-events", str(table), *PURCHASES, "--value", "amount"]) == 1
+    assert secret not in "".join(said())
+    with a_platform(tmp_path / "home") as platform:
+        assert len(facts(platform, "conversion")) == 1
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
+    assert secret.encode() not in kept

@@ -1,0 +1,63 @@
+"""Which differences between two computations count: none of counts and sums, 1e-12 of moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.reproduction import compare
+from tests.builders import later
+from tests.domain.aggregations import a_rate, an_aggregation
+
+CELL = a_rate("control", 1000, 100, before_mean=2.5, before_m2=400.0, before_c=1e-6)
+COVARIATE = a_rate("control", 1000, 100, name="age", total=Decimal("31.4159265358979"), slice="web")
+FOUND = an_aggregation(CELL, covariates=(COVARIATE,), data_through=later(), earlier_phase_units=3)
+
+
+def differing(now: Aggregation) -> list[str]:
+    return [number.name for number in compare(FOUND, now) if not number.agrees]
+
+
+def test_the_same_agrees_in_every_number() -> None:
+    numbers = {number.name: number.now for number in compare(FOUND, FOUND)}
+    assert differing(FOUND) == []
+    assert (numbers["exposed.control"], numbers["earlier_phase_units"]) == (1000, 3)
+    assert (numbers["purchase.control.m2"], numbers["age.control.web.total"]) == (CELL.m2, COVARIATE.total)
+    assert "purchase.control.clusters" not in numbers, "it is not clustered"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"units": 1001}, "units"),
+        ({"open_units": 1}, "open_units"),
+        ({"nonzero": 99}, "nonzero"),
+        ({"total": CELL.total + Decimal("0.000001")}, "total"),
+        ({"m2": CELL.m2 * (1 + 1e-11)}, "m2"),
+        ({"before_m2": 400 * (1 - 1e-11)}, "before_m2"),
+        # The product of the two standard deviations, not the covariance itself, is what its digits are of.
+        ({"before_c": 1e-6 + 1e-9}, "before_c"),
+    ],
+)
+def test_a_number_that_differs_by_more_is_named(changes: dict[str, float], name: str) -> None:
+    assert differing(replace(FOUND, cells=(replace(CELL, **changes),))) == [f"purchase.control.{name}"]  # type: ignore[arg-type]
+
+
+def test_moments_may_differ_in_their_last_digits() -> None:
+    shaken = replace(CELL, m2=CELL.m2 * (1 + 1e-13), mean=CELL.mean * (1 - 1e-13), before_c=1e-6 + 1e-10)
+    age = replace(COVARIATE, total=COVARIATE.total * (1 + Decimal("1e-13")))
+    assert differing(replace(FOUND, cells=(shaken,), covariates=(age,))) == []
+
+
+def test_counts_of_units_and_the_latest_receipt_are_compared_too() -> None:
+    other = replace(FOUND, analysed={"control": 999}, unknown_variants={"x": 1}, data_through=None)
+    assert differing(other) == ["analysed.control", "data_through", "unknown_variants.x"]
+
+
+def test_a_cell_that_is_no_longer_there_differs_in_every_number() -> None:
+    gone = [number for number in compare(FOUND, replace(FOUND, covariates=())) if not number.agrees]
+    assert {number.now for number in gone} == {None}
+    assert len(gone) == 6
