@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from abplatform.warehouse.durable_io import make_folder, sync_folder
 from abplatform.warehouse.engines import Engine, build_engine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.retention import first_kept_day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,10 @@ class Platform:
     def now(self) -> datetime:
         """The platform's clock, in UTC."""
         return datetime.now(UTC)
+
+    def oldest_kept(self) -> datetime:
+        """The beginning of the first day whose events retention leaves in the lake."""
+        return datetime.combine(first_kept_day(self.now(), self.settings.retention_days), time.min, UTC)
 
     def seal(self, project: str, *, progress: Callable[[int], None] = lambda _events: None) -> SealReport:
         """Move everything that waits in the inbox of a project into its lake.

@@ -20,7 +20,7 @@ LARGEST_BODY = 1_000_000
 LARGEST_EVENTS_BODY = 5_000_000
 # 50,000 ids of 96 characters; as UUIDs they are 2 MB.
 LARGEST_LIST_BODY = 5_000_000
-_PIECE = 65_536
+PIECE = 65_536
 LONGEST_UPLOAD_SECONDS = 30
 # One byte of zstd can stand for a block of 128 KiB: small steps keep what a single one unpacks to small.
 _ZSTD_STEP = 256
@@ -53,7 +53,7 @@ def has_body(request: Request) -> bool:
 def _pieces(request: Request) -> Iterator[bytes]:
     received, deadline = 0, time.monotonic() + LONGEST_UPLOAD_SECONDS
     try:
-        while piece := request.stream.read(_PIECE):
+        while piece := request.stream.read(PIECE):
             received += len(piece)
             yield piece
             if time.monotonic() >= deadline:
@@ -93,7 +93,7 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
     rest = body
     try:
         while rest and not stream.eof:
-            yield stream.decompress(rest, _PIECE)
+            yield stream.decompress(rest, PIECE)
             rest = stream.unconsumed_tail
         yield stream.flush()
     except zlib.error as error:

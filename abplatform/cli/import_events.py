@@ -115,6 +115,7 @@ def _load(platform: Platform, request: EventRequest, actor: Actor, faults: Fault
         project=DEFAULT_PROJECT,
         secret=platform.pseudonym_key,
         seal=lambda: platform.seal(DEFAULT_PROJECT),
+        oldest=platform.oldest_kept(),
     )
     with progress_bar(visible(request.path.name), 1.0) as progress:
         return load_events(target, request, actor=actor, clock=platform.now, on_fault=faults, progress=progress)

@@ -116,7 +116,7 @@ def _serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         workers=settings.workers,
         websockets=False,
-        # An upload that stalls holds a thread until its deadline: there have to be more threads than such uploads.
+        # An upload that stalls holds a thread: there have to be more threads than such uploads.
         backlog=_MOST_WAITING,
         backpressure=_MOST_REQUESTS,
         blocking_threads=_MOST_REQUESTS,

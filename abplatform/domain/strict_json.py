@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from abplatform.errors import Unreadable
 DEEPEST = 64
 LONGEST_NUMBER = 64
 
+_LONG_NUMBER = re.compile(rb"[-+.0-9eE]{%d}" % (LONGEST_NUMBER + 1))
 _QUOTE, _COLON, _BLANK = ord('"'), ord(":"), ord(" ")
 
 
@@ -63,6 +65,9 @@ def surely_strict(text: bytes, keys: int) -> bool:
     is_quote, behind = codes[:-1] == _QUOTE, codes[1:]
     if (is_quote & (behind <= _BLANK)).any():
         return False  # A colon may stand behind the blank.
+    between = np.diff(np.flatnonzero(is_quote), prepend=-1, append=len(codes))
+    if between.max() > LONGEST_NUMBER and _LONG_NUMBER.search(text) is not None:
+        return False
     return bool(np.count_nonzero(is_quote & (behind == _COLON)) == keys)
 
 

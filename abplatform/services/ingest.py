@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -65,7 +66,8 @@ class Intake:
         self._pseudonyms = Pseudonyms(pseudonym_key)
         self._max_age = max_age
         self._memory = Memory(uow)
-        # Threads that take turns at every release of the interpreter's lock only slow each other down.
+        # Threads that take turns at every release of the interpreter's lock only slow each other down. It is never held
+        # while the database is asked.
         self._turn = threading.Lock()
 
     def take_exposures(self, project: str, body: bytes, *, received_at: datetime) -> IngestReport:
@@ -102,39 +104,41 @@ class Intake:
             InboxFull, Unavailable: as `take_exposures`.
         """
         build = self._exposures_at_once if kind == "exposure" else self._conversions_at_once
-        with self._turn:
-            facts = build(project, body, received_at)
+        facts = build(project, body, received_at)
         return None if facts is None else self._keep(project, kind, facts, [], received_at).accepted
 
     def _exposures_at_once(self, project: str, body: bytes, received_at: datetime) -> pa.Table | None:
-        batch = read_exposures(body, received_at=received_at)
-        if batch is None or not exposures_are_fine(batch.events):
-            return None
-        times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
-        if times is None:
-            return None
-        rules = self._memory.recall(project)
-        facts = self._build_exposures(project, rules, batch.events, times, received_at)
+        with self._turn:
+            batch = read_exposures(body, received_at=received_at)
+            if batch is None or not exposures_are_fine(batch.events):
+                return None
+            times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
+            if times is None:
+                return None
+        if any(event.phase is None for event in batch.events):
+            # The only phase of a moment ago may be the first of two by now; a holdout may be gone.
+            rules = self._memory.renew(project)
+        else:
+            rules = self._memory.recall(project)
+        facts = self._build_exposures(rules, batch.events, times, received_at)
         if facts is None or not _agree(facts):
             newer = self._memory.renew(project)
             if newer is not rules:
-                facts = self._build_exposures(project, newer, batch.events, times, received_at)
+                facts = self._build_exposures(newer, batch.events, times, received_at)
         return facts
 
     def _build_exposures(
-        self, project: str, rules: Rules, events: Sequence[Exposure], times: Times, received_at: datetime
+        self, rules: Rules, events: Sequence[Exposure], times: Times, received_at: datetime
     ) -> pa.Table | None:
-        unpublished = Unpublished(self._uow, project)
         wanted = [(event.experiment, event.phase, event.holdout) for event in events]
-        try:
-            found = {key: _find(rules, *key, unpublished) for key in set(wanted)}
+        with self._turn, suppress(BadEvent):
+            found = {key: _find(rules, *key, None) for key in set(wanted)}
             places = [found[key] for key in wanted]
             variants = [event.group if event.variant is None else event.variant for event in events]
             if any(variant not in place.variants for place, variant in set(zip(places, variants, strict=True))):
                 return None
             return self._builder(rules, received_at).exposures(events, places, times)
-        except BadEvent:
-            return None
+        return None
 
     def _exposures_one_by_one(
         self, project: str, body: bytes, received_at: datetime
@@ -160,21 +164,21 @@ class Intake:
         return builder.exposures(events, places, as_times(times)) if events else None, rejected
 
     def _conversions_at_once(self, project: str, body: bytes, received_at: datetime) -> pa.Table | None:
-        batch = read_conversions(body, received_at=received_at)
-        if batch is None or not conversions_are_fine(batch.events):
-            return None
-        amounts = read_amounts(batch.events)
-        times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
-        if amounts is None or times is None:
-            return None
+        with self._turn:
+            batch = read_conversions(body, received_at=received_at)
+            if batch is None or not conversions_are_fine(batch.events):
+                return None
+            amounts = read_amounts(batch.events)
+            times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
+            if amounts is None or times is None:
+                return None
         rules = self._memory.recall(project)
         if any(event.units for event in batch.events):
             # Ids of a type that nothing counts are forgotten: that must not rest on rules of a moment ago.
             rules = self._memory.renew(project)
-        try:
+        with self._turn, suppress(BadEvent):
             return self._builder(rules, received_at).conversions(batch.events, amounts, times, rules.analysed)
-        except BadEvent:
-            return None
+        return None
 
     def _conversions_one_by_one(
         self, project: str, body: bytes, received_at: datetime
@@ -219,7 +223,7 @@ def _agree(facts: pa.Table) -> bool:
 
 
 def _find(
-    rules: Rules, experiment: str | None, phase: int | None, holdout: str | None, unpublished: Unpublished
+    rules: Rules, experiment: str | None, phase: int | None, holdout: str | None, unpublished: Unpublished | None
 ) -> Place:
     if holdout is not None:
         return rules.find_holdout(holdout, unpublished)

@@ -47,7 +47,7 @@ class Rules:
     """What the events of a project are checked against.
 
     Attributes:
-        version: of the snapshot; as long as it stays, so do these.
+        version: of the snapshot; as long as it and the holdouts stay, so do these.
         unit_type: what ``unit_id`` identifies.
         analysed: further unit types whose units experiments or holdouts count.
         started: all experiments that have started, by key.
@@ -63,8 +63,13 @@ class Rules:
     phases: dict[tuple[str, int | None], Place] = field(default_factory=dict)
     groups: dict[str, Place] = field(default_factory=dict)
 
-    def find_phase(self, key: str, phase: int | None, unpublished: Unpublished) -> Place:
+    def find_phase(self, key: str, phase: int | None, unpublished: Unpublished | None) -> Place:
         """A phase of an experiment, to check exposures against; without a number the only one that it has had.
+
+        Args:
+            key: of the experiment.
+            phase: its number.
+            unpublished: tells what else there is; None asks for nothing beyond these rules.
 
         Raises:
             BadEvent: ``UNKNOWN_EXPERIMENT``, ``NOT_STARTED``, ``EXPERIMENT_ARCHIVED``, ``BAD_PHASE``, or
@@ -75,10 +80,10 @@ class Rules:
             return known
         experiment = self.started.get(key)
         if experiment is None:
-            raise _unknown(unpublished.statuses.get(key))
+            raise _unknown(None if unpublished is None else unpublished.statuses.get(key))
         return self.phases.setdefault((key, phase), prepare_phase(_in_phase(experiment, phase), self.holdouts))
 
-    def find_holdout(self, key: str, unpublished: Unpublished) -> Place:
+    def find_holdout(self, key: str, unpublished: Unpublished | None) -> Place:
         """A holdout, to check exposures against; one that has ended too, since clients may be late.
 
         Raises:
@@ -90,7 +95,7 @@ class Rules:
         stored = self.holdouts.get(key)
         if stored is not None:
             return self.groups.setdefault(key, prepare_holdout(stored))
-        stored = unpublished.holdouts.get(key)
+        stored = None if unpublished is None else unpublished.holdouts.get(key)
         if stored is None:
             raise BadEvent("UNKNOWN_HOLDOUT", "holdout", "there is no holdout of that key")
         return prepare_holdout(stored)
@@ -135,15 +140,17 @@ class Memory:
         with self._uow.reading() as work:
             # The version first: what is read after it is at least as new as the version says.
             version = current_version(work, project)
-            rules = known[0] if known is not None and known[0].version == version else _read(work, project, version)
+            # Making or deleting a holdout publishes nothing.
+            holdouts = {one.key: one for one in work.holdouts.all(project)}
+            same = known is not None and (known[0].version, known[0].holdouts) == (version, holdouts)
+            rules = known[0] if known is not None and same else _read(work, project, version, holdouts)
         self._known[project] = rules, asked_at
         return rules
 
 
-def _read(work: Work, project: str, version: int) -> Rules:
+def _read(work: Work, project: str, version: int, holdouts: Mapping[str, StoredHoldout]) -> Rules:
     unit_type = work.projects.get(project).unit_type
     started = {one.key: one for one in work.experiments.all(project) if one.status != "draft"}
-    holdouts = {one.key: one for one in work.holdouts.all(project)}
     counted = {one.definition.unit_type for one in started.values() if _counts_its_units(one)}
     held_out = {one.holdout.unit_type for one in holdouts.values()}
     return Rules(

@@ -68,6 +68,8 @@ class Clock:
         except pa.ArrowInvalid:
             return None
         moments = sent.cast(pa.int64()).to_numpy()
+        if np.min(moments) < _FIRST or np.max(moments) > _LAST:
+            return None  # Arrow knows a year 0, which neither Python nor the lake can hold.
         if abs(self.skew) > CLOCK_TOLERANCE:
             moments = moments + self.skew // _MICROSECOND
         latest = _microseconds(self.received_at + FUTURE_TOLERANCE)
@@ -84,3 +86,7 @@ def as_times(settled: Sequence[tuple[datetime, datetime]]) -> Times:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
+
+
+_FIRST = _microseconds(datetime.min.replace(tzinfo=UTC))
+_LAST = _microseconds(datetime.max.replace(tzinfo=UTC))

@@ -128,7 +128,11 @@ def tend_table(
         first_day = first_kept_day(now, settings.retention_days)
         named = name_looks(UnitOfWork(database), lake, project, kind, first_day=first_day)
         memory = settings.engine_memory
-        compacted = compact(lake, project, kind, now=now, memory_limit=memory, go_on=still_ours)
+        compacted, fault = Compacted(), None
+        try:
+            compacted = compact(lake, project, kind, now=now, memory_limit=memory, go_on=still_ours)
+        except Exception as error:  # noqa: BLE001 - raised below: one bad file must not keep all others for ever
+            fault = error
         keep = timedelta(hours=settings.snapshot_hours)
         expired = expire(
             lake, project, kind, now=now, keep=keep, claimed=lambda: unfinished_claims(database, project, kind)
@@ -137,6 +141,8 @@ def tend_table(
         turn = Lease(database, f"sweep:{project}:{kind}", lasts=_SWEEP_TIME, clock=lambda: now)
         due = still_ours() and turn.acquire()
         swept = sweep(lake, project, kind, now=now) if due else 0
+        if fault is not None:
+            raise fault
         return Tended(dropped=dropped, named=named, compacted=compacted, expired=expired, swept=swept)
     finally:
         lease.release()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit
 
+import duckdb
 import sqlalchemy as sa
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
 from pyiceberg.table import Table
@@ -69,6 +70,9 @@ def lake_answers() -> Iterator[None]:
             yield
     except FileNotFoundError:
         raise
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        first_line = str(error).partition("\n")[0]
+        raise Unavailable(f"files of the lake cannot be read now: {first_line}") from error
     except OSError as error:
         raise Unavailable("the storage of the lake does not answer, or is full; try again shortly") from error
 

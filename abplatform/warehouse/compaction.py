@@ -87,9 +87,14 @@ def compact(
         if not go_on():
             break
         written: list[DataFile] = []
-        for merge in merges:
-            written.append(write_merged(table.iceberg, merge, memory_limit=memory_limit))
-            reached("written")
+        try:
+            for merge in merges:
+                written.append(write_merged(table.iceberg, merge, memory_limit=memory_limit))
+                reached("written")
+        except Exception:
+            # No commit has been tried: nothing names them.
+            remove(table.iceberg, [file.file_path for file in written])
+            raise
         old = [file.location for merge in merges for file in merge.files]
         if replace(lake, project, kind, old, written, action="compaction"):
             reached("committed")

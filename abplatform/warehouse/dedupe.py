@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abplatform.domain.events import EventKind
+from abplatform.warehouse.catalog import lake_answers
 from abplatform.warehouse.duck import open_duckdb
 from abplatform.warehouse.lake import LakeFile
 from abplatform.warehouse.layout import arrow_schema
@@ -84,7 +85,7 @@ def find_sealed(
     paths = [file.path for file in _that_may_hold(files, ids, oldest)]
     if not paths:
         return nothing
-    with open_duckdb() as connection:
+    with lake_answers(), open_duckdb() as connection:
         connection.register("wanted", pa.table({"event_id": ids}))
         matching = _select(connection, paths, "event_id")
         # Nearly always nothing matches: only then are whole rows read.

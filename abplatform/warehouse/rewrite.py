@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 
 import duckdb
@@ -50,10 +51,15 @@ def write_merged(table: Table, merge: Merge, *, memory_limit: str) -> DataFile:
     """
     folder = merge.files[0].location.rpartition("/")[0]
     location = f"{folder}/merged-{uuid.uuid4()}.parquet"
-    with lake_answers(), open_spilling_duckdb(memory_limit) as connection:
-        # One thread: this is work for the background, beside the server.
-        connection.execute("SET threads = 1")
-        written = _write(table, location, _sorted_batches(connection, merge, table.schema()))
+    try:
+        with lake_answers(), open_spilling_duckdb(memory_limit) as connection:
+            # One thread: this is work for the background, beside the server.
+            connection.execute("SET threads = 1")
+            written = _write(table, location, _sorted_batches(connection, merge, table.schema()))
+    except Exception:
+        with suppress(OSError):
+            table.io.delete(location)
+        raise
     if written.num_rows != merge.rows:
         table.io.delete(location)
         raise Miscounted(f"{len(merge.files)} files of {merge.day} hold {written.num_rows} rows, not {merge.rows}")

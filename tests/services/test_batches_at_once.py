@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -44,6 +44,7 @@ TIMES = st.sampled_from(
         "2026-11-23T01:02Z",
         "2026-11-23T01:02:03",
         "0001-01-01T00:00:00+00:00",
+        "0000-12-31T23:59:59Z",
         "9999-12-31T23:59:59Z",
         "2026-11-23T01:02:03Z\n2026-11-23T01:02:03Z",
     ]
@@ -138,6 +139,14 @@ def test_times_settled_at_once_are_those_settled_one_by_one(texts: list[str], sk
         )
 
 
+def test_a_year_that_python_does_not_know_is_not_brought_near_by_a_wrong_clock() -> None:
+    far = NOW - datetime(1, 1, 1, tzinfo=UTC) + timedelta(seconds=1)
+    clock = Clock(received_at=NOW, skew=far, oldest=NOW - timedelta(days=4000))
+    assert clock.settle_all(["0000-12-31T23:59:59Z"]) is None
+    with pytest.raises(BadEvent, match="is not a time that exists"):
+        clock.settle("0000-12-31T23:59:59Z")
+
+
 PLAIN_EXPOSURE = {"event_id": "1", "timestamp": "2026-11-23T01:02:03.5Z", "experiment": "e", "variant": "v"}
 
 
@@ -160,6 +169,8 @@ TWICE = [
     '{"events":[{"event_id":"1","event":"a","timestamp":"t","value":":","value":1}]}',
     '{"events":[{"event_id":"1","event":"a","timestamp":"t","unit_id":"u","unit_id":null}]}',
     '{"sent_at":"2026-11-23T01:02:03Z","sent_at":"2026-11-23T01:02:03Z","events":[]}',
+    '{"events":[{"event_id":"1","event":"a","timestamp":"t","properties":{"a":1%s}}]}' % ("0" * 64),
+    '{"events":[{"event_id":"1","event":"a","timestamp":"t","properties":{"a":0.%s}}]}' % ("1" * 70),
     '{"events":[{"event_id":"1\\u0000","event":"a","timestamp":"t"}]}',
     '{"events":[{"event_id":"1","event":"a","timestamp":"t","properties":{"\\uD800":1}}]}',
 ]

@@ -380,6 +380,33 @@ def test_a_holdout_takes_exposures_from_its_making_and_after_its_end(
     assert refused(platform.expose(holdout_exposure())) == outcome
 
 
+def test_a_process_that_has_taken_events_knows_new_and_deleted_holdouts(platform: Platform) -> None:
+    platform.start()
+    platform.convert({"event_id": "1", "units": {"device_id": "d-1"}})
+    platform.hold_out(unit_type="device_id")
+    platform.convert({"event_id": "2", "units": {"device_id": "d-1"}})
+    assert [list(fact.units) for fact in platform.conversions()] == [[], ["device_id"]]
+
+    check = holdout_exposure("3", units={"device_id": "d-1"})
+    assert platform.expose(check, check | {"event_id": "4"}).accepted == 2
+    delete(platform)
+    assert refused(platform.expose(check, {"event_id": "5"}))[:1] == [("UNKNOWN_HOLDOUT", "holdout")]
+
+
+def test_right_after_a_new_phase_an_exposure_without_a_phase_is_refused(platform: Platform) -> None:
+    platform.start()
+    drawn = {"variant": given(platform.evaluate("u-1"))}
+    assert platform.expose(exposure("1", **drawn), exposure("2", **drawn)).accepted == 2
+    platform.open_phase()
+    assert refused(platform.expose(exposure("3", **drawn), exposure("4", **drawn))) == [("MISSING_FIELD", "phase")] * 2
+
+
+def test_refusals_do_not_keep_an_id_that_stands_in_the_place_of_a_name(platform: Platform) -> None:
+    platform.start()
+    report = platform.expose(exposure(units={"13800138000": ""}), exposure(**{"alice@example.com": 1}))
+    assert refused(report) == [("BAD_FIELD", "units.*"), ("UNKNOWN_FIELD", "*")]
+
+
 NEITHER_OR_BOTH: list[tuple[dict[str, Any], str, str]] = [
     (exposure(holdout="q3", group=OPEN), "BAD_FIELD", "holdout"),
     ({"event_id": "1", "variant": "control"}, "MISSING_FIELD", "experiment"),

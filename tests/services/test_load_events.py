@@ -44,6 +44,7 @@ class Desk:
         self.uow, self.lake, self.inbox = uow, lake, Inbox(database)
         self.intake = Intake(uow, self.inbox, pseudonym_key=SECRET, max_age=timedelta(days=400))
         self.sealed_at = datetime.now(UTC)
+        self.oldest = datetime(1970, 1, 1, tzinfo=UTC)
         self._database = database
 
     def start(self, definition: Any) -> None:
@@ -60,7 +61,9 @@ class Desk:
         return seal_project(self._database, self.lake, "default", now=self.sealed_at)
 
     def load(self, request: EventRequest, on_fault: Callable[[RowFault], None] = lambda _: None) -> LoadReport:
-        target = LoadTarget(uow=self.uow, inbox=self.inbox, project="default", secret=SECRET, seal=self.seal)
+        target = LoadTarget(
+            uow=self.uow, inbox=self.inbox, project="default", secret=SECRET, seal=self.seal, oldest=self.oldest
+        )
         return load_events(target, request, actor=ACTOR, clock=lambda: NOW, on_fault=on_fault)
 
     def faults(self, request: EventRequest) -> list[tuple[int, str, str | None]]:
@@ -413,3 +416,46 @@ def test_the_audit_trail_says_who_loaded_what(desk: Desk, tmp_path: Path) -> Non
     assert (began.details["name"], began.details["columns"]["unit"]) == ("purchase", ["who"])
     assert (done.action, done.details["entry"], done.details["taken"]) == ("import-events-done", began.id, 2)
     assert "u1" not in json.dumps([began.details, done.details])
+
+
+def test_a_row_whose_quote_stays_open_is_not_taken(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "open.csv"
+    rows = [f"u-1,{NOW.isoformat()},1,fund", f'u-2,{NOW.isoformat()},7,"fund', f"u-3,{NOW.isoformat()},9,x"]
+    path.write_text("\n".join(["who,at,amount,product", *rows]) + "\n")
+    request = conversions(path, value="amount", properties={"product": "product"})
+    with pytest.raises(InvalidInput, match="a quote is not closed"):
+        desk.load(request)
+    assert [fact["value"] for fact in desk.facts("conversion").values()] in ([], [1])  # by where a piece ended
+
+    path.write_text(path.read_text().replace('"fund', "fund"))
+    desk.load(request)
+    facts = desk.facts("conversion").values()
+    assert sorted((fact["value"], dict(fact["properties"])["product"]) for fact in facts) == [
+        (1, '"fund"'),
+        (7, '"fund"'),
+        (9, '"x"'),
+    ]
+
+
+def test_what_retention_would_delete_is_refused(desk: Desk, tmp_path: Path) -> None:
+    desk.oldest = NOW
+    path = write_table(
+        tmp_path / "old.csv", ["who", "at"], ["u-1", later(seconds=-1).isoformat()], ["u-2", NOW.isoformat()]
+    )
+    assert desk.faults(conversions(path)) == [(1, "TIMESTAMP_TOO_OLD", "at")]
+
+
+def test_an_inbox_that_is_full_is_sealed_and_the_import_goes_on(
+    desk: Desk, database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abplatform.warehouse.inbox._RECOUNT_SECONDS", 0.0)
+    path = write_table(tmp_path / "one.csv", ["who", "at"], ["u-1", NOW.isoformat()])
+    desk.load(conversions(path))
+    desk.send(
+        "conversion",
+        *({"event_id": str(n), "event": "e", "unit_id": "u", "timestamp": NOW.isoformat()} for n in (1, 2)),
+    )
+    desk.inbox = Inbox(database, most_waiting=2)
+    path = write_table(tmp_path / "two.csv", ["who", "at"], ["u-2", NOW.isoformat()])
+    assert desk.load(conversions(path)).taken == 1
+    assert len(desk.facts("conversion")) == 4

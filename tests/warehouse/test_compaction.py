@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -173,6 +174,16 @@ def test_files_that_do_not_hold_what_the_lake_says_are_left_alone(local_lake: La
 
     assert len(local_lake.files("default", "exposure")) == 3
     assert find_orphans(local_lake, "default", "exposure")[1] == ()
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing_behind(local_lake: Lake, tmp_path: Path) -> None:
+    fill(local_lake, days=2)
+    files = sorted(local_lake.files("default", "exposure"), key=lambda file: file.day)
+    Path(files[-1].path).write_bytes(b"garbage")
+    for _ in range(2):
+        with pytest.raises(duckdb.InvalidInputException, match="magic bytes"):
+            compact(local_lake, "default", "exposure", now=hence())
+        assert list(tmp_path.rglob("merged-*.parquet")) == []
 
 
 def test_a_stop_ends_it_before_the_next_piece_of_work(local_lake: Lake) -> None:

@@ -216,6 +216,7 @@ def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) 
             # All columns, not only the wanted ones: an open quote in any of them hides rows.
             convert_options=csv.ConvertOptions(column_types={name: pa.binary() for name in header}),
         )
+        held: Batch | None = None
         for batch in reader:
             numbers = _row_numbers(emitted, batch.num_rows, [number for number, _, _ in split_badly])
             check_row_lines(path, breaks)
@@ -224,10 +225,15 @@ def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) 
             faults, reported = _split_faults(split_badly, reported)
             if progress is not None:
                 progress(min(1.0, file.tell() / size))
-            yield Batch(numbers, {column: batch.column(column) for column in columns}, faults)
+            # Only the end tells whether a quote of the last rows was open, with all that follows inside it.
+            if held is not None:
+                yield held
+            held = Batch(numbers, {column: batch.column(column) for column in columns}, faults)
     check_row_lines(path, breaks)
     if not ended:
         raise InvalidInput({"file": [f"{path} cannot be read: a quote is not closed; what follows it is one cell"]})
+    if held is not None:
+        yield held
     faults, _ = _split_faults(split_badly, reported)
     if faults:
         yield Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, faults)

@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 
 from abplatform.domain.audit import Actor
-from abplatform.errors import Conflict, InvalidInput
+from abplatform.errors import Conflict, InboxFull, InvalidInput
 from abplatform.services.adopt.source import Batch, Progress, RowFault, read_batches
 from abplatform.services.load.conversions import check_conversions, write_conversions
 from abplatform.services.load.event_ids import EventIds
 from abplatform.services.load.exposures import check_experiment, find_places, write_exposures
 from abplatform.services.load.request import EventRequest, check_request
 from abplatform.services.load.rows import Identity, Rows, read_rows
-from abplatform.services.load.times import Calendar
+from abplatform.services.load.times import OLDEST, Calendar
 from abplatform.services.recall import Memory, Rules, Unpublished
 from abplatform.services.record import describe_file, file_state, record_action
 from abplatform.services.seal import SealReport
@@ -43,6 +44,7 @@ class LoadTarget:
     Attributes:
         secret: for pseudonyms.
         seal: seals what waits in the inbox of the project.
+        oldest: earlier events are refused: retention would delete them.
     """
 
     uow: UnitOfWork
@@ -50,6 +52,7 @@ class LoadTarget:
     project: str
     secret: bytes
     seal: Callable[[], SealReport]
+    oldest: datetime = OLDEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ def load_events(
         InvalidInput: the request does not fit the table; nothing was taken. Or the table cannot be read to its end;
             the rows before were taken.
         Conflict: the file changed while it was read; what was taken stays.
+        InboxFull: too many events wait, and sealing made no room; what was taken stays.
         Unavailable: the database or the lake does not answer; running the import again goes on from there.
     """
     check_request(request)
@@ -117,7 +121,7 @@ class _Loader:
     def __init__(self, target: LoadTarget, request: EventRequest, *, now: datetime, on_fault: OnFault) -> None:
         self._target = target
         self._request = request
-        self._calendar = Calendar(zone=request.timezone, now=now)
+        self._calendar = Calendar(zone=request.timezone, now=now, oldest=target.oldest)
         self._now = now
         self._on_fault = on_fault
         self._memory = Memory(target.uow)
@@ -142,7 +146,14 @@ class _Loader:
         self._refused.update(fault.code for fault in faults)
         rejections = [Rejection(fault.row, fault.code, _sentence(fault)) for fault in faults]
         target, kind = self._target, self._request.kind
-        target.inbox.add(target.project, kind, table, rejections, received_at=self._now, whole_history=True)
+        add = partial(
+            target.inbox.add, target.project, kind, table, rejections, received_at=self._now, whole_history=True
+        )
+        try:
+            add()
+        except InboxFull:
+            self._seal()
+            add()
         self._taken += 0 if table is None else table.num_rows
         # As many at once as sealing takes: each commit writes a file per day of events.
         if target.inbox.pending(target.project, kind) >= MOST_EVENTS:

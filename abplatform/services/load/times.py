@@ -39,10 +39,12 @@ class Calendar:
     Attributes:
         zone: the time zone of times without an offset; None where there is none.
         now: the platform's clock.
+        oldest: earlier times are refused.
     """
 
     zone: str | None
     now: datetime
+    oldest: datetime = OLDEST
 
     def read(self, cells: Cells) -> pa.Array:
         """The times in UTC with microseconds, for those rows that are not refused."""
@@ -53,7 +55,7 @@ class Calendar:
             moments = self._texts(cells)
         latest = pa.scalar(self.now + FUTURE_TOLERANCE, TIME)
         cells.refuse(pc.greater(moments, latest), "TIMESTAMP_IN_FUTURE", "lies more than 5 minutes in the future")
-        _refuse_old(cells, pc.less(moments, pa.scalar(OLDEST, TIME)))
+        _refuse_old(cells, pc.less(moments, pa.scalar(self.oldest, TIME)), self.oldest)
         return moments
 
     def _timestamps(self, cells: Cells) -> pa.Array:
@@ -65,7 +67,7 @@ class Calendar:
         latest = (self.now + FUTURE_TOLERANCE + _DAY - OLDEST) // _MICROSECOND * per_second // 1_000_000
         late, early = pc.greater(counts, latest), pc.less(counts, -86_400 * per_second)
         cells.refuse(late, "TIMESTAMP_IN_FUTURE", "lies more than 5 minutes in the future")
-        _refuse_old(cells, early)
+        _refuse_old(cells, early, self.oldest)
         inside = pc.if_else(pc.or_(late, early), None, counts)
         # Digits beyond microseconds are cut.
         moments = inside.cast(pa.timestamp(type_.unit)).cast(_LOCAL, safe=False)
@@ -137,5 +139,5 @@ def _is_local(text: str) -> bool:
     return re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?", text, re.ASCII) is not None
 
 
-def _refuse_old(cells: Cells, early: pa.Array | Mask) -> None:
-    cells.refuse(early, "TIMESTAMP_TOO_OLD", f"lies before {OLDEST:%Y-%m-%d}, the oldest that is taken")
+def _refuse_old(cells: Cells, early: pa.Array | Mask, oldest: datetime) -> None:
+    cells.refuse(early, "TIMESTAMP_TOO_OLD", f"lies before {oldest:%Y-%m-%d}, the oldest that is kept")
