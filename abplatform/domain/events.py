@@ -34,6 +34,7 @@ OPEN = "open"
 HOLDOUT_GROUPS = (HELD_OUT, OPEN)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NAMED_BY_CLIENTS = ("units", "attributes", "properties")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 
 
@@ -205,15 +206,16 @@ def check_event_text(value: str, field: str, *, most: int) -> None:
         raise BadEvent("BAD_FIELD", field, f"must be 1 to {most} characters of valid text without NUL")
 
 
-def shown_name(name: str) -> str:
-    """The name of a field of a client's own, as refusals may repeat and keep it.
+def storable_place(field: str) -> str:
+    """The field of a refusal as the platform may keep it: names that clients choose may be ids put in the wrong place.
 
-    What does not look like a name may be an id that stands in its place.
-
-    >>> shown_name("device_id"), shown_name("13800138000"), shown_name("a@example.com")
-    ('device_id', '*', '*')
+    >>> storable_place("units.device_id"), storable_place("units.13800138000"), storable_place("a@example.com")
+    ('units.device_id', 'units.*', '*')
     """
-    return name if _NAME.fullmatch(name) else "*"
+    parent, _, name = field.partition(".")
+    if name and parent in _NAMED_BY_CLIENTS:
+        return f"{parent}.{storable_place(name)}"
+    return field if _NAME.fullmatch(field) else "*"
 
 
 def check_units(units: Mapping[str, str]) -> None:
@@ -226,7 +228,7 @@ def check_units(units: Mapping[str, str]) -> None:
         raise BadEvent("BAD_FIELD", "units", f"must have at most {MOST_UNIT_TYPES} entries")
     for unit_type, unit_id in units.items():
         check_event_text(unit_type, "units", most=LONGEST_UNIT_TYPE)
-        check_event_text(unit_id, f"units.{shown_name(unit_type)}", most=LONGEST_ID)
+        check_event_text(unit_id, f"units.{unit_type}", most=LONGEST_ID)
 
 
 def name_holdout(key: str) -> str:
@@ -249,9 +251,7 @@ def check_scalars(values: Mapping[str, Scalar], field: str) -> None:
     for name, value in values.items():
         check_event_text(name, field, most=LONGEST_PROPERTY)
         if isinstance(value, str) and (len(value) > LONGEST_TEXT or not storable(value)):
-            raise BadEvent(
-                "BAD_FIELD", f"{field}.{shown_name(name)}", f"must be at most {LONGEST_TEXT} characters without NUL"
-            )
+            raise BadEvent("BAD_FIELD", f"{field}.{name}", f"must be at most {LONGEST_TEXT} characters without NUL")
 
 
 def scalars_as_json(values: Mapping[str, Scalar], field: str) -> dict[str, str]:

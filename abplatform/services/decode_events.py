@@ -7,6 +7,7 @@ itself, every refusal with its field. Both read the same texts as the same event
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from abplatform.domain.events import BadEvent, Conversion, Exposure, Scalar, read_timestamp, shown_name
+from abplatform.domain.events import BadEvent, Conversion, Exposure, Scalar, read_timestamp, storable_place
 from abplatform.domain.strict_json import parse_json, surely_strict
 from abplatform.errors import InvalidInput, TooLarge
 from abplatform.warehouse.inbox import Rejection
@@ -194,7 +195,8 @@ def sort_out(envelope: Envelope, take: Callable[[RawEvent], None]) -> list[Rejec
         except BadEvent as error:
             if envelope.single:
                 raise InvalidInput({error.field: [error.detail.removeprefix(f"{error.field}: ")]}) from None
-            rejections.append(Rejection(index, error.code, error.detail, _event_id(raw)))
+            kept = error.detail.replace(error.field, storable_place(error.field), 1)
+            rejections.append(Rejection(index, error.code, error.detail, _event_id(raw), kept))
     return rejections
 
 
@@ -269,7 +271,7 @@ def _explain(message: str) -> BadEvent:
     named = _NAMED_FIELD.match(message)
     if named is not None:
         missing = named[1] == "missing required"
-        field = named[2] if missing else shown_name(named[2])
+        field = named[2] if missing else json.dumps(named[2][:64])[1:-1]
         return BadEvent("MISSING_FIELD" if missing else "UNKNOWN_FIELD", field, _what_is_wrong(missing=missing))
     place = _EVENT_FIELD.search(message)
     field = place[1] if place is not None else "event"

@@ -46,12 +46,14 @@ class Rejection:
         code: stable reason in UPPER_SNAKE.
         detail: a sentence that never repeats a unit id.
         event_id: where it had a usable one.
+        kept: what is stored in the place of ``detail``, which goes back to its sender only; None for the same.
     """
 
     index: int
     code: str
     detail: str
     event_id: str | None = None
+    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,7 @@ def _describe(rejection: Rejection) -> dict[str, object]:
     return {
         "position": rejection.index,
         "code": rejection.code[:LONGEST_CODE],
-        "detail": _storable_text(rejection.detail)[:LONGEST_DETAIL],
+        "detail": _storable_text(rejection.detail if rejection.kept is None else rejection.kept)[:LONGEST_DETAIL],
         "event_id": event_id if fits else None,
     }
 

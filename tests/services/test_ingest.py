@@ -24,7 +24,7 @@ from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.engines import DuckDBEngine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.tables import inbox_batch
+from abplatform.warehouse.tables import inbox_batch, rejected_event
 from tests.builders import NOW, a_holdout, a_metric, a_plan, an_experiment, later
 from tests.facts import unpack_facts
 
@@ -401,10 +401,15 @@ def test_right_after_a_new_phase_an_exposure_without_a_phase_is_refused(platform
     assert refused(platform.expose(exposure("3", **drawn), exposure("4", **drawn))) == [("MISSING_FIELD", "phase")] * 2
 
 
-def test_refusals_do_not_keep_an_id_that_stands_in_the_place_of_a_name(platform: Platform) -> None:
+def test_what_is_kept_of_a_refusal_has_no_id_that_stood_in_the_place_of_a_name(
+    platform: Platform, database: sa.Engine
+) -> None:
     platform.start()
     report = platform.expose(exposure(units={"13800138000": ""}), exposure(**{"alice@example.com": 1}))
-    assert refused(report) == [("BAD_FIELD", "units.*"), ("UNKNOWN_FIELD", "*")]
+    assert refused(report) == [("BAD_FIELD", "units.13800138000"), ("UNKNOWN_FIELD", "alice@example.com")]
+    with database.connect() as connection:
+        kept = connection.execute(sa.select(rejected_event.c.detail).order_by(rejected_event.c.id)).scalars().all()
+    assert [detail.partition(":")[0] for detail in kept] == ["units.*", "*"]
 
 
 NEITHER_OR_BOTH: list[tuple[dict[str, Any], str, str]] = [
