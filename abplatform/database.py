@@ -87,22 +87,23 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own transactions start too late (at the first write): we say BEGIN ourselves.
     connection.isolation_level = None
     cursor = connection.cursor()
-    _switch_to_wal(cursor)
+    # Of processes that open a new file at once, SQLite refuses all but one without waiting.
+    _insist(cursor, "PRAGMA journal_mode=WAL", pause=_RETRY_SECONDS)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _switch_to_wal(cursor: Any) -> None:
-    """Turn WAL on; of processes that open a new file at once, SQLite refuses all but one without waiting."""
+def _insist(cursor: Any, statement: str, *, pause: float) -> None:
+    """Run a statement that SQLite refuses while another one holds a lock, until it is let through."""
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
-            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute(statement)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in _HELD or time.monotonic() >= deadline:
                 raise
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(pause)
         else:
             return
 
@@ -115,24 +116,14 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     # SQLite itself waits longer and longer between its tries, up to a tenth of a second: whoever comes often starves
     # whoever waits.
     cursor = connection.connection.cursor()
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
     cursor.execute("PRAGMA busy_timeout=0")
     try:
-        while not _may_write(cursor, last_try=time.monotonic() >= deadline):
-            time.sleep(_NEXT_TRY_SECONDS)
+        _insist(cursor, _BEGIN, pause=_NEXT_TRY_SECONDS)
+    except sqlite3.OperationalError as error:
+        raise OperationalError(_BEGIN, None, error) from error
     finally:
         cursor.execute(f"PRAGMA busy_timeout={LOCK_WAIT_SECONDS * 1000}")
         cursor.close()
-
-
-def _may_write(cursor: Any, *, last_try: bool) -> bool:
-    try:
-        cursor.execute(_BEGIN)
-    except sqlite3.OperationalError as error:
-        if last_try or error.sqlite_errorcode & 0xFF not in _HELD:
-            raise OperationalError(_BEGIN, None, error) from error
-        return False
-    return True
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -122,7 +121,7 @@ class Admission:
             Unauthenticated: it is none of ours.
             Unavailable: the database does not answer.
         """
-        digest, asked_at = _digest(secret), self._clock()
+        digest, asked_at = access.hash_secret(secret), self._clock()
         key = self._remembered(digest, asked_at) if may_be_remembered else None
         if key is not None:
             return key
@@ -138,7 +137,7 @@ class Admission:
     def recall(self, header: str) -> ApiKey | None:
         """The key of an ``Authorization`` header, if the database was asked for it a moment ago; else None."""
         scheme, _, secret = header.partition(" ")
-        return self._remembered(_digest(secret), self._clock()) if scheme == "Bearer" else None
+        return self._remembered(access.hash_secret(secret), self._clock()) if scheme == "Bearer" else None
 
     def forget(self) -> None:
         """Ask the database again from now on: a key was revoked."""
@@ -147,10 +146,6 @@ class Admission:
     def _remembered(self, digest: str, now: float) -> ApiKey | None:
         key, until = self._known.get(digest, (None, 0.0))
         return key if now < until else None
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def admission() -> Admission:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import TYPE_CHECKING
 
 import click
 
 from abplatform.cli.progress import progress_bar
-from abplatform.cli.session import log_to_stderr, open_platform
+from abplatform.cli.session import log_to_stderr, open_platform, stop_when_told
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
@@ -57,7 +55,5 @@ def _seal_once(platform: Platform) -> None:
 
 def _seal_until_stopped(platform: Platform) -> None:
     log_to_stderr()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_when_told()
     platform.work(stop=stop, tending=False)

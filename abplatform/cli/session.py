@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -73,6 +75,14 @@ def open_existing_platform(**changes: str) -> Iterator[Platform]:
         )
     with open_platform(settings) as platform:
         yield platform
+
+
+def stop_when_told() -> threading.Event:
+    """Set when the process is told to end, by SIGTERM or Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def log_to_stderr() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 import click
 
-from abplatform.cli.session import log_to_stderr, open_platform
+from abplatform.cli.session import log_to_stderr, open_platform, stop_when_told
 
 
 @click.command("worker")
@@ -17,8 +14,6 @@ def command() -> None:
     Any number of workers may run: a lease lets one of them act at a time.
     """
     log_to_stderr()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_when_told()
     with open_platform() as platform:
         platform.work(stop=stop)

@@ -34,6 +34,7 @@ OPEN = "open"
 HOLDOUT_GROUPS = (HELD_OUT, OPEN)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_DECIMAL = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,9})?")
 _NAMED_BY_CLIENTS = ("units", "attributes", "properties")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 
@@ -194,6 +195,18 @@ def read_value(value: Decimal | float | str | None) -> Decimal | None:
     if settled != amount:
         raise BadEvent("BAD_VALUE", "value", "must have at most 6 digits behind the point")
     return settled
+
+
+def read_written_value(text: str) -> Decimal | None:
+    """An amount that was written as text, exactly; limits as for `read_value`.
+
+    Raises:
+        BadEvent: ``BAD_VALUE``.
+    """
+    # Python's decimals also read "1_000", " 12 " and digits of other scripts.
+    if _DECIMAL.fullmatch(text) is None:
+        raise BadEvent("BAD_VALUE", "value", "must be a decimal number, such as 350.00")
+    return read_value(Decimal(text))
 
 
 def check_event_text(value: str, field: str, *, most: int) -> None:

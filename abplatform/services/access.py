@@ -37,7 +37,7 @@ def create_key(work: Work, project: str, role: KeyRole, *, name: str, now: datet
     work.projects.get(project)
     key = ApiKey(id=secrets.token_hex(8), project=project, role=role, name=name, created_at=now)
     secret = f"abp_{role}_{key.id}_{secrets.token_urlsafe(32)}"
-    work.keys.add(StoredKey(key=key, secret_hash=_hash(secret)))
+    work.keys.add(StoredKey(key=key, secret_hash=hash_secret(secret)))
     return key, secret
 
 
@@ -51,8 +51,8 @@ def authenticate(work: Work, secret: str, *, now: datetime) -> ApiKey:
     """
     form = SECRET.fullmatch(secret)
     stored = work.keys.find(form[1]) if form else None
-    known_hash = stored.secret_hash if stored else _hash("")
-    is_right = hmac.compare_digest(known_hash, _hash(secret) if form else "")
+    known_hash = stored.secret_hash if stored else hash_secret("")
+    is_right = hmac.compare_digest(known_hash, hash_secret(secret) if form else "")
     if stored is None or not is_right or not stored.key.in_force(now):
         raise Unauthenticated("this API key is not known or not in force")
     return stored.key
@@ -90,5 +90,6 @@ def ensure_admin_key(work: Work, project: str, *, now: datetime) -> str | None:
     return secret
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def hash_secret(secret: str) -> str:
+    """SHA-256 of a secret in hexadecimal digits: all that is kept of it."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

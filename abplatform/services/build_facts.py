@@ -17,12 +17,11 @@ from abplatform.domain.events import BadEvent, Conversion, Exposure, Scalar, sca
 from abplatform.domain.pseudonym import Pseudonymiser
 from abplatform.services.agree import Place
 from abplatform.services.settle_times import Times
-from abplatform.warehouse.layout import arrow_schema
+from abplatform.warehouse.layout import TEXT_MAP, arrow_schema
 
 _EXPOSURES, _CONVERSIONS = arrow_schema("exposure"), arrow_schema("conversion")
 _TEXT = pa.string()
 _QUOTE, _NOTHING = pa.scalar('"'), pa.scalar("")
-_ENTRIES = pa.map_(pa.string(), pa.string())
 _BY_PLACE = ("experiment", "phase", "variant", "expected_variant", "unit", "cluster")
 
 
@@ -119,7 +118,7 @@ class Builder:
             "unit": pa.array(self._whoever(events), _TEXT),
             "value": pa.array(amounts, _TEXT).cast(_CONVERSIONS.field("value").type),
             "properties": _entries(properties, [each or () for each in properties]),
-            "units": pa.array([self._others(event.units, analysed) for event in events], _ENTRIES),
+            "units": pa.array([self._others(event.units, analysed) for event in events], TEXT_MAP),
         }
         return _table(_CONVERSIONS, arrays | self._times(times, len(events)))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 
 import msgspec
 
@@ -27,11 +26,9 @@ from abplatform.domain.events import (
     check_event_text,
     check_scalars,
     check_units,
-    read_value,
+    read_written_value,
 )
 
-# JSON closes the quotes that it opens.
-_VALUE = re.compile(rb'"?(-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,9})?)"?')
 _PLAIN_VALUES = re.compile(rb'(?:(?:null|"?-?\d{1,14}(?:\.\d{1,6})?"?)?\n)*+')
 _NULLS = (b"", b"null")
 _NULL_TEXTS = ("", "null")
@@ -73,11 +70,9 @@ def read_amount(raw: msgspec.Raw) -> str | None:
     text = bytes(raw)
     if text in _NULLS:
         return None
-    # Python's decimals also read "1_000", " 12 " and digits of other scripts.
-    form = _VALUE.fullmatch(text)
-    if form is None:
-        raise BadEvent("BAD_VALUE", "value", "must be a decimal number, such as 350.00")
-    return f"{read_value(Decimal(form[1].decode())):f}"
+    # JSON closes the quotes that it opens.
+    written = text.decode().removeprefix('"').removesuffix('"')
+    return f"{read_written_value(written):f}"
 
 
 def exposures_are_fine(events: Sequence[Exposure]) -> bool:

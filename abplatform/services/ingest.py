@@ -85,17 +85,11 @@ class Intake:
             InboxFull: too many events wait to be sealed. Nothing is stored then.
             Unavailable: the database does not answer. Nothing is stored then.
         """
-        facts = self._exposures_at_once(project, body, received_at)
-        if facts is not None:
-            return self._keep(project, "exposure", facts, [], received_at)
-        return self._keep(project, "exposure", *self._exposures_one_by_one(project, body, received_at), received_at)
+        return self._take(project, "exposure", body, received_at)
 
     def take_conversions(self, project: str, body: bytes, *, received_at: datetime) -> IngestReport:
         """Take one conversion, or a batch of them; as `take_exposures`, with the same errors."""
-        facts = self._conversions_at_once(project, body, received_at)
-        if facts is not None:
-            return self._keep(project, "conversion", facts, [], received_at)
-        return self._keep(project, "conversion", *self._conversions_one_by_one(project, body, received_at), received_at)
+        return self._take(project, "conversion", body, received_at)
 
     def take_at_once(self, project: str, kind: EventKind, body: bytes, *, received_at: datetime) -> int | None:
         """Take a batch that is plainly right and give its size; for all others None, and nothing is kept.
@@ -107,6 +101,13 @@ class Intake:
         facts = build(project, body, received_at)
         return None if facts is None else self._keep(project, kind, facts, [], received_at).accepted
 
+    def _take(self, project: str, kind: EventKind, body: bytes, received_at: datetime) -> IngestReport:
+        accepted = self.take_at_once(project, kind, body, received_at=received_at)
+        if accepted is not None:
+            return IngestReport(accepted=accepted, rejected=())
+        build = self._exposures_one_by_one if kind == "exposure" else self._conversions_one_by_one
+        return self._keep(project, kind, *build(project, body, received_at), received_at)
+
     def _exposures_at_once(self, project: str, body: bytes, received_at: datetime) -> pa.Table | None:
         with self._turn:
             batch = read_exposures(body, received_at=received_at)
@@ -115,11 +116,8 @@ class Intake:
             times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
             if times is None:
                 return None
-        if any(event.phase is None for event in batch.events):
-            # The only phase of a moment ago may be the first of two by now; a holdout may be gone.
-            rules = self._memory.renew(project)
-        else:
-            rules = self._memory.recall(project)
+        # The only phase of a moment ago may be the first of two by now; a holdout may be gone.
+        rules = self._rules(project, certain=any(event.phase is None for event in batch.events))
         facts = self._build_exposures(rules, batch.events, times, received_at)
         if facts is None or not _agree(facts):
             newer = self._memory.renew(project)
@@ -172,10 +170,8 @@ class Intake:
             times = self._clock(received_at, batch.skew).settle_all([event.timestamp for event in batch.events])
             if amounts is None or times is None:
                 return None
-        rules = self._memory.recall(project)
-        if any(event.units for event in batch.events):
-            # Ids of a type that nothing counts are forgotten: that must not rest on rules of a moment ago.
-            rules = self._memory.renew(project)
+        # Ids of a type that nothing counts are forgotten: that must not rest on rules of a moment ago.
+        rules = self._rules(project, certain=any(event.units for event in batch.events))
         with self._turn, suppress(BadEvent):
             return self._builder(rules, received_at).conversions(batch.events, amounts, times, rules.analysed)
         return None
@@ -209,6 +205,9 @@ class Intake:
     ) -> IngestReport:
         self._inbox.add(project, kind, facts, rejected, received_at=received_at)
         return IngestReport(accepted=0 if facts is None else facts.num_rows, rejected=tuple(rejected))
+
+    def _rules(self, project: str, *, certain: bool) -> Rules:
+        return self._memory.renew(project) if certain else self._memory.recall(project)
 
     def _builder(self, rules: Rules, received_at: datetime) -> Builder:
         return Builder(pseudonyms=self._pseudonyms, unit_type=rules.unit_type, received_at=received_at)

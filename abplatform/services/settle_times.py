@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from abplatform.domain.events import CLOCK_TOLERANCE, FUTURE_TOLERANCE, read_timestamp, settle_timestamp
+from abplatform.warehouse.layout import TIME
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_TIME = pa.timestamp("us", tz="UTC")
 # What Arrow reads as `read_timestamp` does; that one takes leap seconds, small letters and more digits too.
 _PLAIN = re.compile(rb"0000-00-00[T ]00:00:00(?:\.0{1,6})?(?:Z|[+-]00:00)")
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
@@ -64,7 +64,7 @@ class Clock:
         if not all(map(_PLAIN.fullmatch, forms)):
             return None
         try:
-            sent = pa.array(texts, pa.string()).cast(_TIME)
+            sent = pa.array(texts, pa.string()).cast(TIME)
         except pa.ArrowInvalid:
             return None
         moments = sent.cast(pa.int64()).to_numpy()
@@ -75,13 +75,13 @@ class Clock:
         latest = _microseconds(self.received_at + FUTURE_TOLERANCE)
         if np.min(moments) < _microseconds(self.oldest) or np.max(moments) > latest:
             return None
-        return Times(sent, pa.array(moments).cast(_TIME))
+        return Times(sent, pa.array(moments).cast(TIME))
 
 
 def as_times(settled: Sequence[tuple[datetime, datetime]]) -> Times:
     """What `Clock.settle` gave for some events, as columns."""
     sent, counted = zip(*settled, strict=True)
-    return Times(pa.array(sent, _TIME), pa.array(counted, _TIME))
+    return Times(pa.array(sent, TIME), pa.array(counted, TIME))
 
 
 def _microseconds(moment: datetime) -> int:

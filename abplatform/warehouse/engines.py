@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
@@ -31,17 +30,16 @@ class Engine(Protocol):
         """Give back what is open."""
 
 
-def build_engine(url: str, *, memory_limit: str = "2GB", temp_directory: Path | None = None) -> Engine:
+def build_engine(url: str, *, memory_limit: str = "2GB") -> Engine:
     """Build the engine of an address; nothing is started before it is first asked.
 
     Args:
         url: ``duckdb://``, ``spark://local[2]``, ``spark://local[*]`` or ``spark://host:port``.
         memory_limit: what DuckDB may use for one analysis, or one Spark process, before it spills to disk.
-        temp_directory: where it spills to; by default the system's folder for temporary files.
 
     Raises:
         StartRefused: if the engine's packages, or Java, are missing.
     """
     if url.startswith("spark://"):
-        return SparkEngine(url, memory_limit, temp_directory)
-    return DuckDBEngine(memory_limit, temp_directory)
+        return SparkEngine(url, memory_limit)
+    return DuckDBEngine(memory_limit)

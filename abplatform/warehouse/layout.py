@@ -40,13 +40,19 @@ TABLE_PROPERTIES = {
     "write.metadata.metrics.column.event_id": "full",
 }
 
+MONEY = pa.decimal128(20, 6)
+PLAIN_MONEY = r"^-?[0-9]{1,14}(?:\.[0-9]{1,6})?$"
+"""Texts that Arrow casts to `MONEY` exactly."""
+TIME = pa.timestamp("us", tz="UTC")
+TEXT_MAP = pa.map_(pa.string(), pa.string())
+
 _MAP_IDS = {"attributes": 100, "properties": 100, "units": 102}
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int": pa.int32(),
-    "money": pa.decimal128(20, 6),
-    "time": pa.timestamp("us", tz="UTC"),
-    "map": pa.map_(pa.string(), pa.string()),
+    "money": MONEY,
+    "time": TIME,
+    "map": TEXT_MAP,
 }
 
 # name, type, required. Columns are never moved, and new ones stand at the end and are optional: tables that exist get

@@ -27,17 +27,15 @@ class SparkEngine:
     Args:
         url: ``spark://local[2]``, ``spark://local[*]`` or ``spark://host:port``.
         memory_limit: memory of the driver, and of each executor, such as ``2GB``; beyond it they spill to disk.
-        temp_directory: where the driver spills to; by default the system's folder for temporary files.
 
     Raises:
         StartRefused: if PySpark or Java is missing.
     """
 
-    def __init__(self, url: str, memory_limit: str = "2GB", temp_directory: Path | None = None) -> None:
+    def __init__(self, url: str, memory_limit: str = "2GB") -> None:
         _check_installation()
         self._url = url
         self._memory_limit = memory_limit
-        self._temp_directory = temp_directory
         self._lock = threading.Lock()
         self._running: RunningSpark | None = None
 
@@ -72,7 +70,7 @@ class SparkEngine:
 
         with self._lock:
             if self._running is None:
-                self._running = start_spark(self._url, self._memory_limit, self._temp_directory)
+                self._running = start_spark(self._url, self._memory_limit)
             return self._running
 
     def _forget(self, running: RunningSpark) -> None:

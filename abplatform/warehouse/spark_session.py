@@ -156,7 +156,7 @@ def _location(file: LakeFile) -> str:
     return f"file://{file.path}" if file.path.startswith("/") else file.path
 
 
-def start_spark(url: str, memory_limit: str, temp_directory: Path | None) -> RunningSpark:
+def start_spark(url: str, memory_limit: str) -> RunningSpark:
     """Start the Java process and its session; see `spark_engine.SparkEngine` for the arguments.
 
     Raises:
@@ -164,7 +164,7 @@ def start_spark(url: str, memory_limit: str, temp_directory: Path | None) -> Run
     """
     if not url.startswith("spark://local["):
         _knock(url)
-    folder = tempfile.TemporaryDirectory(prefix="abplatform-", dir=temp_directory, ignore_cleanup_errors=True)
+    folder = tempfile.TemporaryDirectory(prefix="abplatform-", ignore_cleanup_errors=True)
     rest = url.removeprefix("spark://")
     conf = SparkConf(loadDefaults=False).setMaster(rest if rest.startswith("local[") else url)
     conf.setAll(list(_properties(conf.get("spark.master") or "", memory_limit, Path(folder.name)).items()))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +29,7 @@ from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import arrow_schema
 from tests.builders import NOW, a_holdout, a_plan, an_experiment, an_external_experiment, later
+from tests.cli.tables import write_csv
 
 SECRET = b"a pseudonym key for tests, 32+ characters"
 ACTOR = Actor(os_user="tester", name="Li Na", reason="history")
@@ -88,12 +88,6 @@ def desk(uow: UnitOfWork, database: sa.Engine, metadata_url: str, tmp_path: Path
     lake = Lake((tmp_path / "lake").as_uri(), metadata_url)
     yield Desk(uow, database, lake)
     lake.close()
-
-
-def write_table(path: Path, header: Sequence[str], *rows: Sequence[object]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
 
 
 def conversions(path: Path, **changes: Any) -> EventRequest:
@@ -164,7 +158,7 @@ def test_conversions_of_a_table_lie_in_the_lake_as_those_of_http(desk: Desk, tmp
         for n, event in enumerate(events)
     ]
     request = conversions(
-        write_table(tmp_path / "e.csv", header, *rows),
+        write_csv(tmp_path / "e.csv", header, *rows),
         event_id="id",
         event=Origin(column="what"),
         value="amount",
@@ -184,7 +178,7 @@ def test_a_conversion_without_the_usual_id_lies_under_the_first_of_the_others(de
     desk.send("conversion", shared | {"event_id": "h0", "units": {"b": "2", "a": "1"}})
     desk.send("conversion", shared | {"event_id": "h1", "units": {"b": "2"}})
     rows = [("i0", "", time, "2", "1"), ("i1", "", time, "2", ""), ("i2", "", time, "", "")]
-    table = write_table(tmp_path / "e.csv", ("id", "who", "at", "b", "a"), *rows)
+    table = write_csv(tmp_path / "e.csv", ("id", "who", "at", "b", "a"), *rows)
     request = conversions(table, event_id="id", other_units={"b": "b", "a": "a"})
     assert desk.faults(request) == [(3, "MISSING_FIELD", "who")]
     alike(desk, "conversion", "h", "i")
@@ -223,7 +217,7 @@ def test_exposures_of_a_table_are_compared_with_the_draws_as_those_of_http(desk:
         for number, event in enumerate(events)
     ]
     request = exposures(
-        write_table(tmp_path / "e.csv", header, *rows),
+        write_csv(tmp_path / "e.csv", header, *rows),
         event_id="id",
         experiment=Origin(column="key"),
         phase="phase",
@@ -255,7 +249,7 @@ def test_wrong_exposures_are_named_by_the_codes_of_http(desk: Desk, tmp_path: Pa
         ("rate-display", "1", "control", "", at),
         ("", "1", "control", "u", at),
     ]
-    table = write_table(tmp_path / "e.csv", ("key", "phase", "arm", "who", "at"), *rows)
+    table = write_csv(tmp_path / "e.csv", ("key", "phase", "arm", "who", "at"), *rows)
     assert desk.faults(exposures(table, experiment=Origin(column="key"), phase="phase")) == [
         (2, "UNKNOWN_EXPERIMENT", "key"),
         (3, "NOT_STARTED", "key"),
@@ -278,7 +272,7 @@ def test_wrong_exposures_are_named_by_the_codes_of_http(desk: Desk, tmp_path: Pa
 def two_purchases(tmp_path: Path) -> EventRequest:
     rows = [("e1", "u1", "2026-03-03T10:00:00Z", "5"), ("e2", "u2", "2026-03-04T10:00:00Z", "6")]
     return conversions(
-        write_table(tmp_path / "e.csv", ("id", "who", "at", "amount"), *rows), event_id="id", value="amount"
+        write_csv(tmp_path / "e.csv", ("id", "who", "at", "amount"), *rows), event_id="id", value="amount"
     )
 
 
@@ -310,8 +304,8 @@ def test_a_table_counts_once_though_its_rows_have_no_ids(desk: Desk, tmp_path: P
     """Two equal rows are two events; the order of rows and of properties is no matter."""
     rows = [("u1", "2026-03-03T10:00:00Z", "5", "a", "b")] * 2 + [("u1", "2026-03-03T10:00:00.000001Z", "5", "a", "")]
     header = ("who", "at", "amount", "p", "q")
-    first = write_table(tmp_path / "1.csv", header, *rows)
-    second = write_table(tmp_path / "2.csv", header, *reversed(rows))
+    first = write_csv(tmp_path / "1.csv", header, *rows)
+    second = write_csv(tmp_path / "2.csv", header, *reversed(rows))
     desk.load(conversions(first, value="amount", properties={"p": "p", "q": "q"}))
     before = desk.facts("conversion")
     assert len(before) == 3
@@ -325,7 +319,7 @@ def test_an_interrupted_import_goes_on_where_it_ended(
 ) -> None:
     monkeypatch.setattr(load, "PIECE_ROWS", 2)
     rows = [("u1" if number != 4 else "", "2026-03-03T10:00:00Z", number % 3) for number in range(9)]
-    request = conversions(write_table(tmp_path / "e.csv", ("who", "at", "amount"), *rows), value="amount")
+    request = conversions(write_csv(tmp_path / "e.csv", ("who", "at", "amount"), *rows), value="amount")
 
     def interrupt(_: RowFault) -> None:
         raise KeyboardInterrupt
@@ -359,7 +353,7 @@ def test_the_inbox_stays_small_and_a_worker_may_help(
 
     monkeypatch.setattr(desk, "seal", seal_beside_a_worker)
     rows = [(f"u{number}", "2026-03-03T10:00:00Z") for number in range(13)]
-    assert desk.load(conversions(write_table(tmp_path / "e.csv", ("who", "at"), *rows))).taken == 13
+    assert desk.load(conversions(write_csv(tmp_path / "e.csv", ("who", "at"), *rows))).taken == 13
     assert waiting[:4] == [4, 4, 4, 1]
     monkeypatch.setattr(desk, "seal", seal)
     assert len(desk.facts("conversion")) == 13
@@ -439,7 +433,7 @@ def test_a_row_whose_quote_stays_open_is_not_taken(desk: Desk, tmp_path: Path) -
 
 def test_what_retention_would_delete_is_refused(desk: Desk, tmp_path: Path) -> None:
     desk.oldest = NOW
-    path = write_table(
+    path = write_csv(
         tmp_path / "old.csv", ["who", "at"], ["u-1", later(seconds=-1).isoformat()], ["u-2", NOW.isoformat()]
     )
     assert desk.faults(conversions(path)) == [(1, "TIMESTAMP_TOO_OLD", "at")]
@@ -449,13 +443,13 @@ def test_an_inbox_that_is_full_is_sealed_and_the_import_goes_on(
     desk: Desk, database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("abplatform.warehouse.inbox._RECOUNT_SECONDS", 0.0)
-    path = write_table(tmp_path / "one.csv", ["who", "at"], ["u-1", NOW.isoformat()])
+    path = write_csv(tmp_path / "one.csv", ["who", "at"], ["u-1", NOW.isoformat()])
     desk.load(conversions(path))
     desk.send(
         "conversion",
         *({"event_id": str(n), "event": "e", "unit_id": "u", "timestamp": NOW.isoformat()} for n in (1, 2)),
     )
     desk.inbox = Inbox(database, most_waiting=2)
-    path = write_table(tmp_path / "two.csv", ["who", "at"], ["u-2", NOW.isoformat()])
+    path = write_csv(tmp_path / "two.csv", ["who", "at"], ["u-2", NOW.isoformat()])
     assert desk.load(conversions(path)).taken == 1
     assert len(desk.facts("conversion")) == 4

@@ -13,9 +13,7 @@ import pyarrow.compute as pc
 from abplatform.services.adopt.pseudonyms import pseudonymise_column
 from abplatform.services.adopt.request import ImportRequest, Outcome
 from abplatform.services.adopt.rows import Rows
-
-_TIME = pa.timestamp("us", tz="UTC")
-_MAP = pa.map_(pa.string(), pa.string())
+from abplatform.warehouse.layout import MONEY, TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ class FactWriter:
         happened = values if outcome.kind == "conversion" else pc.not_equal(values, pa.scalar(0, values.type))
         numbers = rows.numbers[happened.to_numpy(zero_copy_only=False)]
         count = len(numbers)
-        money = pa.nulls(count, pa.decimal128(20, 6)) if outcome.kind == "conversion" else values.filter(happened)
+        money = pa.nulls(count, MONEY) if outcome.kind == "conversion" else values.filter(happened)
         return pa.table(
             {
                 "event_id": self._event_ids(numbers, f":{outcome.column}"),
@@ -89,7 +87,7 @@ class FactWriter:
         return pc.binary_join_element_wise(f"{self.request.key}:", written, suffix, "")
 
     def _times(self, count: int) -> dict[str, pa.Array]:
-        at = pa.repeat(pa.scalar(self.at, _TIME), count)
+        at = pa.repeat(pa.scalar(self.at, TIME), count)
         return {"timestamp": at, "sent_timestamp": at, "received_at": at}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from abplatform.services.adopt.source import RowFault
 
@@ -34,3 +36,9 @@ class Refusals:
             text = detail if isinstance(detail, str) else detail(position)
             self.faults.append(RowFault(int(self._numbers[position]), column, text, code))
         self.good &= ~bad
+
+
+def as_mask(values: pa.Array) -> Mask:
+    """Booleans for numpy; null is false."""
+    mask: Mask = pc.fill_null(values, fill_value=False).to_numpy(zero_copy_only=False)
+    return mask

@@ -13,14 +13,13 @@ import pyarrow.compute as pc
 
 from abplatform.domain.checks import printable, storable
 from abplatform.domain.events import LONGEST_ID, LONGEST_TEXT, BadEvent, read_value, scalar_as_json
-from abplatform.services.adopt.refusals import Mask, Refusals
+from abplatform.services.adopt.refusals import Mask, Refusals, as_mask
 from abplatform.services.adopt.request import ImportRequest, Outcome
 from abplatform.services.adopt.source import Batch, RowFault
 from abplatform.services.adopt.texts import as_text
+from abplatform.warehouse.layout import MONEY, PLAIN_MONEY
 
-MONEY = pa.decimal128(20, 6)
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
-_PLAIN_MONEY = r"^-?[0-9]{1,14}(\.[0-9]{1,6})?$"
 _MISSING_COVARIATE = pa.array(["na", "nan", "null", "none"])
 _TRUE, _FALSE = pa.array(["1", "true", "1.0"]), pa.array(["0", "false", "0.0"])
 
@@ -122,13 +121,13 @@ def _units(batch: Batch, texts: dict[str, pa.Array], request: ImportRequest, ref
 
 
 def _names(texts: pa.Array, column: str, refusals: _Refusals, *, check: Callable[[str], str | None]) -> pa.Array:
-    refusals.refuse(_mask(pc.is_null(texts)), column, "is missing")
+    refusals.refuse(as_mask(pc.is_null(texts)), column, "is missing")
     distinct = texts.dictionary_encode()
     faults = [None if value is None else check(value) for value in distinct.dictionary.to_pylist()]
     if any(faults):
         bad = pc.is_in(texts, value_set=distinct.dictionary.filter(pa.array([bool(fault) for fault in faults])))
         indices = distinct.indices.to_pylist()
-        refusals.refuse(_mask(bad), column, lambda position: str(faults[indices[position]]))
+        refusals.refuse(as_mask(bad), column, lambda position: str(faults[indices[position]]))
     return texts
 
 
@@ -152,11 +151,11 @@ def _outcome(texts: pa.Array, outcome: Outcome, refusals: _Refusals) -> pa.Array
 def _conversion(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
     plain = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
     yes, no = pc.is_in(plain, value_set=_TRUE), pc.is_in(plain, value_set=_FALSE)
-    bad = ~_mask(pc.or_(yes, no))
-    numeric = _mask(pc.match_substring_regex(plain, _NUMBER))
+    bad = ~as_mask(pc.or_(yes, no))
+    numeric = as_mask(pc.match_substring_regex(plain, _NUMBER))
     if (bad & numeric).any():
         refusals.amounts.add(column)
-    if (bad & ~numeric & ~_mask(pc.is_null(texts))).any():
+    if (bad & ~numeric & ~as_mask(pc.is_null(texts))).any():
         refusals.words.add(column)
     _refuse_values(bad, texts, column, refusals, rule="is not 0, 1, true or false")
     return yes
@@ -164,12 +163,12 @@ def _conversion(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
 
 def _sum(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
     trimmed = pc.fill_null(pc.utf8_trim_whitespace(texts), "")
-    plain = pc.match_substring_regex(trimmed, _PLAIN_MONEY)
+    plain = pc.match_substring_regex(trimmed, PLAIN_MONEY)
     amounts = pc.cast(pc.if_else(plain, trimmed, "0"), MONEY)
-    others = np.flatnonzero(~_mask(plain))
+    others = np.flatnonzero(~as_mask(plain))
     if len(others) == 0:
         return amounts
-    numeric = _mask(pc.match_substring_regex(trimmed, _NUMBER))
+    numeric = as_mask(pc.match_substring_regex(trimmed, _NUMBER))
     written = trimmed.take(pa.array(others)).to_pylist()
     settled, details = amounts.to_pylist(), {}
     for position, text in zip(others.tolist(), written, strict=True):
@@ -204,7 +203,7 @@ def _covariate(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
     numeric = pc.fill_null(pc.match_substring_regex(trimmed, _NUMBER), fill_value=False)
     numbers = pc.cast(pc.if_else(numeric, trimmed, "0"), pa.float64())
     finite = pc.and_(numeric, pc.is_finite(numbers))
-    _refuse_values(~_mask(pc.or_(finite, missing)), texts, column, refusals, rule="is not a number")
+    _refuse_values(~as_mask(pc.or_(finite, missing)), texts, column, refusals, rule="is not a number")
     distinct = numbers.dictionary_encode()
     written = pa.array([scalar_as_json(value) for value in distinct.dictionary.to_pylist()], pa.string())
     return pc.if_else(finite, written.take(distinct.indices), None)
@@ -213,13 +212,13 @@ def _covariate(texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
 def _dimension(values: pa.Array, texts: pa.Array, column: str, refusals: _Refusals) -> pa.Array:
     """Attribute values as JSON: numbers and booleans of Parquet stay what they are, all else is text."""
     long = pc.fill_null(pc.greater(pc.utf8_length(texts), LONGEST_TEXT), fill_value=False)
-    refusals.refuse(_mask(long), column, f"must be at most {LONGEST_TEXT} characters")
+    refusals.refuse(as_mask(long), column, f"must be at most {LONGEST_TEXT} characters")
     if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type):
         return texts
     distinct = texts.dictionary_encode()
     values_ = distinct.dictionary.to_pylist()
     refused = pa.array([value for value in values_ if value is not None and not storable(value)], pa.string())
-    refusals.refuse(_mask(pc.is_in(texts, value_set=refused)), column, "must not hold NUL")
+    refusals.refuse(as_mask(pc.is_in(texts, value_set=refused)), column, "must not hold NUL")
     written = pa.array([None if value is None else scalar_as_json(value) for value in values_], pa.string())
     return written.take(distinct.indices)
 
@@ -234,8 +233,3 @@ def _refuse_values(bad: Mask, texts: pa.Array, column: str, refusals: _Refusals,
 
 def _quote(value: str) -> str:
     return repr(value if len(value) <= 40 else value[:40] + "...")
-
-
-def _mask(values: pa.Array) -> Mask:
-    mask: Mask = pc.fill_null(values, fill_value=False).to_numpy(zero_copy_only=False)
-    return mask

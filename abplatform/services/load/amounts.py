@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abplatform.domain.events import BadEvent, read_value
+from abplatform.domain.events import read_written_value
 from abplatform.services.load.cells import Cells
-
-MONEY = pa.decimal128(20, 6)
-_PLAIN = r"^-?[0-9]{1,14}(?:\.[0-9]{1,6})?$"
-_DECIMAL = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,9})?")
+from abplatform.warehouse.layout import MONEY, PLAIN_MONEY
 
 
 def read_amounts(cells: Cells) -> pa.Array:
@@ -22,13 +16,6 @@ def read_amounts(cells: Cells) -> pa.Array:
     if pa.types.is_decimal(type_) and type_.scale <= MONEY.scale and type_.precision - type_.scale <= 14:
         return cells.values.cast(MONEY)
     texts = cells.texts()
-    plain = pc.match_substring_regex(texts, _PLAIN)
+    plain = pc.match_substring_regex(texts, PLAIN_MONEY)
     amounts = pc.if_else(plain, texts, None).cast(MONEY)
-    return cells.read_rest(amounts, texts, _read, code="BAD_VALUE")
-
-
-def _read(text: str) -> Decimal | None:
-    """An amount that is not written plainly, such as ``1.5e2``."""
-    if _DECIMAL.fullmatch(text) is None:
-        raise BadEvent("BAD_VALUE", "value", "must be a decimal number, such as 350.00")
-    return read_value(Decimal(text))
+    return cells.read_rest(amounts, texts, read_written_value, code="BAD_VALUE")

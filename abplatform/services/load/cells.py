@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abplatform.domain.events import BadEvent
-from abplatform.services.adopt.refusals import Mask, Refusals
+from abplatform.services.adopt.refusals import Mask, Refusals, as_mask
 from abplatform.services.adopt.texts import as_text
 
 NUL = "\0"
@@ -74,9 +74,3 @@ class Cells:
         bad[list(faults)] = True
         self.refusals.refuse(bad, self.column, faults.__getitem__, code=code)
         return pc.replace_with_mask(done, pa.array(odd), pa.array(found, done.type))
-
-
-def as_mask(values: pa.Array) -> Mask:
-    """Booleans for numpy; null is false."""
-    mask: Mask = pc.fill_null(values, fill_value=False).to_numpy(zero_copy_only=False)
-    return mask

@@ -6,13 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abplatform.services.adopt.facts import join_maps
-from abplatform.services.adopt.refusals import Refusals
-from abplatform.services.load.cells import as_mask
+from abplatform.services.adopt.refusals import Refusals, as_mask
 from abplatform.services.load.request import EventRequest
 from abplatform.services.load.rows import Identity, Rows
 from abplatform.services.recall import Rules
-
-_MAP = pa.map_(pa.string(), pa.string())
+from abplatform.warehouse.layout import TEXT_MAP
 
 
 def check_conversions(rows: Rows, refusals: Refusals, request: EventRequest) -> None:
@@ -40,7 +38,7 @@ def write_conversions(rows: Rows, rules: Rules, identity: Identity) -> dict[str,
 def _others(units: dict[str, pa.Array], count: int) -> pa.Array:
     """Only the unit types that are counted by are kept; an empty map is null, as in files from before the column."""
     if not units:
-        return pa.nulls(count, _MAP)
+        return pa.nulls(count, TEXT_MAP)
     maps = join_maps(units, count)
     nobody = as_mask(pc.is_null(pc.coalesce(*units.values())))
     return pa.MapArray.from_arrays(maps.offsets, maps.keys, maps.items, mask=pa.array(nobody))

@@ -15,9 +15,8 @@ from abplatform.domain.events import BadEvent
 from abplatform.domain.suggestions import quote
 from abplatform.errors import InvalidInput
 from abplatform.services.adopt.facts import join_maps
-from abplatform.services.adopt.refusals import Mask, Refusals
+from abplatform.services.adopt.refusals import Mask, Refusals, as_mask
 from abplatform.services.agree import Place
-from abplatform.services.load.cells import as_mask
 from abplatform.services.load.request import EventRequest
 from abplatform.services.load.rows import Identity, Rows
 from abplatform.services.recall import Rules, Unpublished

@@ -14,8 +14,8 @@ from abplatform.domain.events import FUTURE_TOLERANCE, BadEvent, read_timestamp
 from abplatform.errors import InvalidInput
 from abplatform.services.adopt.refusals import Mask
 from abplatform.services.load.cells import Cells
+from abplatform.warehouse.layout import TIME
 
-TIME = pa.timestamp("us", tz="UTC")
 OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 _LOCAL = pa.timestamp("us")
