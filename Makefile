@@ -69,7 +69,7 @@ bench: $(VENV)/dev.stamp $(PEERS)/peers.stamp $(SDK_PEERS)/peers.stamp ## speed 
 calibration: $(VENV)/dev.stamp ## simulate what every method promises, write docs/calibration.md (about five minutes)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.calibration
 
-chaos: $(VENV)/dev.stamp ## what SDK and event path withstand: outages, kills, power cuts, full disks (about an hour; ARGS=kills)
+chaos: $(VENV)/dev.stamp ## what SDK and event path withstand: outages, kills, power cuts, full disks (long; ARGS=kills)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff

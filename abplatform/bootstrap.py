@@ -21,11 +21,14 @@ from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
 from abplatform.domain.scorecard import Scorecard
-from abplatform.errors import SchemaOutdated, StartRefused
+from abplatform.errors import SchemaOutdated, StartRefused, Unavailable
 from abplatform.services import analyse
 from abplatform.services.aggregate import aggregate
+from abplatform.services.hold_states import holding_states
+from abplatform.services.keep_units import KEEP_SECONDS, keep_due
 from abplatform.services.refresh import REFRESH_SECONDS, refresh_due
 from abplatform.services.rerun import Rerun, rerun
+from abplatform.services.resume import ResumingEngine
 from abplatform.services.seal import SealReport, seal_project, seal_waiting
 from abplatform.services.tend import TEND_SECONDS, tend
 from abplatform.services.work import Job, work
@@ -36,7 +39,10 @@ from abplatform.warehouse.durable_io import make_folder, sync_folder
 from abplatform.warehouse.engines import Engine, build_engine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.missing import files_are_there
 from abplatform.warehouse.retention import first_kept_day
+
+_KEY_CHECK = "pseudonym_key_check"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,19 +78,30 @@ class Platform:
         return seal_project(self.database, self.lake, project, now=self.now(), progress=progress)
 
     def work(self, *, stop: threading.Event, tending: bool = True) -> None:
-        """Seal, tend the lake and look at results on schedule, until ``stop`` is set; what is under way ends first."""
+        """Do the worker's jobs on schedule until ``stop`` is set; what is under way ends first.
+
+        Args:
+            stop: ends it.
+            tending: whether to do more than seal: tend the lake, look at results, keep what looks know of units.
+        """
+
+        def going() -> bool:
+            return not stop.is_set()
+
         seal = partial(seal_waiting, self.database, self.lake, clock=self.now)
-        tend_all = partial(
-            tend, self.database, self.lake, self.settings, clock=self.now, go_on=lambda: not stop.is_set()
-        )
-        refresh = partial(
-            refresh_due, self.database, self.uow, self.results, clock=self.now, go_on=lambda: not stop.is_set()
-        )
+        tend_all = partial(tend, self.database, self.lake, self.settings, clock=self.now, go_on=going)
+        refresh = partial(refresh_due, self.database, self.uow, self.results, clock=self.now, go_on=going)
+        keep = partial(keep_due, self.database, self.uow, self.lake, self.engine, clock=self.now, go_on=going)
         jobs = [Job("seal", seal, self.settings.seal_interval)]
         if tending:
-            jobs += [Job("tend", tend_all, TEND_SECONDS), Job("refresh", refresh, REFRESH_SECONDS)]
+            jobs += [
+                Job("tend", tend_all, TEND_SECONDS),
+                Job("refresh", refresh, REFRESH_SECONDS),
+                Job("keep_units", keep, KEEP_SECONDS),
+            ]
         work(jobs, stop=stop)
 
+    @files_are_there()
     def results(
         self,
         project: str,
@@ -104,26 +121,54 @@ class Platform:
             key: key of the experiment.
             method, metric, phase: see `analyse.Question`.
             anew: compute, also where the latest look rests on the same.
+
+        Raises:
+            Unavailable: if the database, the lake or the engine does not answer, or the look cannot be recorded.
         """
         self.seal(project)
         now = self.now()
         with self.uow.reading() as work:
             owner = work.projects.get(project)
 
-        def reduce(experiment: Experiment, metrics: Sequence[Metric], known: Evidence | None) -> Evidence:
-            known = None if anew else known
-            return aggregate(self.engine, self.lake, owner, experiment, metrics=metrics, as_of=now, known=known)
-
         question = analyse.Question(method=method, metric=metric, phase=phase)
-        return analyse.read_results(self.uow, reduce, project, key, question=question, now=now)
+        # Until the look is recorded.
+        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+
+            def reduce(experiment: Experiment, metrics: Sequence[Metric], known: Evidence | None) -> Evidence:
+                known = None if anew else known
+                return aggregate(engine, self.lake, owner, experiment, metrics=metrics, as_of=now, known=known)
+
+            return analyse.read_results(self.uow, reduce, project, key, question=question, now=now)
+
+    def results_or_last_look(
+        self, project: str, key: str, *, method: str | None = None, metric: str | None = None, phase: int | None = None
+    ) -> Scorecard:
+        """What `results` gives, or while that cannot be had the latest look that was recorded, marked as ``stale``.
+
+        Args:
+            project, key, method, metric, phase: see `results`.
+
+        Raises:
+            Unavailable: if there is no such look, or the database cannot even be read.
+        """
+        try:
+            return self.results(project, key, method=method, metric=metric, phase=phase)
+        except Unavailable as error:
+            question = analyse.Question(method=method, metric=metric, phase=phase)
+            last = analyse.read_last_look(self.uow, project, key, question=question, reason=error.detail)
+            if last is None:
+                raise
+            return last
 
     def looks(self, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
         """All looks of a phase of an experiment, the current one by default, oldest first."""
         return analyse.read_looks(self.uow, project, key, phase=phase)
 
+    @files_are_there()
     def rerun(self, project: str, key: str, *, look: int, phase: int | None = None) -> Rerun:
         """Compute a look again with this platform's engine: see `services.rerun`."""
-        return rerun(self.uow, self.engine, self.lake, project, key, look=look, phase=phase)
+        with holding_states(self.engine, self.database) as engine:
+            return rerun(self.uow, engine, self.lake, project, key, look=look, phase=phase)
 
     def close(self) -> None:
         """Give back connections and files, and end what the engine started."""
@@ -166,17 +211,15 @@ def prepare_database(settings: Settings) -> None:
     """
     if settings.embedded:
         _make_home(settings.home)
-        migrate.upgrade(settings.metadata_url)
     database = open_database(settings.metadata_url)
     try:
+        if settings.embedded and not migrate.is_current(database):
+            migrate.upgrade(settings.metadata_url)
         if not migrate.is_current(database):
             raise SchemaOutdated(
                 "the schema of the database is not the one of this version; run: abplatform db upgrade"
             )
-        key = read_pseudonym_key(settings)
-        with UnitOfWork(database).begin() as work:
-            work.projects.ensure(DEFAULT_PROJECT, now=datetime.now(UTC))
-            _check_pseudonym_key(work, key)
+        _settle(UnitOfWork(database), read_pseudonym_key(settings))
     finally:
         database.dispose()
 
@@ -188,10 +231,24 @@ def _make_home(home: Path) -> None:
         raise StartRefused(f"{home.absolute()} cannot be made ({error.strerror}); set ABPLATFORM_HOME") from None
 
 
-def _check_pseudonym_key(work: Work, key: bytes) -> None:
-    """Refuse another key than the one that this database began with: new events would not join old ones."""
+def _settle(uow: UnitOfWork, key: bytes) -> None:
+    """Make the first project, and refuse another key than the one that this database began with.
+
+    Where both are as they should be nothing is written, so that a database that can only be read will do.
+    """
     trace = hmac.digest(key, b"abplatform: which pseudonym key is this?", hashlib.sha256).hex()
-    if work.installation.settle("pseudonym_key_check", trace) != trace:
+    with uow.reading() as work:
+        known = any(project.key == DEFAULT_PROJECT for project in work.projects.all())
+        if known and work.installation.find(_KEY_CHECK) == trace:
+            return
+    with uow.begin() as work:
+        work.projects.ensure(DEFAULT_PROJECT, now=datetime.now(UTC))
+        _check_pseudonym_key(work, trace)
+
+
+def _check_pseudonym_key(work: Work, trace: str) -> None:
+    # With another key new events would not join old ones.
+    if work.installation.settle(_KEY_CHECK, trace) != trace:
         raise StartRefused(
             "the pseudonym key is not the one that this database began with, so new events would not join old ones; "
             "restore the file pseudonym.key or the variable ABPLATFORM_PSEUDONYM_KEY"

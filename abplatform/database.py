@@ -165,16 +165,19 @@ def database_answers() -> Iterator[None]:
     except DBAPIError as error:
         if _sqlite_code(error) in _DAMAGED:
             raise Unavailable(f"the database file is damaged ({error.orig}); restore it from a backup") from error
-        if _may_pass(error):
-            raise Unavailable("the database does not answer; try again shortly") from error
-        raise
+        fault = _passing_fault(error)
+        if fault is None:
+            raise
+        raise Unavailable(f"{fault}; try again shortly") from error
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    """Whether the fault lies in the state of the database server or the disk, not in what was asked."""
+def _passing_fault(error: DBAPIError) -> str | None:
+    """What is wrong with the database server or the disk; None where the fault lies in what was asked."""
     if isinstance(error.orig, sqlite3.Error):
-        return _sqlite_code(error) in _PASSING
-    return error.connection_invalidated or isinstance(error, OperationalError)
+        return _PASSING.get(_sqlite_code(error))
+    named = _PASSING_STATES.get(getattr(error.orig, "sqlstate", None) or "")
+    passing = error.connection_invalidated or isinstance(error, OperationalError)
+    return named or (_NO_ANSWER if passing else None)
 
 
 def _sqlite_code(error: DBAPIError) -> int:
@@ -183,12 +186,17 @@ def _sqlite_code(error: DBAPIError) -> int:
 
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NO_ANSWER = "the database does not answer"
+_READ_ONLY = "the database can only be read"
+_FULL = "the disk of the database is full"
 _PASSING = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY: _NO_ANSWER,
+    sqlite3.SQLITE_LOCKED: _NO_ANSWER,
+    sqlite3.SQLITE_NOMEM: _NO_ANSWER,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_IOERR: _NO_ANSWER,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_CANTOPEN: _NO_ANSWER,
 }
+# A standby, or a server that was told to take no writes; no room.
+_PASSING_STATES = {"25006": _READ_ONLY, "53100": _FULL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.aggregates import AggregationRequest, KeptUnits
 from abplatform.domain.events import EventKind
 from abplatform.domain.metric import Metric, Window
 from abplatform.warehouse.bulk import append_facts
+from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.layout import KINDS
+from abplatform.warehouse.unit_files import new_folder
 from benchmarks.facts import (
     VARIANTS,
     Chance,
@@ -49,8 +53,8 @@ def project_of(events: int) -> str:
     return f"events-{events}"
 
 
-def request_for(events: int) -> AggregationRequest:
-    """Three metrics with CUPED: bought within a week, spent within a week, spent on deposits ever."""
+def request_for(events: int, days: int = DAYS) -> AggregationRequest:
+    """Three metrics with CUPED, after so many days: bought within a week, spent within a week, on deposits ever."""
     deposits = {"product": "deposit"}
     start = datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
     return AggregationRequest(
@@ -65,7 +69,7 @@ def request_for(events: int) -> AggregationRequest:
         ),
         adjusted=("bought", "spent", "deposits"),
         since=start,
-        as_of=start + timedelta(days=DAYS),
+        as_of=start + timedelta(days=days),
     )
 
 
@@ -79,20 +83,50 @@ def fill(folder: Path, sizes: Sequence[int]) -> None:
             task.result()
 
 
+def keep(folder: Path, events: int, engine: Engine) -> KeptUnits:
+    """Keep what is known of each unit of the experiment that has so many events."""
+    with closing(open_lake(folder)) as lake:
+        return engine.keep(lake, request_for(events), None, folder=new_folder(lake, project_of(events)))
+
+
+def add_day(folder: Path, events: int, share: float) -> int:
+    """Add a day with so many events for each one that the experiment has; gives how many."""
+    added = 0
+    with closing(open_lake(folder)) as lake:
+        for kind in KINDS:
+            chance = np.random.default_rng((events, len(kind), DAYS))
+            people = _draw_people(events)
+            facts = _day(kind, people, DAYS, round(events * _share(kind) * share), chance)
+            append_facts(lake, project_of(events), kind, facts)
+            added += facts.num_rows
+    return added
+
+
 def _fill(folder: Path, kind: EventKind, sizes: Sequence[int]) -> None:
-    lake = open_lake(folder)
-    for events in sizes:
-        # The same units for both kinds.
-        people = draw_people(events // EVENTS_PER_UNIT, np.random.default_rng(events))
-        chance = np.random.default_rng((events, len(kind)))
-        per_day = events * (1 if kind == "exposure" else 2) // 3 // DAYS
-        for day in range(DAYS):
-            when = moments_of_day(FIRST_DAY + timedelta(days=day), per_day, chance)
-            chance.shuffle(when)
-            # Sorting rows that are nearly in order costs the set-up less.
-            who = np.sort(chance.integers(0, len(people), per_day))
-            append_facts(lake, project_of(events), kind, _facts(kind, people, who, when, chance))
-    lake.close()
+    with closing(open_lake(folder)) as lake:
+        for events in sizes:
+            chance = np.random.default_rng((events, len(kind)))
+            people = _draw_people(events)
+            for day in range(DAYS):
+                facts = _day(kind, people, day, int(events * _share(kind) / DAYS), chance)
+                append_facts(lake, project_of(events), kind, facts)
+
+
+def _draw_people(events: int) -> People:
+    # The same units for both kinds.
+    return draw_people(events // EVENTS_PER_UNIT, np.random.default_rng(events))
+
+
+def _share(kind: EventKind) -> float:
+    return (1 if kind == "exposure" else 2) / 3
+
+
+def _day(kind: EventKind, people: People, day: int, number: int, chance: Chance) -> pa.Table:
+    when = moments_of_day(FIRST_DAY + timedelta(days=day), number, chance)
+    chance.shuffle(when)
+    # Sorting rows that are nearly in order costs the set-up less.
+    who = np.sort(chance.integers(0, len(people), number))
+    return _facts(kind, people, who, when, chance)
 
 
 def _facts(kind: EventKind, people: People, who: Integers, when: Integers, chance: Chance) -> pa.Table:

@@ -1,12 +1,13 @@
 """Answers one way of computing results, in a process of its own: ``python -m benchmarks.results_worker FOLDER WAY``.
 
-Reads a number of events a line, computes the results of the experiment that has so many, and prints seconds, largest
-resident size and the numbers.
+Reads a line with a number of events, one of days, and perhaps what to go on from; computes the results of the
+experiment that has so many events, after so many days; prints seconds, largest resident size and the numbers.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -14,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.storage.documents import from_text
 from abplatform.warehouse.engines import build_engine
 from abplatform.warehouse.lake import Lake
 from benchmarks.hand_sql import count_by_hand
@@ -25,7 +27,7 @@ MEMORY_LIMIT = "2GB"
 ENGINES = {"engine": "duckdb://", "spark": "spark://local[2]"}
 
 Numbers = dict[str, list[Any]]
-Way = Callable[[Lake, AggregationRequest], Numbers]
+Way = Callable[[Lake, AggregationRequest, KeptUnits | None], Numbers]
 
 
 def open_way(name: str) -> Way:
@@ -33,7 +35,7 @@ def open_way(name: str) -> Way:
     if name == "hand":
         return _by_hand
     engine = build_engine(ENGINES[name], memory_limit=MEMORY_LIMIT)
-    return lambda lake, request: flatten(engine.aggregate(lake, request))
+    return lambda lake, request, kept: flatten(engine.aggregate(lake, request, kept))
 
 
 def flatten(aggregation: Aggregation) -> Numbers:
@@ -48,7 +50,7 @@ def flatten(aggregation: Aggregation) -> Numbers:
     return numbers
 
 
-def _by_hand(lake: Lake, request: AggregationRequest) -> Numbers:
+def _by_hand(lake: Lake, request: AggregationRequest, _: KeptUnits | None) -> Numbers:
     found = count_by_hand(lake, request, memory_limit=MEMORY_LIMIT)
     numbers: Numbers = {variant: [row["exposed"], row["analysed"]] for variant, row in found.items()}
     for position, metric in enumerate(request.metrics):
@@ -62,9 +64,9 @@ def _by_hand(lake: Lake, request: AggregationRequest) -> Numbers:
 
 
 def _before(m2: float, mean: float, before_m2: float, product: float) -> list[float]:
-    """Moments before the exposure; of the product what it leaves of the variance, since it may be nearly 0 itself."""
-    spread = m2 * before_m2
-    return [mean, before_m2, 1 - product**2 / spread if spread else 1.0]
+    """Moments before the exposure; of the product the correlation, and one more, since it may be nearly 0 itself."""
+    spread = math.sqrt(m2 * before_m2)
+    return [mean, before_m2, 1 + product / spread if spread else 1.0]
 
 
 def _text(total: Any) -> str:
@@ -76,9 +78,11 @@ def main(folder: str, name: str) -> None:
     way, lake = open_way(name), open_lake(Path(folder))
     print("{}", flush=True)
     for line in sys.stdin:
-        request = request_for(int(line))
+        events, days, *rest = line.split(" ", 2)
+        request = request_for(int(events), int(days))
+        kept = from_text(rest[0], KeptUnits) if rest else None
         start, cpu = time.perf_counter(), time.process_time()
-        numbers = way(lake, request)
+        numbers = way(lake, request, kept)
         answer = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "numbers": numbers}
         answer["megabytes"] = peak_megabytes(os.getpid())
         print(json.dumps(answer), flush=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import zstandard
 from flask import Request
 from werkzeug.exceptions import HTTPException
 
+from abplatform.api.silence import VISIT
 from abplatform.errors import TooLarge, Unreadable, UnsupportedMedia
 
 LARGEST_BODY = 1_000_000
@@ -50,16 +52,39 @@ def has_body(request: Request) -> bool:
     return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
-def _pieces(request: Request) -> Iterator[bytes]:
-    received, deadline = 0, time.monotonic() + LONGEST_UPLOAD_SECONDS
-    try:
-        while piece := request.stream.read(PIECE):
-            received += len(piece)
+def read_pieces(environ: Mapping[str, Any], stream: Any, length: int | None = None) -> Iterator[bytes]:
+    """The body of a request as it arrives, up to its end.
+
+    Args:
+        environ: of the request; silence on its connection ends the reading, see `abplatform.api.silence`.
+        stream: has a method ``read``.
+        length: read no further.
+
+    Raises:
+        Unreadable: it takes too long, or does not come as HTTP requires.
+    """
+    left, deadline = PIECE if length is None else length, time.monotonic() + LONGEST_UPLOAD_SECONDS
+    with environ[VISIT].reading():
+        while left and (piece := _read_piece(stream, min(PIECE, left))):
+            left -= 0 if length is None else len(piece)
             yield piece
             if time.monotonic() >= deadline:
                 raise Unreadable(f"the body took longer than {LONGEST_UPLOAD_SECONDS} seconds to arrive")
+
+
+def _read_piece(stream: Any, most: int) -> bytes:
+    try:
+        piece: bytes = stream.read(most)
     except (HTTPException, OSError, ValueError) as error:
         raise Unreadable("the body ended early or is not chunked as HTTP requires") from error
+    return piece
+
+
+def _pieces(request: Request) -> Iterator[bytes]:
+    received = 0
+    for piece in read_pieces(request.environ, request.stream):
+        received += len(piece)
+        yield piece
     if request.content_length is not None and received < request.content_length:
         raise Unreadable("the body is shorter than its Content-Length")
 

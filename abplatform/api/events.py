@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from flask import Response, current_app, jsonify, request
@@ -11,6 +12,7 @@ from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.bodies import LARGEST_EVENTS_BODY
 from abplatform.api.context import platform, project
+from abplatform.api.fast_lane import LOOK_CLOSELY
 from abplatform.api.json_bodies import read_text
 from abplatform.api.schemas.events import IngestDocument, request_body
 from abplatform.api.telemetry import telemetry
@@ -43,8 +45,7 @@ class Exposures(MethodView):
         The accepted ones are on disk when the answer comes. A bad event of a batch is named and does not keep the
         others out; a single bad event is a 422.
         """
-        body = read_text(request, most=LARGEST_EVENTS_BODY)
-        return _report("exposure", _intake().take_exposures(project(), body, received_at=platform().now()))
+        return _take("exposure", _intake().take_exposures)
 
 
 @resource.route("/conversions")
@@ -56,8 +57,7 @@ class Conversions(MethodView):
     @resource.response(202, IngestDocument)
     def post(self) -> Response:
         """Send one conversion, or up to 1,000; as for exposures."""
-        body = read_text(request, most=LARGEST_EVENTS_BODY)
-        return _report("conversion", _intake().take_conversions(project(), body, received_at=platform().now()))
+        return _take("conversion", _intake().take_conversions)
 
 
 def _intake() -> Intake:
@@ -65,7 +65,10 @@ def _intake() -> Intake:
     return intake
 
 
-def _report(kind: str, report: IngestReport) -> Response:
+def _take(kind: str, take: Callable[..., IngestReport]) -> Response:
+    body = read_text(request, most=LARGEST_EVENTS_BODY)
+    closely = request.environ.get(LOOK_CLOSELY, False)
+    report = take(project(), body, received_at=platform().now(), at_once=not closely)
     telemetry().count_events(kind, accepted=report.accepted, rejected=len(report.rejected))
     rejected = [{"index": each.index, "code": each.code, "detail": each.detail} for each in report.rejected]
     response = jsonify({"accepted": report.accepted, "rejected": rejected})

@@ -10,22 +10,28 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any
 
 from flask import Flask
 
 from abplatform.api.auth import MATRIX, Ability, Admission
-from abplatform.api.bodies import LARGEST_EVENTS_BODY, LONGEST_UPLOAD_SECONDS, PIECE
+from abplatform.api.bodies import LARGEST_EVENTS_BODY, read_pieces
+from abplatform.api.silence import Visits
 from abplatform.api.telemetry import Telemetry
 from abplatform.bootstrap import Platform
 from abplatform.domain.events import EventKind
+from abplatform.errors import Unreadable
 from abplatform.services.ingest import Intake
 
 Environment = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environment, StartResponse], Iterable[bytes]]
+
+LOOK_CLOSELY = "abplatform.look_closely"
+"""Where the environment of a request says that its batch is not plainly right, and was not taken."""
 
 _PATHS: dict[str, EventKind] = {"/api/v1/exposures": "exposure", "/api/v1/conversions": "conversion"}
 _JSON = ("application/json", "application/json; charset=utf-8")
@@ -46,22 +52,30 @@ class FastLane:
         self._intake: Intake = app.extensions["abplatform_intake"]
         self._admission: Admission = app.extensions["abplatform_admission"]
         self._telemetry: Telemetry = app.extensions["abplatform_telemetry"]
+        self._visits = Visits()
         self._headers = [("Content-Type", "application/json"), *headers]
 
     def __call__(self, environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
+        self._visits.begin(environ)
+        try:
+            return self._answer(environ, start_response) or self._all_else(environ, start_response)
+        finally:
+            self._visits.end(environ)
+
+    def _answer(self, environ: Environment, start_response: StartResponse) -> Iterable[bytes] | None:
         kind = _PATHS.get(environ.get("PATH_INFO", ""))
         length = _plain_length(environ) if kind is not None else None
         if kind is None or length is None:
-            return self._all_else(environ, start_response)
+            return None
         started = perf_counter()
         key = self._admission.recall(environ.get("HTTP_AUTHORIZATION", ""))
         if key is None or key.role not in MATRIX[Ability.SEND_EVENTS]:
-            return self._all_else(environ, start_response)
+            return None
         body = _read(environ, length)
-        accepted = None if body is None else self._take(kind, key.project, body)
+        accepted = None if body is None else self._take(environ, kind, key.project, body)
         if accepted is None:
-            return self._all_else(environ, start_response)
+            return None
         answer = b'{"accepted":%d,"rejected":[]}' % accepted
         self._telemetry.count_answer("POST", environ["PATH_INFO"], HTTPStatus.ACCEPTED, perf_counter() - started)
         self._telemetry.count_events(kind, accepted=accepted, rejected=0)
@@ -69,12 +83,14 @@ class FastLane:
         start_response(_STATUS, self._headers + own)
         return [answer]
 
-    def _take(self, kind: EventKind, project: str, body: bytes) -> int | None:
+    def _take(self, environ: Environment, kind: EventKind, project: str, body: bytes) -> int | None:
         try:
-            return self._intake.take_at_once(project, kind, body, received_at=self._platform.now())
+            accepted = self._intake.take_at_once(project, kind, body, received_at=self._platform.now())
         except Exception:  # noqa: BLE001 - the long way meets it again, and reports it
             # What was kept in spite of it has the same ids.
             return None
+        environ[LOOK_CLOSELY] = accepted is None
+        return accepted
 
 
 def _plain_length(environ: Environment) -> int | None:
@@ -92,15 +108,10 @@ def _plain_length(environ: Environment) -> int | None:
 
 
 def _read(environ: Environment, length: int) -> bytes | None:
-    """The body, which stays to be read by others; None if it cannot be read like this."""
-    stream, body = environ["wsgi.input"], bytearray()
-    deadline = monotonic() + LONGEST_UPLOAD_SECONDS
-    try:
-        while len(body) < length and (piece := stream.read(min(PIECE, length - len(body)))):
+    """The body, which stays to be read by others as far as it came; None if it is not whole."""
+    body = bytearray()
+    with suppress(Unreadable):
+        for piece in read_pieces(environ, environ["wsgi.input"], length):
             body += piece
-            if monotonic() >= deadline:
-                break
-    except (OSError, ValueError):
-        return None
     environ["wsgi.input"] = io.BytesIO(body)
     return bytes(body) if len(body) == length else None

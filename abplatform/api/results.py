@@ -7,6 +7,7 @@ from inspect import cleandoc
 from typing import Any
 
 import msgspec
+import structlog
 from flask import Response, request
 from flask.views import MethodView
 
@@ -16,6 +17,8 @@ from abplatform.api.context import platform, project
 from abplatform.api.json_bodies import check_no_fields
 from abplatform.api.schemas.listing import LooksQuery, ResultsQuery
 from abplatform.domain.scorecard import Scorecard
+
+log = structlog.get_logger(__name__)
 
 resource = Resource("results", __name__, url_prefix="/api/v1/experiments", description="What was found, and advised")
 
@@ -44,9 +47,14 @@ class Results(MethodView):
     def get(self, query: Mapping[str, Any], key: str) -> Response:
         """Read the scorecard, with every event that was accepted before this call.
 
-        It is computed unless the latest look was computed from the same, and no window can have closed since.
+        It is computed unless the latest look was computed from the same, and no window can have closed since. While it
+        cannot be (a full disk, storage that does not answer) the latest look is given instead: `stale` says since when
+        and why, and so does the first of `health.warnings`. Without one the answer is 503.
         """
-        return _json(platform().results(project(), key, **query))
+        found = platform().results_or_last_look(project(), key, **query)
+        if found.stale is not None:
+            log.warning("results_are_stale", project=project(), experiment=key, reason=found.stale.reason)
+        return _json(found)
 
 
 @resource.route("/<key:key>/results/refresh")
@@ -58,7 +66,8 @@ class Refresh(MethodView):
     def post(self, key: str) -> Response:
         """Compute the scorecard now, by the plan's own method, also where nothing seems to have changed.
 
-        It is a new look if something has. No body is needed; repeating it does no harm.
+        It is a new look if something has. No body is needed; repeating it does no harm. The answer is never `stale`:
+        where nothing can be computed it is 503.
         """
         check_no_fields(request)
         return _json(platform().results(project(), key, anew=True))

@@ -13,13 +13,15 @@ from abplatform.cli.import_report import FaultList, print_report
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.readout import print_text
 from abplatform.cli.session import open_platform
+from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.readout.numbers import visible
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
+    from abplatform.domain.audit import Actor
     from abplatform.services.adopt import ImportReport, ImportRequest, Outcome
-    from abplatform.services.adopt.source import Progress
+    from abplatform.services.read_table.source import Progress
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _OUTCOMES = {"conversions": "conversion", "sums": "sum"}
@@ -52,20 +54,26 @@ def _columns(*names: str, dest: str, note: str) -> Callable[[Decorated], Decorat
 @_columns("--covariate", dest="covariates", note="A number from before the experiment, to check the balance.")
 @_columns("--dimension", dest="dimensions", note="An attribute to slice by.")
 @_columns("--primary", dest="primaries", note="Outcomes that decide; by default the first one named.")
+@_columns("--decrease", dest="decreases", note="An outcome of which less is better, such as bad debt.")
 @click.option("--key", help="Key of the experiment; by default the file's name.")
+@click.option("--actor", metavar="NAME", help="Who imports, for the audit trail; the user of this process by default.")
+@click.option("--reason", metavar="TEXT", help="Why, for the audit trail.")
 @click.pass_context
-def command(ctx: click.Context, /, file: Path, **options: object) -> None:
+def command(ctx: click.Context, /, file: Path, *, actor: str | None, reason: str | None, **options: object) -> None:
     """Import FILE (CSV, gzipped or not, or Parquet; one row per unit) as a stopped experiment, and show its readout.
 
     A row that is wrong in any column is left out and counted; the first twenty are named by their numbers on
     stderr. The first row of data is 1.
     """
+    from abplatform.services.record import name_actor
+
     request = _request(file, options, order=ctx.meta["abplatform.order"])
+    who = name_actor(actor, reason=reason)
     faults = FaultList()
-    with open_platform() as platform:
+    with end_when_told(), open_platform() as platform:
         try:
             with progress_bar(visible(file.name), 1.0) as progress:
-                report = adopt(platform, request, on_fault=faults, progress=progress)
+                report = adopt(platform, request, on_fault=faults, progress=progress, actor=who)
         finally:
             faults.print()
         print_report(report, file)
@@ -74,9 +82,17 @@ def command(ctx: click.Context, /, file: Path, **options: object) -> None:
     print_text(scorecard)
 
 
-def adopt(platform: Platform, request: ImportRequest, *, on_fault: FaultList, progress: Progress) -> ImportReport:
-    """Import a table into the default project of a platform."""
+def adopt(
+    platform: Platform,
+    request: ImportRequest,
+    *,
+    on_fault: FaultList,
+    progress: Progress,
+    actor: Actor | None = None,
+) -> ImportReport:
+    """Import a table into the default project of a platform; without an actor in the name of this process's user."""
     from abplatform.services.adopt import Target, adopt_table
+    from abplatform.services.record import name_actor
 
     target = Target(
         database=platform.database,
@@ -85,7 +101,8 @@ def adopt(platform: Platform, request: ImportRequest, *, on_fault: FaultList, pr
         project=DEFAULT_PROJECT,
         secret=platform.pseudonym_key,
     )
-    return adopt_table(target, request, now=platform.now(), on_fault=on_fault, progress=progress)
+    who = name_actor(None, reason=None) if actor is None else actor
+    return adopt_table(target, request, actor=who, clock=platform.now, on_fault=on_fault, progress=progress)
 
 
 def _request(file: Path, options: dict[str, object], *, order: list[str]) -> ImportRequest:
@@ -105,6 +122,7 @@ def _request(file: Path, options: dict[str, object], *, order: list[str]) -> Imp
         covariates=texts["covariates"],
         dimensions=texts["dimensions"],
         primaries=texts["primaries"],
+        decreases=texts["decreases"],
     )
 
 

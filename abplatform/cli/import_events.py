@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from abplatform.cli.import_report import FaultList
+from abplatform.cli.import_report import LARGE_LOSS, FaultList
 from abplatform.cli.mapping import Mapping, as_mapping
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_platform
+from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.readout.numbers import visible
 
@@ -65,7 +66,8 @@ _ONLY = {
 )
 @click.option("--actor", metavar="NAME", help="Who imports, for the audit trail; the user of this process by default.")
 @click.option("--reason", metavar="TEXT", help="Why, for the audit trail.")
-def command(file: Path, **options: Any) -> int:
+@click.option("--check", is_flag=True, help="Only say what would be taken and what left out; nothing is taken.")
+def command(file: Path, *, check: bool, **options: Any) -> int:
     """Import the events of FILE (CSV, gzipped or not, or Parquet; one row per event).
 
     They count as if they had come over HTTP, whatever their age; what is there already counts once. A row that is wrong
@@ -76,12 +78,12 @@ def command(file: Path, **options: Any) -> int:
     request = _request(file, options)
     actor = name_actor(options["actor"], reason=options["reason"])
     faults = FaultList()
-    with open_platform() as platform:
+    with end_when_told(), open_platform() as platform:
         try:
-            report = _load(platform, request, actor, faults)
+            report = _load(platform, request, None if check else actor, faults)
         finally:
             faults.print()
-    _print_report(report, request)
+    _print_report(report, request, verb="would take" if check else "took")
     return 1 if report.refused else 0
 
 
@@ -106,8 +108,9 @@ def _request(file: Path, options: dict[str, Any]) -> EventRequest:
     )
 
 
-def _load(platform: Platform, request: EventRequest, actor: Actor, faults: FaultList) -> LoadReport:
-    from abplatform.services.load import LoadTarget, load_events
+def _load(platform: Platform, request: EventRequest, actor: Actor | None, faults: FaultList) -> LoadReport:
+    """Take the events in the name of an actor; without one only check them."""
+    from abplatform.services.load import LoadTarget, check_events, load_events
 
     target = LoadTarget(
         uow=platform.uow,
@@ -118,11 +121,13 @@ def _load(platform: Platform, request: EventRequest, actor: Actor, faults: Fault
         oldest=platform.oldest_kept(),
     )
     with progress_bar(visible(request.path.name), 1.0) as progress:
+        if actor is None:
+            return check_events(target, request, clock=platform.now, on_fault=faults, progress=progress)
         return load_events(target, request, actor=actor, clock=platform.now, on_fault=faults, progress=progress)
 
 
-def _print_report(report: LoadReport, request: EventRequest) -> None:
-    click.echo(f"took {report.taken:,} {request.kind}s of {visible(request.path.name)}")
+def _print_report(report: LoadReport, request: EventRequest, *, verb: str) -> None:
+    click.echo(f"{verb} {report.taken:,} {request.kind}s of {visible(request.path.name)}")
     sealed = report.sealed
     if sealed.duplicates or sealed.conflicts:
         click.echo(
@@ -131,3 +136,8 @@ def _print_report(report: LoadReport, request: EventRequest) -> None:
         )
     for code, count in sorted(report.refused.items()):
         click.echo(f"left out {count:,}: {code}")
+    refused = sum(report.refused.values())
+    rows = report.taken + refused
+    if refused > LARGE_LOSS * rows:
+        again = "Mend the table and import it again: what was taken counts once."
+        click.echo(f"Warning: {refused:,} of {rows:,} rows are missing. {again}")

@@ -11,12 +11,17 @@ from abplatform.cli.formats import choose_format
 from abplatform.cli.output import TABLE_ENDINGS, open_output, table_writer
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_existing_platform
+from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.readout.numbers import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyarrow import RecordBatch
+
     from abplatform.domain.audit import Actor
-    from abplatform.services.pseudonymise import PseudonymRequest
+    from abplatform.services.pseudonymise import PseudonymRequest, Survey
 
 _SURVEY_SHARE = 0.4
 
@@ -59,23 +64,34 @@ def command(
 
 
 def _write(request: PseudonymRequest, actor: Actor) -> None:
-    from abplatform.services.pseudonymise import pseudonymise_table, record_disclosure, survey_table
+    from abplatform.services.pseudonymise import describe_disclosure, find_unit_type, pseudonymise_table, survey_table
+    from abplatform.services.record import Trail, on_record
 
-    with open_existing_platform() as platform, progress_bar(visible(request.path.name), 1.0) as progress:
+    title = visible(request.path.name)
+    with end_when_told(), open_existing_platform() as platform, progress_bar(title, 1.0) as progress:
+        unit_type = find_unit_type(platform.uow, DEFAULT_PROJECT, request.unit_type)
         survey = survey_table(request, progress=lambda share: progress(_SURVEY_SHARE * share))
-        with open_output(request.output) as stream:
-            unit_type = record_disclosure(
-                platform.uow, DEFAULT_PROJECT, request, survey, actor=actor, now=platform.now()
-            )
-            batches = pseudonymise_table(
-                request,
-                survey,
-                unit_type,
-                secret=platform.pseudonym_key,
-                progress=lambda share: progress(_SURVEY_SHARE + (1 - _SURVEY_SHARE) * share),
-            )
-            with table_writer(stream, request.format, survey.schema, distinct=(request.column,)) as write:
-                for batch in batches:
-                    write(batch)
+        batches = pseudonymise_table(
+            request,
+            survey,
+            unit_type,
+            secret=platform.pseudonym_key,
+            progress=lambda share: progress(_SURVEY_SHARE + (1 - _SURVEY_SHARE) * share),
+        )
+        trail = Trail(uow=platform.uow, project=DEFAULT_PROJECT, actor=actor, clock=platform.now)
+        details = describe_disclosure(request, survey, unit_type)
+        # The file has its name before the trail says that it was written.
+        with on_record(trail, "pseudonymise", details) as outcome:
+            _write_table(request, survey, batches)
+            outcome.update(rows=survey.rows)
     without = f"; {survey.without_id:,} without an id" if survey.without_id else ""
     click.echo(f"wrote {survey.rows:,} rows to {visible(str(request.output))}{without}", err=True)
+
+
+def _write_table(request: PseudonymRequest, survey: Survey, batches: Iterator[RecordBatch]) -> None:
+    with (
+        open_output(request.output) as stream,
+        table_writer(stream, request.format, survey.schema, distinct=(request.column,)) as write,
+    ):
+        for batch in batches:
+            write(batch)

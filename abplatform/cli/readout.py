@@ -56,7 +56,7 @@ def command(
             _print_keys(platform)
             return
         _check_exists(platform, key)
-        scorecard = platform.results(DEFAULT_PROJECT, key, method=method, phase=phase)
+        scorecard = platform.results_or_last_look(DEFAULT_PROJECT, key, method=method, phase=phase)
         looks = platform.looks(DEFAULT_PROJECT, key, phase=phase) if method is None else ()
     if output is None:
         click.echo(_render(scorecard, looks, chosen, to_terminal=sys.stdout.isatty()), nl=False)

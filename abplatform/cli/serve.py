@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,7 +90,9 @@ def _give_way() -> None:
 @contextmanager
 def _numbers_together() -> Iterator[None]:
     """Let the server processes keep what they count in one folder, so that each can tell the numbers of all."""
-    with tempfile.TemporaryDirectory(prefix="abplatform-metrics-") as folder:
+    from abplatform.warehouse.scratch import ScratchFolder
+
+    with ScratchFolder("metrics") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         yield
 

@@ -72,6 +72,43 @@ class AggregationRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """Which rows of a table of the lake were read.
+
+    Attributes:
+        sequence_number: of the last commit whose rows were; 0 before the first.
+        rows: how many they were.
+    """
+
+    sequence_number: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptUnits:
+    """What an answer knew of each unit, kept in files beside the lake, for later answers to go on from.
+
+    Attributes:
+        folder: holds the files, and nothing else.
+        parts: names of the files in it, by what they hold.
+        exposures, conversions: what was read.
+        settled_before: units that were first exposed before it have their values here, others their conversions.
+        unknown_variants: see `Aggregation`.
+    """
+
+    folder: str
+    parts: Mapping[str, tuple[str, ...]]
+    exposures: Covered
+    conversions: Covered
+    settled_before: datetime
+    unknown_variants: Mapping[str, int]
+
+    def covered(self, kind: EventKind) -> Covered:
+        """What was read of one table."""
+        return self.exposures if kind == "exposure" else self.conversions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmCell:
     """One metric (or covariate) of one variant (in one slice), reduced.
 

@@ -28,12 +28,16 @@ class Comparand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """Metrics of one class of statistics: ``treatment`` has shape (metrics, treatments), ``control`` (metrics, 1)."""
+    """Metrics of one class of statistics: ``treatment`` has shape (metrics, treatments), ``control`` (metrics, 1).
+
+    ``baseline``, like ``control``, is the control's mean of the data as they are, whatever the arms are adjusted for.
+    """
 
     rows: tuple[Comparand, ...]
     direction: Direction
     treatment: ArmStats
     control: ArmStats
+    baseline: NDArray[np.float64]
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -84,11 +88,13 @@ def grids(rows: Iterable[Comparand]) -> Iterator[Grid]:
     for row in rows:
         groups.setdefault((_reducer(row), row.metric.direction), []).append(row)
     for (reduce, direction), members in groups.items():
+        control = reduce([[row.control] for row in members])
         yield Grid(
             rows=tuple(members),
             direction=direction,
             treatment=reduce([row.treatments for row in members]),
-            control=reduce([[row.control] for row in members]),
+            control=control,
+            baseline=control.estimate,
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from abplatform.domain.aggregates import Aggregation, ArmCell
 from abplatform.domain.arms import cluster_stats, mean_stats
 from abplatform.domain.experiment import ExperimentDefinition
-from abplatform.domain.scorecard import CovariateBalance, Health, SampleRatio
+from abplatform.domain.scorecard import CovariateBalance, CovariateSource, Health, SampleRatio
 from abplatform.stats.balance import check_balance
 from abplatform.stats.srm import check_sample_ratio, equal_shares_p_value
 
@@ -31,7 +31,8 @@ def check_health(
 ) -> Health:
     """Check shares of units, units in two variants, agreement of assignments, and balance of covariates.
 
-    Where clusters were randomised, clusters are counted.
+    Where clusters were randomised, clusters are counted. Of an aggregation by slices no covariates are compared: they
+    are a matter of the whole.
 
     Args:
         definition: names the planned weights.
@@ -41,8 +42,8 @@ def check_health(
     ratio = _sample_ratio(definition, aggregation, previous)
     multi_p = _multi_variant_p_value(definition, aggregation)
     balance = (
-        *(_balance(name, definition, aggregation.covariates) for name in definition.covariates),
-        *_balance_before(definition, aggregation.cells),
+        *_balance(definition, aggregation.covariates, source="attribute"),
+        *_balance(definition, _before(aggregation.cells), source="metric"),
     )
     return Health(
         ok=ratio.ok,
@@ -107,27 +108,29 @@ def _multi_variant_p_value(definition: ExperimentDefinition, aggregation: Aggreg
     return p_value if math.isfinite(p_value) else None
 
 
-def _balance_before(definition: ExperimentDefinition, cells: Sequence[ArmCell]) -> Iterator[CovariateBalance]:
-    """Balance of what CUPED adjusts for: the metrics themselves, before the first exposure."""
-    before = [
+def _before(cells: Sequence[ArmCell]) -> list[ArmCell]:
+    """What CUPED adjusts for: the metrics themselves, before the first exposure."""
+    return [
         replace(cell, mean=cell.before_mean, m2=cell.before_m2)
         for cell in cells
         if cell.before_mean is not None and cell.before_m2 is not None
     ]
-    for name in dict.fromkeys(cell.name for cell in before):
-        yield _balance(name, definition, before)
 
 
-def _balance(name: str, definition: ExperimentDefinition, cells: Sequence[ArmCell]) -> CovariateBalance:
-    by_variant = {cell.variant: cell for cell in cells if cell.name == name and cell.slice is None}
-    arms = [by_variant[variant.key] for variant in definition.variants]
+def _balance(
+    definition: ExperimentDefinition, cells: Sequence[ArmCell], *, source: CovariateSource
+) -> Iterator[CovariateBalance]:
     reduce = cluster_stats if definition.clustered else mean_stats
-    p_value = float(check_balance([reduce([[cell]]) for cell in arms]).p_value.item())
-    return CovariateBalance(
-        covariate=name,
-        means={cell.variant: cell.mean if cell.units else None for cell in arms},
-        p_value=p_value if math.isfinite(p_value) else None,
-    )
+    whole = {(cell.name, cell.variant): cell for cell in cells if cell.slice is None}
+    for name in dict.fromkeys(name for name, _ in whole):
+        arms = [whole[name, variant.key] for variant in definition.variants]
+        p_value = float(check_balance([reduce([[cell]]) for cell in arms]).p_value.item())
+        yield CovariateBalance(
+            covariate=name,
+            means={cell.variant: cell.mean if cell.units else None for cell in arms},
+            p_value=p_value if math.isfinite(p_value) else None,
+            source=source,
+        )
 
 
 def _ratio_warnings(ratio: SampleRatio) -> list[str]:
@@ -184,7 +187,11 @@ def _silence_warnings(cells: Sequence[ArmCell]) -> list[str]:
 
 def _balance_warnings(balance: Sequence[CovariateBalance]) -> list[str]:
     return [
-        f"{each.covariate} differed between the variants before the exposure (p = {each.p_value:.2g})."
+        f"{_describe(each)} differed between the variants before the exposure (p = {each.p_value:.2g})."
         for each in balance
         if each.p_value is not None and each.p_value < LEVEL
     ]
+
+
+def _describe(balance: CovariateBalance) -> str:
+    return f"The metric {balance.covariate}" if balance.source == "metric" else balance.covariate

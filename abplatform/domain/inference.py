@@ -167,8 +167,9 @@ def _compare(
             grid.treatment, grid.control, fractions=fractions, alpha=alpha, spending=spending
         )
     scale = prior_scale(definition) or WEAK_PRIOR_SCALE
-    # The prior speaks of relative lifts; a control without any value has no scale to put it on.
-    magnitude = np.abs(grid.control.estimate)
+    # The prior speaks of relative lifts; a control without any value has no scale to put it on. CUPED changes what the
+    # data say, not what was believed before, and that is the same for every treatment: so it is put on the plain mean.
+    magnitude = np.abs(grid.baseline)
     absolute_scale = scale * np.where(np.isfinite(magnitude) & (magnitude > 0), magnitude, 1.0)
     return normal.compare(
         grid.treatment,

@@ -1,4 +1,4 @@
-"""Results of one phase: the level at which it is tested, and what a phase that is over may still say."""
+"""One phase of an experiment: which, the level at which it is tested, and what a phase that is over may still say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from dataclasses import replace
 
 from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.scorecard import Decision
+from abplatform.errors import InvalidInput
+
+
+def choose_phase(experiment: Experiment, number: int | None) -> Experiment:
+    """The experiment as it was in the phase that is asked for, the current one by default.
+
+    Raises:
+        InvalidInput: naming ``phase``, if it never had one of that number.
+    """
+    try:
+        return experiment.in_phase(experiment.phase if number is None else number)
+    except ValueError:
+        had = "phase 1 only" if experiment.phase == 1 else f"the phases 1 to {experiment.phase}"
+        raise InvalidInput({"phase": [f"{experiment.key} has had {had}"]}) from None
 
 
 def judged_definition(experiment: Experiment) -> ExperimentDefinition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
+DIGITS = 64
 _BLOCK = 64
 
 
@@ -25,14 +26,19 @@ class Pseudonymiser:
 
     def of(self, unit_ids: Iterable[str]) -> list[str]:
         """Pseudonyms of raw ids, used as they are, as 64 hexadecimal digits each."""
+        digits = self.digests(map(str.encode, unit_ids)).hex()
+        return [digits[start : start + DIGITS] for start in range(0, len(digits), DIGITS)]
+
+    def digests(self, unit_ids: Iterable[bytes]) -> bytes:
+        """Pseudonyms of raw ids in UTF-8, as 32 bytes each."""
         begin_inner, begin_outer = self._inner.copy, self._outer.copy
         pseudonyms = []
         for unit_id in unit_ids:
             inner, outer = begin_inner(), begin_outer()
-            inner.update(unit_id.encode())
+            inner.update(unit_id)
             outer.update(inner.digest())
-            pseudonyms.append(outer.hexdigest())
-        return pseudonyms
+            pseudonyms.append(outer.digest())
+        return b"".join(pseudonyms)
 
 
 def pseudonymise(key: bytes, unit_type: str, unit_id: str) -> str:

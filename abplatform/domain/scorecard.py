@@ -16,6 +16,7 @@ from abplatform.domain.experiment import DecisionRecord
 Verdict = Literal["better", "worse", "non_inferior", "inconclusive", "not_computable"]
 Recommendation = Literal["ship", "roll_back", "continue", "inconclusive", "invalid"]
 IntervalKind = Literal["fixed", "confidence_sequence", "repeated", "credible"]
+CovariateSource = Literal["attribute", "metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +139,16 @@ class CovariateBalance:
     """Whether a covariate from before the exposure is alike in all variants, as randomisation makes it.
 
     Attributes:
-        covariate: name of the attribute; of a metric that CUPED adjusts, its key.
+        covariate: name of the attribute, or key of the metric.
         means: by variant.
+        source: ``attribute`` of the exposures, or ``metric`` that CUPED adjusts, as it was before them: one name may be
+            both; null in looks from before it was told.
     """
 
     covariate: str
     means: Mapping[str, float | None]
     p_value: float | None
+    source: CovariateSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +205,25 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Staleness:
+    """Why a scorecard is not of now: a newer one cannot be had, and the latest look that was recorded stands in.
+
+    Attributes:
+        since: when that look was computed; nothing that came later is in it.
+        reason: what does not work.
+    """
+
+    since: datetime
+    reason: str
+
+    @property
+    def warning(self) -> str:
+        """The same as a sentence for people."""
+        since = f"{self.since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"Not fresh: nothing that came after {since} is in these results ({self.reason})."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scorecard:
     """One look.
 
@@ -213,6 +236,7 @@ class Scorecard:
         phase_ended_at: when the next phase began; null for the phase that is the current one.
         decision_taken: what people decided last about the experiment; null before, and in looks as they were recorded.
         cut_off: what it was computed from; null in looks from before it was recorded.
+        stale: set where it is an earlier look, given since a newer one cannot be had; null where it is of now.
     """
 
     experiment: str
@@ -232,3 +256,4 @@ class Scorecard:
     phase_ended_at: datetime | None = None
     decision_taken: DecisionRecord | None = None
     cut_off: CutOff | None = None
+    stale: Staleness | None = None

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from abplatform.domain.checks import storable
 from abplatform.errors import Unreadable
@@ -22,6 +23,9 @@ LONGEST_NUMBER = 64
 
 _LONG_NUMBER = re.compile(rb"[-+.0-9eE]{%d}" % (LONGEST_NUMBER + 1))
 _QUOTE, _COLON, _BLANK = ord('"'), ord(":"), ord(" ")
+_FIRST_OF_NUMBERS, _SPAN_OF_NUMBERS = np.uint8(ord("+")), np.uint8(ord("9") - ord("+"))
+_EXPONENT, _SMALL = np.uint8(ord("e")), np.uint8(0x20)
+_ALL_EIGHT = np.uint64(0x0101010101010101)
 
 
 def parse_json(body: bytes) -> Any:
@@ -63,12 +67,28 @@ def surely_strict(text: bytes, keys: int) -> bool:
         return False
     codes = np.frombuffer(text, np.uint8)
     is_quote, behind = codes[:-1] == _QUOTE, codes[1:]
-    if (is_quote & (behind <= _BLANK)).any():
+    if codes.min() <= _BLANK and (is_quote & (behind <= _BLANK)).any():
         return False  # A colon may stand behind the blank.
-    between = np.diff(np.flatnonzero(is_quote), prepend=-1, append=len(codes))
-    if between.max() > LONGEST_NUMBER and _LONG_NUMBER.search(text) is not None:
+    if _may_hold_long_number(codes, text) and _LONG_NUMBER.search(text) is not None:
         return False
-    return bool(np.count_nonzero(is_quote & (behind == _COLON)) == keys)
+    is_quote &= behind == _COLON
+    return bool(np.count_nonzero(is_quote) == keys)
+
+
+def _may_hold_long_number(codes: npt.NDArray[np.uint8], text: bytes) -> bool:
+    """Whether a number that is too long may stand there.
+
+    Where one lies before the last bytes, seven neighbouring words of eight hold nothing but it.
+    """
+    whole = len(codes) // 8 * 8
+    if _LONG_NUMBER.search(text, max(0, whole - LONGEST_NUMBER)) is not None:
+        return True
+    of_numbers = codes[:whole] - _FIRST_OF_NUMBERS <= _SPAN_OF_NUMBERS  # Commas and slashes, too.
+    of_numbers |= codes[:whole] | _SMALL == _EXPONENT
+    words = of_numbers.view(np.uint64) == _ALL_EIGHT
+    for step in (1, 2, 3):
+        words = words[:-step] & words[step:]
+    return bool(words.any())
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

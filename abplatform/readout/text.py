@@ -50,6 +50,10 @@ def _print_head(console: Console, scorecard: Scorecard) -> None:
     for line in _pack(scorecard, console.width):
         console.print(Text(line, style="dim"))
     console.print()
+    stale = wording.staleness(scorecard)
+    if stale is not None:
+        console.print(Text(stale, style="bold red"))
+        console.print()
     style = _BANNER_STYLES.get(scorecard.decision.recommendation, "bold yellow")
     console.print(Text(wording.headline(scorecard), style=style))
     _print_points(console, wording.reasons(scorecard))
@@ -60,7 +64,7 @@ def _print_head(console: Console, scorecard: Scorecard) -> None:
     health = scorecard.health
     word = Text("Health: ok" if health.ok else "Health: NOT OK", style="green" if health.ok else "bold red")
     console.print(word + Text(f" - {wording.health_summary(health)}", style=""))
-    _print_points(console, wording.health_notes(health))
+    _print_points(console, wording.health_notes(scorecard))
 
 
 def _pack(scorecard: Scorecard, width: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from abplatform.domain.scorecard import ComparisonResult, Health, Scorecard
+from abplatform.domain.scorecard import ComparisonResult, CovariateBalance, Health, Scorecard
 from abplatform.readout.numbers import count, p_value, visible
 
 VERDICTS = {
@@ -100,6 +100,11 @@ def reasons(scorecard: Scorecard) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def staleness(scorecard: Scorecard) -> str | None:
+    """That these are not the results of now, since when and why; None where they are."""
+    return None if scorecard.stale is None else visible(scorecard.stale.warning)
+
+
 def decision_taken(scorecard: Scorecard) -> str | None:
     """What people decided, when and why; None before they did. It stands beside the recommendation, never for it."""
     taken = scorecard.decision_taken
@@ -187,14 +192,19 @@ def _ratio_summary(health: Health) -> tuple[str, ...]:
     return (f"sample ratio {'as planned' if ratio.ok else 'NOT as planned'} (p {p_value(ratio.p_value)})",)
 
 
-def health_notes(health: Health) -> tuple[str, ...]:
-    """Warnings, and each covariate's balance."""
-    notes = [visible(warning) for warning in health.warnings]
+def health_notes(scorecard: Scorecard) -> tuple[str, ...]:
+    """Warnings, but for that of `staleness`, and each covariate's balance."""
+    health, said = scorecard.health, staleness(scorecard)
+    notes = [shown for warning in health.warnings if (shown := visible(warning)) != said]
     notes += [
-        f"balance of {visible(each.covariate)} before the experiment: p {p_value(each.p_value)}"
-        for each in health.covariates
+        f"balance of {_describe(each)} before the experiment: p {p_value(each.p_value)}" for each in health.covariates
     ]
     return tuple(notes)
+
+
+def _describe(balance: CovariateBalance) -> str:
+    name = visible(balance.covariate)
+    return f"the metric {name}" if balance.source == "metric" else name
 
 
 def interval_name(comparison: ComparisonResult, alpha: float) -> str:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from abplatform import __version__
 from abplatform.domain.access import Project
-from abplatform.domain.aggregates import AggregationRequest, LakeState
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, LakeState
 from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.metric import Metric
-from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 
 
+class Answering(Protocol):
+    """The part of an engine that answers requests."""
+
+    @property
+    def version(self) -> str:
+        """See `engines.Engine`."""
+
+    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+        """See `engines.Engine`."""
+
+
 def aggregate(
-    engine: Engine,
+    engine: Answering,
     lake: Lake,
     project: Project,
     experiment: Experiment,
@@ -45,7 +56,7 @@ def aggregate(
     return ask(engine, lake, request)
 
 
-def ask(engine: Engine, lake: Lake, request: AggregationRequest) -> Evidence:
+def ask(engine: Answering, lake: Lake, request: AggregationRequest) -> Evidence:
     """Have an engine answer a request.
 
     Raises:

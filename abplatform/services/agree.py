@@ -5,7 +5,7 @@ Only draws are repeated here. Targeting and prerequisites hang on attributes tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,10 @@ from abplatform.assignment.model import Draws
 from abplatform.domain.events import HELD_OUT, HOLDOUT_GROUPS, NOT_DRAWN, OPEN, name_holdout
 from abplatform.domain.experiment import Experiment
 from abplatform.storage.holdouts import StoredHoldout
-from abplatform.warehouse.buckets import draw_buckets
+from abplatform.warehouse.buckets import Units, draw_buckets
 
 Mask = npt.NDArray[np.bool_]
+_GROUPS = pa.array([OPEN, HELD_OUT], pa.string())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,8 +34,8 @@ class Place:
         unit_type: what is randomised.
         clustered: whether what is randomised are clusters of the units that count.
         attributes: names of those that are kept.
-        expect: gives the variants that this platform draws for ids of ``unit_type``: `NOT_DRAWN` where it gives none,
-            None where it does not draw.
+        expect: gives the variants that this platform draws for ids of ``unit_type``, as an array of texts: `NOT_DRAWN`
+            where it gives none, null where it does not draw.
     """
 
     experiment: str
@@ -43,7 +44,7 @@ class Place:
     unit_type: str
     clustered: bool = False
     attributes: tuple[str, ...] = ()
-    expect: Callable[[Sequence[str]], list[str | None]]
+    expect: Callable[[Units], pa.Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +55,27 @@ class _Holding:
     low: int
     high: int
 
-    def holds_out(self, units: pa.Array) -> Mask:
+    def holds_out(self, units: Units) -> Mask:
         buckets = draw_buckets(self.prefix, units)
         return (buckets >= self.low) & (buckets < self.high)
 
-    def expect(self, unit_ids: Sequence[str]) -> list[str | None]:
-        return [HELD_OUT if held else OPEN for held in self.holds_out(pa.array(unit_ids, pa.string()))]
+    def expect(self, units: Units) -> pa.Array:
+        return _GROUPS.take(pa.array(self.holds_out(units).astype(np.int8)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawing:
-    """The draws of a phase, prepared for hashing, and the holdouts that come before them."""
+    """The draws of a phase, prepared for hashing, and the holdouts that come before them.
+
+    Attributes:
+        names: of the variants, and behind them that of none.
+    """
 
     holdouts: tuple[_Holding, ...]
     draws: Draws
-    variants: tuple[str, ...]
+    names: pa.Array
 
-    def expect(self, unit_ids: Sequence[str]) -> list[str | None]:
-        units = pa.array(unit_ids, pa.string())
+    def expect(self, units: Units) -> pa.Array:
         # `abplatform.assignment.layers.draw_position`, for many units at once.
         positions = np.searchsorted(self.draws.bounds, draw_buckets(self.draws.variant_prefix, units), side="right")
         inside = np.ones(len(positions), dtype=bool)
@@ -79,9 +83,7 @@ class _Drawing:
             inside &= np.searchsorted(self.draws.edges, draw_buckets(self.draws.layer_prefix, units), "right") % 2 == 1
         for holdout in self.holdouts:
             inside &= ~holdout.holds_out(units)
-        names = np.array([*self.variants, NOT_DRAWN], dtype=object)
-        drawn: list[str | None] = names[np.where(inside, positions, len(self.variants))].tolist()
-        return drawn
+        return self.names.take(pa.array(np.where(inside, positions, len(self.names) - 1)))
 
 
 def prepare_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -> Place:
@@ -126,7 +128,7 @@ def _draw_phase(experiment: Experiment, holdouts: Mapping[str, StoredHoldout]) -
             experiment.phase_salt,
             variant_ranges([variant.weight for variant in variants]),
         ),
-        variants=tuple(variant.key for variant in variants),
+        names=pa.array([*(variant.key for variant in variants), NOT_DRAWN], pa.string()),
     )
 
 
@@ -135,5 +137,5 @@ def _hold(stored: StoredHoldout) -> _Holding:
     return _Holding(prefix=salt_prefix(stored.salt), low=low, high=high)
 
 
-def _drawn_elsewhere(unit_ids: Sequence[str]) -> list[str | None]:
-    return [None] * len(unit_ids)
+def _drawn_elsewhere(units: Units) -> pa.Array:
+    return pa.nulls(len(units), pa.string())

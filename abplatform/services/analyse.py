@@ -13,9 +13,9 @@ from abplatform.domain.experiment import Experiment
 from abplatform.domain.health import check_health
 from abplatform.domain.information import earlier_fractions, keep_tested
 from abplatform.domain.metric import Metric
-from abplatform.domain.phase import decide_in_phase, judged_definition
+from abplatform.domain.phase import choose_phase, decide_in_phase, judged_definition
 from abplatform.domain.plan import METHODS, WATCHED, Method
-from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, VariantResult
+from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, Staleness, VariantResult
 from abplatform.domain.scoring import score_metrics
 from abplatform.errors import AlreadyExists, InvalidInput, NotAnalysable
 from abplatform.services.fingerprint import fingerprint
@@ -72,6 +72,39 @@ def read_results(
             return _only(replace(scorecard, decision_taken=experiment.decision), question.metric)
 
 
+def read_last_look(uow: UnitOfWork, project: str, key: str, *, question: Question, reason: str) -> Scorecard | None:
+    """The latest look that was recorded of a phase, for when a newer one cannot be had: marked, and with a warning.
+
+    Another method is applied to what that look rests on. Nothing is computed from the lake, and nothing is written.
+
+    Args:
+        uow: where definitions and looks are kept.
+        project: key of the project.
+        key: key of the experiment.
+        question: what to see.
+        reason: why a newer one cannot be had, for people.
+
+    Returns:
+        None before the first look, or where it did not keep what another method needs.
+
+    Raises:
+        NotFound: without such an experiment.
+        NotAnalysable: before the experiment has started.
+        InvalidInput: naming a part of the question that does not fit the experiment.
+        Unavailable: if the database does not answer.
+    """
+    asked = _read(uow, project, key, question)
+    if asked.latest is None:
+        return None
+    look, _, evidence = asked.latest
+    scorecard = replace(_mark_stale(look, reason), decision_taken=asked.experiment.decision)
+    if asked.explores:
+        if evidence is None:
+            return None
+        scorecard = _explore(asked, scorecard, evidence.request.metrics, evidence.aggregation)
+    return _only(scorecard, question.metric)
+
+
 def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
     """All looks of a phase, the current one by default, oldest first, as they were recorded.
 
@@ -80,8 +113,33 @@ def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = N
         InvalidInput: naming ``phase``, if it never had one of that number.
     """
     with uow.reading() as work:
-        experiment = find_phase(work.experiments.get(project, key), phase)
+        experiment = choose_phase(work.experiments.get(project, key), phase)
         return work.looks.history(project, key, experiment.phase)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a question is about, as it is stored: the experiment as it was in the phase, and the method to use."""
+
+    experiment: Experiment
+    metrics: Sequence[Metric]
+    latest: Look | None
+    method: Method
+
+    @property
+    def explores(self) -> bool:
+        """Whether by another method than the plan's."""
+        return self.method != self.experiment.definition.plan.method
+
+
+def _read(uow: UnitOfWork, project: str, key: str, question: Question) -> _Asked:
+    with uow.reading() as work:
+        experiment = choose_phase(work.experiments.get(project, key), question.phase)
+        if experiment.status == "draft":
+            raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
+        metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
+        latest = work.looks.latest(project, key, experiment.phase)
+    return _Asked(experiment, metrics, latest, _check_question(question, experiment, metrics))
 
 
 def _look(
@@ -91,21 +149,15 @@ def _look(
 
     None if another look was written meanwhile: this one must build on it, with data that are no older.
     """
-    with uow.reading() as work:
-        experiment = find_phase(work.experiments.get(project, key), question.phase)
-        if experiment.status == "draft":
-            raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
-        metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
-        latest = work.looks.latest(project, key, experiment.phase)
-    method = _check_question(question, experiment, metrics)
+    asked = _read(uow, project, key, question)
+    experiment, metrics, latest = asked.experiment, asked.metrics, asked.latest
     evidence = aggregate(experiment, metrics, None if latest is None else latest.evidence)
     aggregation = evidence.aggregation
     previous = None if latest is None else latest.scorecard
     look = _score(experiment, metrics, aggregation, previous=previous, now=now)
     look = replace(look, cut_off=evidence.cut_off)
-    if method != experiment.definition.plan.method:
-        explored = score_metrics(judged_definition(experiment), metrics, aggregation, method=method)
-        return replace(look, look=0, method=method, metrics=explored), experiment
+    if asked.explores:
+        return _explore(asked, look, metrics, aggregation), experiment
     name = fingerprint(experiment, metrics, aggregation)
     if latest is not None and latest.fingerprint == name:
         health = replace(latest.scorecard.health, earlier_phase_units=aggregation.earlier_phase_units)
@@ -118,17 +170,15 @@ def _look(
     return look, experiment
 
 
-def find_phase(experiment: Experiment, number: int | None) -> Experiment:
-    """The experiment as it was in the phase that is asked for, the current one by default.
+def _explore(asked: _Asked, look: Scorecard, metrics: Sequence[Metric], aggregation: Aggregation) -> Scorecard:
+    """A look with the numbers of another method, which is no look any more."""
+    explored = score_metrics(judged_definition(asked.experiment), metrics, aggregation, method=asked.method)
+    return replace(look, look=0, method=asked.method, metrics=explored)
 
-    Raises:
-        InvalidInput: naming ``phase``, if it never had one of that number.
-    """
-    try:
-        return experiment.in_phase(experiment.phase if number is None else number)
-    except ValueError:
-        had = "phase 1 only" if experiment.phase == 1 else f"the phases 1 to {experiment.phase}"
-        raise InvalidInput({"phase": [f"{experiment.key} has had {had}"]}) from None
+
+def _mark_stale(look: Scorecard, reason: str) -> Scorecard:
+    stale = Staleness(since=look.computed_at, reason=reason)
+    return replace(look, stale=stale, health=replace(look.health, warnings=(stale.warning, *look.health.warnings)))
 
 
 def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from abplatform.assignment import ExperimentRule, Reason, Snapshot, decode_snapshot
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.phase import choose_phase
 from abplatform.errors import Conflict, InvalidInput
-from abplatform.services.adopt.source import Batch, Progress, is_parquet, read_batches, read_header
-from abplatform.services.adopt.texts import as_text
 from abplatform.services.evaluate_rows import Answers, Mask, Positions, Rows, evaluate_rows
 from abplatform.services.match_rows import Matcher, check_types, conditions_of, needed_columns, text_attributes
 from abplatform.services.publish import preview_snapshot, why_unpublished
+from abplatform.services.read_table.source import Batch, Progress, is_parquet, read_batches, read_header
+from abplatform.services.read_table.texts import as_text
 from abplatform.storage.session import Work
 
 SCHEMA = pa.schema(
@@ -112,8 +112,10 @@ def plan_assignment(work: Work, project: str, key: str, *, phase: int | None = N
     is_over = experiment.status == "archived" and experiment.definition.assignment == "served"
     if unpublished is not None and not is_over:
         raise Conflict(unpublished)
-    then = find_phase(experiment, phase)
-    if unpublished is not None and then.phase == experiment.phase:
+    then = choose_phase(experiment, phase)
+    if then.phase != experiment.phase:
+        then = replace(then, status="running", shipped=None)  # as it was while that phase ran
+    elif unpublished is not None:
         raise Conflict(f"{unpublished}; name a past phase with --phase")
     document = json.loads(preview_snapshot(work, project, then))
     snapshot = decode_snapshot(document)
@@ -124,21 +126,6 @@ def plan_assignment(work: Work, project: str, key: str, *, phase: int | None = N
     groups = document.get("groups", {})
     texts = {name: text_attributes(condition, groups) for name, condition in conditions.items()}
     return Plan(experiment=key, snapshot=snapshot, conditions=conditions, texts=texts)
-
-
-def find_phase(experiment: Experiment, phase: int | None) -> Experiment:
-    """The experiment in one of its phases, by default the current one; a past one is seen while it ran.
-
-    Raises:
-        InvalidInput: it never had such a phase.
-    """
-    if phase is None or phase == experiment.phase:
-        return experiment
-    try:
-        then = experiment.in_phase(phase)
-    except ValueError as error:
-        raise InvalidInput({"phase": [str(error).partition(": ")[2]]}) from None
-    return replace(then, status="running", shipped=None)
 
 
 def open_table(plan: Plan, path: Path, unit_column: str) -> Table:

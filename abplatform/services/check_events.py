@@ -22,12 +22,12 @@ from abplatform.domain.events import (
     BadEvent,
     Conversion,
     Exposure,
-    Scalar,
     check_event_text,
     check_scalars,
     check_units,
     read_written_value,
 )
+from abplatform.services.gather_columns import ConversionColumns, Entries, ExposureColumns
 
 _PLAIN_VALUES = re.compile(rb'(?:(?:null|"?-?\d{1,14}(?:\.\d{1,6})?"?)?\n)*+')
 _NULLS = (b"", b"null")
@@ -75,32 +75,34 @@ def read_amount(raw: msgspec.Raw) -> str | None:
     return f"{read_written_value(written):f}"
 
 
-def exposures_are_fine(events: Sequence[Exposure]) -> bool:
-    """Whether all of them pass `check_exposure`; False only means that they have to be looked at."""
-    named = [event for event in events if event.holdout is None]
-    if any(event.experiment is None or event.variant is None or event.group is not None for event in named):
-        return False
-    # Exposures to holdouts are few.
-    others = [event for event in events if event.holdout is not None] if len(named) < len(events) else []
-    return (
-        all(map(_is_fine, others))
-        and _ids_fit(events)
-        and _scalars_fit([event.attributes for event in named if event.attributes])
-    )
+def exposures_are_fine(events: Sequence[Exposure], columns: ExposureColumns) -> bool:
+    """Whether all of them pass `check_exposure`; False only means that they have to be looked at.
+
+    Args:
+        events: the exposures.
+        columns: the same.
+    """
+    if columns.holdouts.count(None) == len(events):
+        named = columns.groups.count(None) == len(events)
+        fine = named and None not in columns.experiments and None not in columns.variants
+    else:
+        # Exposures to holdouts are few.
+        fine = all(map(_is_fine, events))
+    return fine and _ids_fit(columns) and _scalars_fit(columns.attributes)
 
 
-def conversions_are_fine(events: Sequence[Conversion]) -> bool:
+def conversions_are_fine(columns: ConversionColumns) -> bool:
     """The same for conversions."""
-    return (
-        _ids_fit(events)
-        and _lengths_fit({event.event for event in events}, LONGEST_NAME)
-        and _scalars_fit([event.properties for event in events if event.properties])
-    )
+    return _ids_fit(columns) and _lengths_fit(set(columns.events), LONGEST_NAME) and _scalars_fit(columns.properties)
 
 
-def read_amounts(events: Sequence[Conversion]) -> list[str | None] | None:
-    """The values of conversions as plain decimals; None if one has to be looked at."""
-    lines = b"".join([bytes(event.value) + b"\n" for event in events])
+def read_amounts(values: Sequence[bytes]) -> list[str | None] | None:
+    """The values of conversions as plain decimals; None if one has to be looked at.
+
+    Args:
+        values: JSON text, empty where there is none.
+    """
+    lines = b"\n".join(values) + b"\n"
     if _PLAIN_VALUES.fullmatch(lines) is None:
         return None
     texts = lines.replace(b'"', b"").decode().split("\n")[:-1]
@@ -135,11 +137,11 @@ def _is_fine(event: Exposure) -> bool:
 # Texts from strict JSON in valid UTF-8 can be stored: only their lengths are left to look at.
 
 
-def _ids_fit(events: Sequence[Exposure] | Sequence[Conversion]) -> bool:
+def _ids_fit(columns: ExposureColumns | ConversionColumns) -> bool:
     return (
-        _lengths_fit([event.event_id for event in events], LONGEST_EVENT_ID)
-        and _lengths_fit([event.unit_id for event in events if event.unit_id is not None], LONGEST_ID)
-        and all(_units_fit(event.units) for event in events if event.units)
+        _lengths_fit(columns.event_ids, LONGEST_EVENT_ID)
+        and _lengths_fit([unit_id for unit_id in columns.unit_ids if unit_id is not None], LONGEST_ID)
+        and all(_units_fit(units) for units in columns.units if units)
     )
 
 
@@ -151,14 +153,14 @@ def _units_fit(units: Mapping[str, str]) -> bool:
     )
 
 
-def _scalars_fit(objects: Sequence[Mapping[str, Scalar]]) -> bool:
-    if not objects:
+def _scalars_fit(entries: Entries) -> bool:
+    if not entries.names:
         return True
-    texts = [len(value) for values in objects for value in values.values() if isinstance(value, str)]
+    texts = [value for value in entries.values if isinstance(value, str)]
     return (
-        max(map(len, objects)) <= MOST_PROPERTIES
-        and max(texts, default=0) <= LONGEST_TEXT
-        and _lengths_fit({name for values in objects for name in values}, LONGEST_PROPERTY)
+        max(len(each) for each in entries.objects if each) <= MOST_PROPERTIES
+        and max(map(len, texts), default=0) <= LONGEST_TEXT
+        and _lengths_fit(set(entries.names), LONGEST_PROPERTY)
     )
 
 

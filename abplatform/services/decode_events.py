@@ -1,8 +1,8 @@
 """Read the events of a request into typed events, with amounts of money exactly as they were written.
 
-`read_batch` reads a whole batch at once, and gives up on the slightest irregularity. What it gives up on is read
-closely: as strict JSON (no duplicate keys, no lone surrogates, bounded nesting), then the envelope, then each event for
-itself, every refusal with its field. Both read the same texts as the same events.
+`read_exposures` and `read_conversions` read a whole batch at once, and give up on the slightest irregularity. What they
+give up on is read closely: as strict JSON (no duplicate keys, no lone surrogates, bounded nesting), then the envelope,
+then each event for itself, every refusal with its field. Both read the same texts as the same events.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from abplatform.domain.events import BadEvent, Conversion, Exposure, Scalar, read_timestamp, storable_place
+from abplatform.domain.events import BadEvent, Conversion, Exposure, read_timestamp, storable_place
 from abplatform.domain.strict_json import parse_json, surely_strict
 from abplatform.errors import InvalidInput, TooLarge
+from abplatform.services.gather_columns import ConversionColumns, ExposureColumns
 from abplatform.warehouse.inbox import Rejection
 
 MOST_EVENTS = 1_000
@@ -75,10 +76,14 @@ class Batch(Generic[Event]):
 
     Attributes:
         skew: by how much the sender's clock is behind; zero without ``sent_at``.
+        body: what they were read from.
+        keys: how many keys it has around the events.
     """
 
-    events: Sequence[Event]
+    events: list[Event]
     skew: timedelta
+    body: bytes
+    keys: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,41 +103,30 @@ class Envelope:
 def read_exposures(body: bytes, *, received_at: datetime) -> Batch[Exposure] | None:
     """Read a batch of exposures in one go; None if it is not one, or has to be looked at closely.
 
+    Whether the JSON is strict is left to `are_strict`.
+
     Args:
         body: of the request, which may be anything.
         received_at: the platform's clock, compared with ``sent_at``.
     """
-    batch = _read_batch(_EXPOSURES, body)
-    if batch is None:
-        return None
-    events = batch.events
-    keys = (
-        _count_keys(batch)
-        + 2 * len(events)
-        + sum(
-            len(events) - column.count(None)
-            for column in (
-                [event.experiment for event in events],
-                [event.variant for event in events],
-                [event.phase for event in events],
-                [event.holdout for event in events],
-                [event.group for event in events],
-            )
-        )
-    )
-    keys += _count_entries([event.attributes for event in events])
-    return _settle(batch, received_at) if surely_strict(body, keys) else None
+    return _read_batch(_EXPOSURES, body, received_at)
 
 
 def read_conversions(body: bytes, *, received_at: datetime) -> Batch[Conversion] | None:
     """Read a batch of conversions in one go; as `read_exposures`."""
-    batch = _read_batch(_CONVERSIONS, body)
-    if batch is None:
-        return None
-    events = batch.events
-    keys = _count_keys(batch) + 3 * len(events) + sum(map(bool, (bytes(event.value) for event in events)))
-    keys += _count_entries([event.properties for event in events])
-    return _settle(batch, received_at) if surely_strict(body, keys) else None
+    return _read_batch(_CONVERSIONS, body, received_at)
+
+
+def are_strict(batches: Sequence[Batch[Event]], columns: ExposureColumns | ConversionColumns) -> bool:
+    """Whether the bodies of batches are strict JSON; False means that they have to be looked at closely.
+
+    Args:
+        batches: as they were read.
+        columns: of all their events.
+    """
+    # No body has fewer keys than were read from it: if all together have no more, none has.
+    keys = columns.keys + sum(batch.keys for batch in batches)
+    return surely_strict(b"".join([batch.body for batch in batches]), keys)
 
 
 def read_envelope(body: bytes, *, received_at: datetime) -> Envelope:
@@ -200,33 +194,22 @@ def sort_out(envelope: Envelope, take: Callable[[RawEvent], None]) -> list[Rejec
     return rejections
 
 
-def _read_batch(decoder: msgspec.json.Decoder[_Batch[Event]], body: bytes) -> _Batch[Event] | None:
+def _read_batch(
+    decoder: msgspec.json.Decoder[_Batch[Event]], body: bytes, received_at: datetime
+) -> Batch[Event] | None:
     try:
         batch = decoder.decode(body)
     except ValueError:  # msgspec's errors, and those of Python's numbers and texts
         return None
-    return batch if 0 < len(batch.events) <= MOST_EVENTS else None
-
-
-def _count_keys(batch: _Batch[Event]) -> int:
-    """Keys of the envelope, and of what all kinds of events may have."""
-    ids, units = [event.unit_id for event in batch.events], [event.units for event in batch.events]
-    return 1 + (batch.sent_at is not None) + len(ids) - ids.count(None) + _count_entries(units)
-
-
-def _count_entries(objects: Sequence[Mapping[str, Scalar] | None]) -> int:
-    """Keys of the objects, and those that they stand under."""
-    there = [each for each in objects if each is not None]
-    return len(there) + sum(map(len, there))
-
-
-def _settle(batch: _Batch[Event], received_at: datetime) -> Batch[Event] | None:
+    if not 0 < len(batch.events) <= MOST_EVENTS:
+        return None
     if batch.sent_at is None:
-        return Batch(events=batch.events, skew=timedelta(0))
+        return Batch(events=batch.events, skew=timedelta(0), body=body, keys=1)
     try:
-        return Batch(events=batch.events, skew=received_at - read_timestamp(batch.sent_at))
+        skew = received_at - read_timestamp(batch.sent_at)
     except BadEvent:
         return None
+    return Batch(events=batch.events, skew=skew, body=body, keys=2)
 
 
 def _read(decoder: msgspec.json.Decoder[Event], raw: RawEvent) -> Event:

@@ -2,6 +2,9 @@
 
 Who is held out is fixed when a holdout is made. It covers the experiments that start while it is active, never
 those that were running before: units that have met a variant already are no untouched comparison.
+
+Making, ending and deleting one publish the next snapshot, in the same transaction, so that whoever remembers a version
+knows when what it remembers is no longer so.
 """
 
 from __future__ import annotations
@@ -14,14 +17,14 @@ from datetime import datetime
 from abplatform.domain.holdout import EDITABLE, MOST_ACTIVE, Holdout, check_holdout
 from abplatform.domain.layer import Layer
 from abplatform.errors import Conflict, InUse, InvalidInput
-from abplatform.services import publish
+from abplatform.services.publish import publish_snapshot
 from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.holdouts import StoredHoldout
 from abplatform.storage.session import Work
 
 
 def create_holdout(work: Work, project: str, holdout: Holdout, *, now: datetime) -> StoredHoldout:
-    """Make a holdout, with a salt that nobody has chosen.
+    """Make a holdout, with a salt that nobody has chosen, and publish the next snapshot.
 
     Raises:
         InvalidInput: naming each field that is wrong.
@@ -36,6 +39,7 @@ def create_holdout(work: Work, project: str, holdout: Holdout, *, now: datetime)
     if len(active) >= MOST_ACTIVE:
         raise Conflict(f"{MOST_ACTIVE} holdouts are active, which is the most a project may have; end one first")
     work.holdouts.add(project, stored)
+    publish_snapshot(work, project)
     return stored
 
 
@@ -61,7 +65,7 @@ def edit_holdout(work: Work, project: str, key: str, changes: Mapping[str, objec
 
 
 def end_holdout(work: Work, project: str, key: str, *, now: datetime, revision: int | None = None) -> StoredHoldout:
-    """End a holdout for good and publish the next snapshot, both or neither.
+    """End a holdout for good, and publish the next snapshot.
 
     The units that it held out enter what they are eligible for from then on.
 
@@ -78,12 +82,12 @@ def end_holdout(work: Work, project: str, key: str, *, now: datetime, revision: 
         raise Conflict(f"the holdout {key} has ended already")
     ended = replace(stored, ended_at=now, revision=stored.revision + 1)
     work.holdouts.save(project, ended, expected_revision=stored.revision)
-    publish.publish_snapshot(work, project)
+    publish_snapshot(work, project)
     return ended
 
 
 def delete_holdout(work: Work, project: str, key: str, *, revision: int) -> None:
-    """Delete a holdout that has never held anybody out.
+    """Delete a holdout that has never held anybody out, and publish the next snapshot.
 
     Raises:
         NotFound: there is no such holdout.
@@ -95,6 +99,7 @@ def delete_holdout(work: Work, project: str, key: str, *, revision: int) -> None
     if covered:
         raise InUse(f"{covered[0]} has started under the holdout {key}, so it stays; it can be ended")
     work.holdouts.remove(project, key, expected_revision=revision)
+    publish_snapshot(work, project)
 
 
 def _layers(work: Work, project: str) -> dict[str, Layer]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from abplatform.domain.audit import Actor
 from abplatform.domain.checks import printable
 from abplatform.domain.events import LONGEST_ID, LONGEST_UNIT_TYPE
 from abplatform.errors import Conflict, InvalidInput
-from abplatform.services.adopt.pseudonyms import pseudonymise_column
-from abplatform.services.adopt.source import Batch, Progress, check_columns, is_parquet, read_batches, read_header
 from abplatform.services.assign_units import read_texts
-from abplatform.services.load.request import IDS
-from abplatform.services.record import describe_file, file_state, name_file, record_action
+from abplatform.services.fit_columns import check_times, fit_column, fit_schema
+from abplatform.services.read_table.pseudonyms import pseudonymise_column
+from abplatform.services.read_table.roles import IDS, hint_for
+from abplatform.services.read_table.source import Batch, Progress, check_columns, is_parquet, read_batches, read_header
+from abplatform.services.record import describe_file, file_state, name_file
 from abplatform.storage.session import UnitOfWork
 
 
@@ -62,8 +62,9 @@ def survey_table(request: PseudonymRequest, *, progress: Progress | None = None)
     """Read the whole table once, so that nothing is wrong with it when it is on record and written.
 
     Raises:
-        InvalidInput: it cannot be read, lacks the column, or has a row that cannot be split into columns, an id that no
-            unit has, or text that is no UTF-8; a row is named by its number, never by its id.
+        InvalidInput: it cannot be read, lacks the column, has a column that the output cannot hold, a row that cannot
+            be split into columns, an id that no unit has, or text that is no UTF-8; a row is named by its number, never
+            by its id.
     """
     state = file_state(request.path)
     schema = _read_schema(request)
@@ -71,31 +72,36 @@ def survey_table(request: PseudonymRequest, *, progress: Progress | None = None)
     for batch in read_batches(request.path, schema.names, nested=schema.names, progress=progress):
         ids = read_texts(batch, request.column)
         _check_ids(batch, ids, request.column)
-        for name in schema.names:
-            _as_type(batch, name, schema)
+        for name in (name for name in schema.names if name != request.column):
+            column = fit_column(batch, name, schema)
+            if request.format == "csv":
+                check_times(batch, name, column)
         rows += len(ids)
         without_id += ids.null_count
     return Survey(rows=rows, without_id=without_id, schema=schema, state=state)
 
 
-def record_disclosure(
-    uow: UnitOfWork, project: str, request: PseudonymRequest, survey: Survey, *, actor: Actor, now: datetime
-) -> str:
-    """Write into the audit trail who gets which pseudonyms and why; when this returns, it is on disk.
-
-    Returns:
-        The unit type of the ids.
+def find_unit_type(uow: UnitOfWork, project: str, asked: str | None) -> str:
+    """What the ids identify: what is asked, or the project's units.
 
     Raises:
         InvalidInput: the unit type cannot be one.
-        Unavailable: the database does not answer; nothing may be written then.
     """
-    with uow.reading() as work:
-        default = work.projects.get(project).unit_type
-    unit_type = default if request.unit_type is None else request.unit_type
-    if not (0 < len(unit_type) <= LONGEST_UNIT_TYPE and printable(unit_type)):
+    if asked is None:
+        with uow.reading() as work:
+            return work.projects.get(project).unit_type
+    if not (0 < len(asked) <= LONGEST_UNIT_TYPE and printable(asked)):
         raise InvalidInput({"--unit-type": [f"must be 1 to {LONGEST_UNIT_TYPE} printable characters"]})
-    details = {
+    return asked
+
+
+def describe_disclosure(request: PseudonymRequest, survey: Survey, unit_type: str) -> dict[str, Any]:
+    """Which pseudonyms somebody gets, as JSON values for the audit trail.
+
+    Raises:
+        InvalidInput: the table cannot be read any more.
+    """
+    return {
         **describe_file(request.path),
         "column": request.column,
         "unit_type": unit_type,
@@ -103,8 +109,6 @@ def record_disclosure(
         "without_id": survey.without_id,
         "output": name_file(request.output),
     }
-    record_action(uow, project, "pseudonymise", details, actor=actor, now=now)
-    return unit_type
 
 
 def pseudonymise_table(
@@ -115,7 +119,7 @@ def pseudonymise_table(
     Args:
         request: of which table; that it is written must be on record.
         survey: of the same table.
-        unit_type: as `record_disclosure` gave it.
+        unit_type: as `find_unit_type` gave it.
         secret: the key of the pseudonyms.
         progress: is called with the share of the file that has been read, from 0 to 1.
 
@@ -124,7 +128,7 @@ def pseudonymise_table(
     """
     schema = survey.schema
     for batch in read_batches(request.path, schema.names, nested=schema.names, progress=progress):
-        columns = {name: _as_type(batch, name, schema) for name in schema.names if name != request.column}
+        columns = {name: fit_column(batch, name, schema) for name in schema.names if name != request.column}
         columns[request.column] = pseudonymise_column(secret, unit_type, read_texts(batch, request.column))
         yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
     if file_state(request.path) != survey.state:
@@ -141,19 +145,12 @@ def _read_schema(request: PseudonymRequest) -> pa.Schema:
     if not is_parquet(path):
         return pa.schema([(name, pa.string()) for name in header])
     schema = parquet.read_schema(path).remove_metadata()
-    _check_types(request, schema)
+    type_ = schema.field(request.column).type
+    if not IDS.allows(type_.value_type if pa.types.is_dictionary(type_) else type_):
+        hint = hint_for(IDS, type_)
+        raise InvalidInput({"--unit": [f"{request.column!r} holds {type_}, but must be {IDS.rule}{hint}"]})
     position = schema.get_field_index(request.column)
-    return schema.set(position, pa.field(request.column, pa.string()))
-
-
-def _check_types(request: PseudonymRequest, schema: pa.Schema) -> None:
-    for field in schema:
-        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if field.name == request.column and not IDS.allows(plain):
-            raise InvalidInput({"--unit": [f"{field.name!r} holds {field.type}, but must be {IDS.rule}"]})
-        if request.format == "csv" and (pa.types.is_nested(plain) or isinstance(plain, pa.BaseExtensionType)):
-            held = f"CSV cannot hold {field.name!r}, which is {field.type}; write Parquet"
-            raise InvalidInput({"--output": [held]})
+    return fit_schema(schema.set(position, pa.field(request.column, pa.string())), request.format)
 
 
 def _check_ids(batch: Batch, ids: pa.Array, column: str) -> None:
@@ -162,15 +159,3 @@ def _check_ids(batch: Batch, ids: pa.Array, column: str) -> None:
     if first >= 0:
         rule = f"{column!r} must be 1 to {LONGEST_ID} characters without NUL"
         raise InvalidInput({"file": [f"row {batch.numbers[first]}: {rule}"]})
-
-
-def _as_type(batch: Batch, name: str, schema: pa.Schema) -> pa.Array:
-    """A column of the result; cells of CSV as the texts that they are."""
-    values = batch.columns[name]
-    if not pa.types.is_binary(values.type) or not pa.types.is_string(schema.field(name).type):
-        return values
-    try:
-        return values.cast(pa.string())
-    except pa.ArrowInvalid:
-        read_texts(batch, name)
-        raise

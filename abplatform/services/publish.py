@@ -28,8 +28,9 @@ Document = dict[str, object]
 def publish_snapshot(work: Work, project: str) -> PublishedSnapshot:
     """Publish the next version of a project's snapshot, from what its definitions are in this transaction.
 
-    For whoever changes what evaluators see: steps of experiments, forced units, the end of a holdout, other members of
-    a segment. It locks the project; of callers at once, each publishes a version of its own.
+    For whoever changes what evaluators see, or what events are checked against: steps of experiments, forced units,
+    making, ending or deleting a holdout, other members of a segment. It locks the project; of callers at once, each
+    publishes a version of its own.
 
     Raises:
         NotFound: there is no such project.
@@ -69,7 +70,7 @@ def preview_snapshot(work: Work, project: str, experiment: Experiment) -> bytes:
 
 
 def current_version(work: Work, project: str) -> int:
-    """The version of the snapshot that is published now; it grows with every step of any experiment."""
+    """The version of the snapshot that is published now; it grows with every call of `publish_snapshot`."""
     return work.snapshots.version(project)
 
 

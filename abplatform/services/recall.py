@@ -35,23 +35,17 @@ class Unpublished:
         with self._uow.reading() as work:
             return work.experiments.statuses(self._project)
 
-    @cached_property
-    def holdouts(self) -> Mapping[str, StoredHoldout]:
-        """All holdouts by key: new ones are not published before an experiment names them."""
-        with self._uow.reading() as work:
-            return {one.key: one for one in work.holdouts.all(self._project)}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What the events of a project are checked against.
 
     Attributes:
-        version: of the snapshot; as long as it and the holdouts stay, so do these.
+        version: of the snapshot; as long as it stays, so do these.
         unit_type: what ``unit_id`` identifies.
         analysed: further unit types whose units experiments or holdouts count.
         started: all experiments that have started, by key.
-        holdouts: all holdouts that were there then, by key.
+        holdouts: all holdouts by key, those that have ended too.
         phases, groups: what exposures came for, ready; filled as they come.
     """
 
@@ -62,6 +56,16 @@ class Rules:
     holdouts: Mapping[str, StoredHoldout]
     phases: dict[tuple[str, int | None], Place] = field(default_factory=dict)
     groups: dict[str, Place] = field(default_factory=dict)
+
+    def find(
+        self, experiment: str | None, phase: int | None, holdout: str | None, unpublished: Unpublished | None = None
+    ) -> Place:
+        """What an exposure is to: a holdout, or a phase of an experiment.
+
+        Raises:
+            BadEvent: as `find_phase` or `find_holdout`.
+        """
+        return self.find_phase(experiment or "", phase, unpublished) if holdout is None else self.find_holdout(holdout)
 
     def find_phase(self, key: str, phase: int | None, unpublished: Unpublished | None) -> Place:
         """A phase of an experiment, to check exposures against; without a number the only one that it has had.
@@ -83,7 +87,7 @@ class Rules:
             raise _unknown(None if unpublished is None else unpublished.statuses.get(key))
         return self.phases.setdefault((key, phase), prepare_phase(_in_phase(experiment, phase), self.holdouts))
 
-    def find_holdout(self, key: str, unpublished: Unpublished | None) -> Place:
+    def find_holdout(self, key: str) -> Place:
         """A holdout, to check exposures against; one that has ended too, since clients may be late.
 
         Raises:
@@ -93,12 +97,9 @@ class Rules:
         if known is not None:
             return known
         stored = self.holdouts.get(key)
-        if stored is not None:
-            return self.groups.setdefault(key, prepare_holdout(stored))
-        stored = None if unpublished is None else unpublished.holdouts.get(key)
         if stored is None:
             raise BadEvent("UNKNOWN_HOLDOUT", "holdout", "there is no holdout of that key")
-        return prepare_holdout(stored)
+        return self.groups.setdefault(key, prepare_holdout(stored))
 
 
 class Memory:
@@ -140,18 +141,17 @@ class Memory:
         with self._uow.reading() as work:
             # The version first: what is read after it is at least as new as the version says.
             version = current_version(work, project)
-            # Making or deleting a holdout publishes nothing.
-            holdouts = {one.key: one for one in work.holdouts.all(project)}
-            same = known is not None and (known[0].version, known[0].holdouts) == (version, holdouts)
-            rules = known[0] if known is not None and same else _read(work, project, version, holdouts)
+            same = known is not None and known[0].version == version
+            rules = known[0] if known is not None and same else _read(work, project, version)
         self._known[project] = rules, asked_at
         return rules
 
 
-def _read(work: Work, project: str, version: int, holdouts: Mapping[str, StoredHoldout]) -> Rules:
+def _read(work: Work, project: str, version: int) -> Rules:
     unit_type = work.projects.get(project).unit_type
     started = {one.key: one for one in work.experiments.all(project) if one.status != "draft"}
     counted = {one.definition.unit_type for one in started.values() if _counts_its_units(one)}
+    holdouts = {one.key: one for one in work.holdouts.all(project)}
     held_out = {one.holdout.unit_type for one in holdouts.values()}
     return Rules(
         version=version,

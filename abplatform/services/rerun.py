@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abplatform.domain.evidence import Evidence
+from abplatform.domain.phase import choose_phase
 from abplatform.domain.reproduction import Reproduced, compare
 from abplatform.errors import NotAnalysable, SnapshotExpired
-from abplatform.services.aggregate import ask
-from abplatform.services.analyse import find_phase
+from abplatform.services.aggregate import Answering, ask
 from abplatform.storage.session import UnitOfWork
-from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 
 
@@ -38,7 +37,7 @@ class Rerun:
 
 
 def rerun(
-    uow: UnitOfWork, engine: Engine, lake: Lake, project: str, key: str, *, look: int, phase: int | None = None
+    uow: UnitOfWork, engine: Answering, lake: Lake, project: str, key: str, *, look: int, phase: int | None = None
 ) -> Rerun:
     """Compute a look again: the same request, of the same state of the lake, with the time and the metrics of then.
 
@@ -59,7 +58,7 @@ def rerun(
         Unavailable: the lake or the engine does not answer.
     """
     with uow.reading() as work:
-        number = find_phase(work.experiments.get(project, key), phase).phase
+        number = choose_phase(work.experiments.get(project, key), phase).phase
         was = work.looks.get(project, key, number, look).evidence
     if was is None:
         raise NotAnalysable(

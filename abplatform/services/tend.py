@@ -14,6 +14,7 @@ from abplatform.settings import Settings
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.claims import unfinished_claims
 from abplatform.warehouse.compaction import Compacted, compact
+from abplatform.warehouse.holds import held_states
 from abplatform.warehouse.inbox import Database
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import KINDS
@@ -124,6 +125,8 @@ def tend_table(
 
     try:
         dropped = drop_old_days(lake, project, kind, now=now, days=settings.retention_days)
+        # Before names are given: a look that is recorded, and lets go of its state, after that keeps it in this round.
+        held = held_states(database, project, kind, now=now)
         # Before expiry, which forgets states without a name.
         first_day = first_kept_day(now, settings.retention_days)
         named = name_looks(UnitOfWork(database), lake, project, kind, first_day=first_day)
@@ -135,7 +138,13 @@ def tend_table(
             fault = error
         keep = timedelta(hours=settings.snapshot_hours)
         expired = expire(
-            lake, project, kind, now=now, keep=keep, claimed=lambda: unfinished_claims(database, project, kind)
+            lake,
+            project,
+            kind,
+            now=now,
+            keep=keep,
+            claimed=lambda: unfinished_claims(database, project, kind),
+            held=held,
         )
         # Not given back: whoever comes next waits until it has run out.
         turn = Lease(database, f"sweep:{project}:{kind}", lasts=_SWEEP_TIME, clock=lambda: now)

@@ -15,12 +15,13 @@ import pyarrow as pa
 from abplatform.assignment import ExperimentRule, decode_snapshot
 from abplatform.domain.events import NOT_DRAWN
 from abplatform.domain.experiment import Experiment
+from abplatform.domain.phase import choose_phase
 from abplatform.domain.pseudonym import pseudonymise
 from abplatform.errors import Conflict
-from abplatform.services.adopt.source import Progress, read_batches
-from abplatform.services.assign_units import find_phase, read_texts
+from abplatform.services.assign_units import read_texts
 from abplatform.services.evaluate_rows import inside
 from abplatform.services.publish import preview_snapshot
+from abplatform.services.read_table.source import Progress, read_batches
 from abplatform.storage.session import Work
 from abplatform.warehouse.audit import Audit, UnitCounts
 from abplatform.warehouse.buckets import draw_buckets
@@ -79,7 +80,7 @@ def read_phase(work: Work, project: str, key: str, *, phase: int | None = None) 
     experiment = work.experiments.get(project, key)
     if experiment.status == "draft":
         raise Conflict(f"{key} is a draft: nobody was drawn yet")
-    return find_phase(experiment, phase)
+    return choose_phase(experiment, phase)
 
 
 def read_drawing(work: Work, project: str, experiment: Experiment) -> Drawing:

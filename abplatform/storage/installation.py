@@ -17,6 +17,11 @@ class Installation:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
+    def find(self, name: str) -> str | None:
+        """A fact that was written; None if it was not."""
+        value: str | None = self._connection.scalar(sa.select(table.c.value).where(table.c.name == name))
+        return value
+
     def settle(self, name: str, value: str) -> str:
         """Write a fact unless it is written; gives the one that stands, whoever wrote it."""
         with suppress(AlreadyExists):

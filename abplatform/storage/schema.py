@@ -158,6 +158,19 @@ look = sa.Table(
     comment="scorecards, written once",
 )
 
+kept_units = sa.Table(
+    "kept_units",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("experiment", _KEY, primary_key=True),
+    sa.Column("phase", sa.Integer, primary_key=True),
+    sa.Column("question", sa.String(64), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("units", sa.Text, nullable=True),
+    sa.ForeignKeyConstraint(["project", "experiment"], ["experiment.project", "experiment.key"]),
+    comment="what looks knew of each unit, in files beside the lake",
+)
+
 idempotency = sa.Table(
     "idempotency",
     metadata,

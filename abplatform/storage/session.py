@@ -12,6 +12,7 @@ from abplatform.storage.audit import AuditTrail
 from abplatform.storage.experiments import Experiments
 from abplatform.storage.holdouts import Holdouts
 from abplatform.storage.installation import Installation
+from abplatform.storage.kept_units import KeptEntries
 from abplatform.storage.keys import Keys
 from abplatform.storage.layers import Layers
 from abplatform.storage.looks import Looks
@@ -36,6 +37,7 @@ class Work:
         self.experiments = Experiments(connection)
         self.snapshots = Snapshots(connection)
         self.looks = Looks(connection)
+        self.kept_units = KeptEntries(connection)
         self.replies = Replies(connection)
         self.audit = AuditTrail(connection)
 

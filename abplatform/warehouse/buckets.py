@@ -6,12 +6,12 @@ unit after the other. The ADR "Bulk hashing" has the measurements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,16 @@ DIGEST_BYTES = 32
 _MANY = 5_000
 
 Buckets = npt.NDArray[np.int32]
-Digester = Callable[[bytes, pa.Array], bytes]
+Units: TypeAlias = pa.Array | list[bytes]
+"""Ids of units: an array of texts or of their UTF-8 bytes, without nulls, or a list of bytes."""
 
 
-def draw_buckets(prefix: bytes, units: pa.Array) -> Buckets:
+def draw_buckets(prefix: bytes, units: Units) -> Buckets:
     """The bucket of each unit, as `hashing.bucket_of` gives it.
 
     Args:
         prefix: of a salt, see `hashing.salt_prefix`.
-        units: ids as texts or their UTF-8 bytes, without nulls.
+        units: their ids.
 
     >>> draw_buckets(b"12:rate-display", pa.array(["u-1", "u-2"])).tolist()
     [346557, 269630]
@@ -42,17 +43,21 @@ def draw_buckets(prefix: bytes, units: pa.Array) -> Buckets:
     return ((first >> np.uint64(12)) % np.uint64(BUCKETS)).astype(np.int32)
 
 
-def draw_digests(prefix: bytes, units: pa.Array) -> bytes:
+def draw_digests(prefix: bytes, units: Units) -> bytes:
     """The SHA-256 of prefix and unit for each unit, 32 bytes each; arguments as for `draw_buckets`.
 
     Raises:
         ValueError: a unit is null.
     """
+    if isinstance(units, list):
+        return digest_by_hashlib(prefix, units)
     if units.null_count:
         raise ValueError("units: must not hold nulls")
+    encoded = units.cast(pa.large_binary())
     # A query takes a millisecond before it begins.
-    digest = digest_by_datafusion if len(units) >= _MANY and has_datafusion() else digest_by_hashlib
-    return digest(prefix, units.cast(pa.large_binary()))
+    if len(units) >= _MANY and has_datafusion():
+        return digest_by_datafusion(prefix, encoded)
+    return digest_by_hashlib(prefix, encoded.to_numpy(zero_copy_only=False))
 
 
 @cache
@@ -61,11 +66,11 @@ def has_datafusion() -> bool:
     return find_spec("datafusion") is not None
 
 
-def digest_by_hashlib(prefix: bytes, units: pa.Array) -> bytes:
+def digest_by_hashlib(prefix: bytes, units: Iterable[bytes]) -> bytes:
     """The digests by Python's library: a hash that has read the prefix already is copied for each unit."""
     copy = sha256(prefix).copy
     digests = []
-    for unit in units.to_numpy(zero_copy_only=False):
+    for unit in units:
         state = copy()
         state.update(unit)
         digests.append(state.digest())

@@ -18,11 +18,11 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
 
 from abplatform.domain.events import EventKind
-from abplatform.errors import Unavailable
 from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake
 from abplatform.warehouse.merges import Merge, plan_merges
 from abplatform.warehouse.removal import remove
 from abplatform.warehouse.rewrite import write_merged
+from abplatform.warehouse.strict_catalog import NotCommitted
 
 ACTION = "abplatform.action"
 
@@ -96,7 +96,12 @@ def compact(
             remove(table.iceberg, [file.file_path for file in written])
             raise
         old = [file.location for merge in merges for file in merge.files]
-        if replace(lake, project, kind, old, written, action="compaction"):
+        try:
+            replaced = replace(lake, project, kind, old, written, action="compaction")
+        except NotCommitted:
+            remove(table.iceberg, [file.file_path for file in written])
+            raise
+        if replaced:
             reached("committed")
             total += Compacted(
                 len(old), len(written), sum(each.rows for each in merges), sum(each.size for each in merges)
@@ -120,7 +125,8 @@ def replace(
         action: what for; the commit's properties say so.
 
     Raises:
-        Unavailable: if a part does not answer (it may or may not have happened), or others kept changing the table.
+        NotCommitted: if others kept changing the table, or a part did not answer before the commit.
+        Unavailable: if a part does not answer; the commit may or may not have happened.
     """
     files = tuple(new)
     for _ in range(MOST_COMMIT_TRIES):
@@ -133,7 +139,7 @@ def replace(
         except CommitFailedException:
             continue  # Another commit came first: look whether all old files are still there.
         return True
-    raise Unavailable("the lake keeps changing; try again shortly")
+    raise NotCommitted("the lake keeps changing; try again shortly")
 
 
 def _batch(merges: Iterable[Merge]) -> Iterator[list[Merge]]:

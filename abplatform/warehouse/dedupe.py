@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ _SAID = {
 _FEW_FILES = 8
 
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +57,20 @@ def sift(kind: EventKind, facts: pa.Table, sealed: pa.Table) -> Sifted:
         facts: in the order in which they were accepted.
         sealed: events of the lake, see `find_sealed`; they were accepted earlier.
     """
-    every = pa.concat_tables([sealed, facts])
-    numbered = every["event_id"].combine_chunks().dictionary_encode()
+    ids = pa.chunked_array([*sealed["event_id"].chunks, *facts["event_id"].chunks], pa.string()).combine_chunks()
+    numbered = ids.dictionary_encode()
     if len(numbered.dictionary) == facts.num_rows and not sealed.num_rows:
         return Sifted(facts, 0, 0)
     codes = numbered.indices.to_numpy()
-    firsts = np.unique(codes, return_index=True)[1][codes]
     rows = np.arange(len(codes))
-    repeats = rows[(firsts != rows) & (rows >= sealed.num_rows)]
-    kept = rows[(firsts == rows) & (rows >= sealed.num_rows)]
-    same = int(np.count_nonzero(_say_the_same(kind, every.take(firsts[repeats]), every.take(repeats))))
-    return Sifted(every.take(kept), same, len(repeats) - same)
+    # Of several rows the last that is written stays, which is the first here.
+    firsts = np.empty(len(numbered.dictionary), dtype=np.int64)
+    firsts[codes[::-1]] = rows[::-1]
+    ours = rows >= sealed.num_rows
+    is_first = firsts[codes] == rows
+    repeats = rows[ours & ~is_first]
+    same = _count_same(kind, sealed, facts, firsts[codes[repeats]], repeats)
+    return Sifted(facts.filter(pa.array(is_first[ours])), same, len(repeats) - same)
 
 
 def find_sealed(
@@ -82,11 +87,12 @@ def find_sealed(
         oldest: files that the lake got before are not read; None reads all.
     """
     nothing = arrow_schema(kind).empty_table()
-    paths = [file.path for file in _that_may_hold(files, ids, oldest)]
-    if not paths:
+    near, wanted = _that_may_meet(files, ids, oldest)
+    if not near:
         return nothing
+    paths = [file.path for file in near]
     with lake_answers(), open_duckdb() as connection:
-        connection.register("wanted", pa.table({"event_id": ids}))
+        connection.register("wanted", pa.table({"event_id": wanted}))
         matching = _select(connection, paths, "event_id")
         # Nearly always nothing matches: only then are whole rows read.
         if not len(matching):
@@ -111,18 +117,29 @@ def _in_layout(kind: EventKind, rows: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _that_may_hold(files: Sequence[LakeFile], ids: pa.ChunkedArray, oldest: datetime | None) -> list[LakeFile]:
+def _that_may_meet(
+    files: Sequence[LakeFile], ids: pa.ChunkedArray, oldest: datetime | None
+) -> tuple[list[LakeFile], pa.ChunkedArray]:
+    """The files that may hold some of the ids, and the ids that may be in one of them."""
     bounds = pc.min_max(ids)
     lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
     if lowest is None:
-        return []
+        return [], ids
     recent = [file for file in files if oldest is None or file.committed_at is None or file.committed_at >= oldest]
     near = [file for file in recent if _meets(file, lowest, highest)]
-    if len(near) <= _FEW_FILES:
-        return near
-    # A few ids of long ago lie far from all others: look at what lies between.
-    ordered = sorted(ids.to_pylist())
-    return [file for file in near if _holds_one_of(file, ordered)]
+    if len(near) > _FEW_FILES:
+        # A few ids of long ago lie far from all others: look at what lies between.
+        ordered = sorted(ids.to_pylist())
+        return [file for file in near if _holds_one_of(file, ordered)], ids
+    within = {file: _within(file, ids) for file in near}
+    meeting = {file: mask for file, mask in within.items() if pc.any(mask).as_py()}
+    return list(meeting), ids.filter(reduce(pc.or_, meeting.values())) if meeting else ids
+
+
+def _within(file: LakeFile, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    if file.first_id is None or file.last_id is None:
+        return pc.is_valid(ids)
+    return pc.and_(pc.greater_equal(ids, file.first_id), pc.less_equal(ids, file.last_id))
 
 
 def _meets(file: LakeFile, lowest: str, highest: str) -> bool:
@@ -134,6 +151,17 @@ def _holds_one_of(file: LakeFile, ordered: Sequence[str]) -> bool:
         return True
     position = bisect_left(ordered, file.first_id)
     return position < len(ordered) and ordered[position] <= file.last_id
+
+
+def _count_same(kind: EventKind, sealed: pa.Table, facts: pa.Table, firsts: Rows, repeats: Rows) -> int:
+    """How many of some rows say the same as the first ones of their ids; rows of ``sealed`` are numbered first."""
+    start = sealed.num_rows
+    earlier = firsts < start
+    pairs = (
+        (sealed.take(firsts[earlier]), facts.take(repeats[earlier] - start)),
+        (facts.take(firsts[~earlier] - start), facts.take(repeats[~earlier] - start)),
+    )
+    return sum(int(np.count_nonzero(_say_the_same(kind, *pair))) for pair in pairs)
 
 
 def _say_the_same(kind: EventKind, first: pa.Table, again: pa.Table) -> Mask:

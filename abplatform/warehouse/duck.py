@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from abplatform.warehouse.object_store import ObjectStore
+from abplatform.warehouse.scratch import ScratchFolder
 
 
 def open_duckdb(**settings: str | int) -> duckdb.DuckDBPyConnection:
@@ -38,7 +38,7 @@ def open_spilling_duckdb(memory_limit: str, folder: Path | None = None) -> Itera
         memory_limit: what it may use before, such as ``2GB``.
         folder: where it spills to; by default the system's folder for temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="abplatform-", dir=folder) as spill:
+    with ScratchFolder("spill", folder) as spill:
         connection = open_duckdb(memory_limit=memory_limit, temp_directory=spill)
         try:
             yield connection

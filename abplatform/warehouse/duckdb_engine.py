@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -10,13 +10,18 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.warehouse.cells import Row
 from abplatform.warehouse.duck import open_spilling_duckdb
-from abplatform.warehouse.lake import Lake, LakeFile
-from abplatform.warehouse.reduction import reduce_events
+from abplatform.warehouse.durable_io import DurableFileIO
+from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.reduction import keep_units, reduce_events
+
+# As DuckDB writes them itself.
+_ROW_GROUP = 122_880
 
 
 class DuckDBEngine:
@@ -36,9 +41,13 @@ class DuckDBEngine:
         """See `engines.Engine`."""
         return f"duckdb {version('duckdb')}"
 
-    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+    def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
         """See `engines.Engine`."""
-        return reduce_events(lake, request, self._open)
+        return reduce_events(lake, request, self._open, kept)
+
+    def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
+        """See `engines.Engine`."""
+        return keep_units(lake, request, self._open, kept=kept, folder=folder)
 
     def close(self) -> None:
         """Nothing is open between two analyses."""
@@ -51,15 +60,16 @@ class DuckDBEngine:
 
 
 class _DuckDBWorkspace:
+    number_type = "int64"
+
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def read(self, files: Sequence[LakeFile], columns: dict[str, str]) -> ir.Table:
-        if not files:
+    def read(self, paths: Sequence[str], columns: Mapping[str, str]) -> ir.Table:
+        if not paths:
             # A list of no files has no columns: an empty table has.
             return self._backend.create_table(ibis.util.gen_name("empty"), schema=ibis.schema(columns), temp=True)
         # By name: files from before a column lack it, and it is null there.
-        paths = [file.path for file in files]
         table = self._backend.read_parquet(paths, hive_partitioning=False, union_by_name=True)
         missing = {name: ibis.null(type_) for name, type_ in columns.items() if name not in table.columns}
         return table.mutate(**missing).select(*columns)
@@ -70,8 +80,20 @@ class _DuckDBWorkspace:
 
     def number(self, units: ir.Table) -> ir.Table:
         # Grouping conversions by whole numbers costs half of what grouping by pseudonyms does.
-        return units.mutate(number=ibis.row_number())
+        return units.mutate(number=units.rowid())
 
     def rows(self, table: ir.Table) -> list[Row]:
         rows: list[dict[str, Any]] = table.to_pyarrow().to_pylist()
         return list(rows)
+
+    def write(self, table: ir.Table, folder: str, name: str) -> tuple[str, ...]:
+        file = f"{name}.parquet"
+        # Not Ibis's own batches: it gets them in a way that DuckDB is about to drop.
+        batches = self._backend.con.sql(self._backend.compile(table)).to_arrow_reader(_ROW_GROUP)
+        with (
+            DurableFileIO().new_output(f"{folder}/{file}").create() as stream,
+            pq.ParquetWriter(stream, batches.schema, compression="lz4", store_decimal_as_integer=True) as writer,
+        ):
+            for batch in batches:
+                writer.write_batch(batch, row_group_size=_ROW_GROUP)
+        return (file,)

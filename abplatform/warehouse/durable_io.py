@@ -6,16 +6,20 @@ lake's files must have reached the disk before a commit points at them: data, ma
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from pyarrow.fs import FileSystem
-from pyiceberg.io import OutputStream
+from pyiceberg.io import FileIO, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from abplatform.warehouse.object_store import open_object_store
 
 _BUFFER = 1 << 20
+
+log = logging.getLogger(__name__)
 
 
 class DurableFileIO(PyArrowFileIO):
@@ -23,6 +27,10 @@ class DurableFileIO(PyArrowFileIO):
 
     Object storage needs no more: an object is there, whole and durable, once its upload has been answered.
     """
+
+    def __init__(self, properties: Properties = EMPTY_DICT) -> None:
+        super().__init__(properties)
+        self._outputs: list[str] = []
 
     def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
         # PyIceberg would make a client, with connections of its own, for every table that is loaded.
@@ -32,7 +40,24 @@ class DurableFileIO(PyArrowFileIO):
         """A file to write; local ones are durable."""
         scheme, netloc, path = self.parse_location(location, self.properties)
         kind = _DurableFile if scheme == "file" else PyArrowFile
+        self._outputs.append(location)
         return kind(location=location, path=path, fs=self.fs_by_scheme(scheme, netloc), buffer_size=_BUFFER)
+
+    def take_back(self) -> None:
+        """Delete all files that were written through this, whole or in part: nobody knows their names."""
+        for location in self._outputs:
+            delete_quietly(self, location)
+        self._outputs.clear()
+
+
+def delete_quietly(io: FileIO, location: str) -> None:
+    """Delete a file that nobody knows of, if it is there. Where that fails it is an orphan, which goes some day."""
+    try:
+        io.delete(location)
+    except FileNotFoundError:
+        return
+    except OSError:
+        log.warning("could not delete %s", location, exc_info=True)
 
 
 class _DurableFile(PyArrowFile):

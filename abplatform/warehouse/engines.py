@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.spark_engine import SparkEngine
@@ -17,13 +17,31 @@ class Engine(Protocol):
     def version(self) -> str:
         """Name and version, such as ``duckdb 1.5.5``."""
 
-    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+    def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
         """Reduce an experiment's events to sufficient statistics, from one state of each table of the lake.
+
+        Args:
+            lake: holds the events.
+            request: what is asked for.
+            kept: what to go on from, of a request that differed in nothing but its time and the state of the lake;
+                by any engine. Nothing to read all events.
 
         Raises:
             ValueError: if ``request`` names no metric.
+            CannotResume: if the answer cannot go on from what was kept.
             SnapshotExpired: if the state that it names is no longer kept.
             Unavailable: if the catalog of the lake, or the engine, does not answer.
+        """
+
+    def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
+        """Write down what the answer to a request knows of each unit, for later ones to go on from.
+
+        Args:
+            lake, request, kept: see `aggregate`.
+            folder: location of a folder for the files, which does not exist yet.
+
+        Raises:
+            ValueError, CannotResume, SnapshotExpired, Unavailable: see `aggregate`.
         """
 
     def close(self) -> None:

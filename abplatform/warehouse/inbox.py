@@ -1,7 +1,7 @@
 """The inbox: accepted events wait here, durably, until they are sealed into the lake.
 
-One compressed row per request: a row per event with a unique index costs 10 to 40 times more, and finding
-duplicates belongs to sealing.
+One compressed row per request, or for several that came at once: a row per event with a unique index costs 10 to 40
+times more, and finding duplicates belongs to sealing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,9 @@ from abplatform.database import UtcTime, reading, transaction
 from abplatform.domain.checks import storable
 from abplatform.domain.events import LONGEST_EVENT_ID, EventKind
 from abplatform.errors import InboxFull
-from abplatform.warehouse.group_commit import GroupCommit
 from abplatform.warehouse.payload import pack
 from abplatform.warehouse.tables import event_counter, inbox_batch, rejected_event
+from abplatform.warehouse.together import Together
 
 Database = sa.Engine
 
@@ -32,6 +32,7 @@ MOST_REJECTED_ROWS = 10_000
 LONGEST_CODE = 64
 LONGEST_DETAIL = 500
 _RECOUNT_SECONDS = 2.0
+_MOST_BYTES = 16_000_000
 _OF_BATCH = ("project", "kind", "received_at", "count", "payload", "whole_history")
 
 _INSERTS: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -57,12 +58,34 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """What one request leaves: rows of its own, and numbers to add to counters."""
+class Arrival:
+    """Events of one kind that came together.
 
-    batch: Mapping[str, object] | None
-    rejections: Sequence[Mapping[str, object]]
-    counts: Mapping[tuple[str, str], int]
+    Attributes:
+        project: its key.
+        kind: what the events are.
+        facts: the events, with the columns of `layout.arrow_schema`.
+        received_at: when the first of them came, by the platform's clock.
+    """
+
+    project: str
+    kind: EventKind
+    facts: pa.Table
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is kept whole or not at all: rows, and numbers to add to counters."""
+
+    batches: Sequence[Mapping[str, Any]]
+    rejections: Sequence[Mapping[str, object]] = ()
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the events."""
+        return sum(len(batch["payload"]) for batch in self.batches)
 
 
 class Inbox:
@@ -75,7 +98,9 @@ class Inbox:
 
     def __init__(self, database: sa.Engine, *, most_waiting: int | None = None) -> None:
         self._database = database
-        self._commits = GroupCommit(self._store)
+        self._commits: Together[_Entry, Sequence[None], None] = Together(
+            self._store, lambda stored: stored, weigh=lambda entry: entry.size, most=_MOST_BYTES, much=0
+        )
         self._insert = inbox_batch.insert().inline().compile(dialect=database.dialect, column_keys=_OF_BATCH)
         self._room = None if most_waiting is None else _Room(database, most_waiting)
 
@@ -92,7 +117,8 @@ class Inbox:
         """Keep one request's events and why others of it were refused, in one durable transaction.
 
         When this returns, the events survive a crash or a power cut. What several threads add at once goes into one
-        transaction. At most `MOST_REJECTIONS_KEPT` refusals of a request are kept; all are counted.
+        transaction; if that fails, each one's goes into its own. At most `MOST_REJECTIONS_KEPT` refusals of a request
+        are kept; all are counted.
 
         Args:
             project: key of the project.
@@ -108,23 +134,38 @@ class Inbox:
         """
         if facts is None and not rejections:
             return
+        arrivals = [] if facts is None else [Arrival(project, kind, facts, received_at)]
         shared: dict[str, object] = {"project": project, "kind": kind, "received_at": received_at}
-        batch = None
-        if facts is not None:
-            if self._room is not None:
-                self._room.check()
-            payload = {"count": facts.num_rows, "payload": pack(facts), "whole_history": whole_history}
-            batch = {
-                **shared,
-                **payload,
-                "received_at": UtcTime().process_bind_param(received_at, self._database.dialect),
-            }
         rows = [{**shared, **_describe(each)} for each in rejections[:MOST_REJECTIONS_KEPT]]
         counts: dict[tuple[str, str], int] = {(project, kind): len(rejections)} if rejections else {}
-        self._commits.add(_Entry(batch, rows, counts))
+        self._commits.do(_Entry(self._batches(arrivals, whole_history=whole_history), rows, counts))
 
-    def _store(self, entries: Sequence[_Entry]) -> None:
-        batches = [entry.batch for entry in entries if entry.batch is not None]
+    def add_all(self, arrivals: Sequence[Arrival]) -> None:
+        """Keep events of several kinds or projects in one durable transaction, all or none; as `add`.
+
+        Raises:
+            InboxFull, Unavailable: as `add`.
+        """
+        if arrivals:
+            self._commits.do(_Entry(self._batches(arrivals)))
+
+    def _batches(self, arrivals: Sequence[Arrival], *, whole_history: bool = False) -> Sequence[Mapping[str, Any]]:
+        if arrivals and self._room is not None:
+            self._room.check()
+        return [
+            {
+                "project": each.project,
+                "kind": each.kind,
+                "received_at": UtcTime().process_bind_param(each.received_at, self._database.dialect),
+                "count": each.facts.num_rows,
+                "payload": pack(each.facts),
+                "whole_history": whole_history,
+            }
+            for each in arrivals
+        ]
+
+    def _store(self, entries: Sequence[_Entry]) -> Sequence[None]:
+        batches = [batch for entry in entries for batch in entry.batches]
         rejections = [row for entry in entries for row in entry.rejections]
         rejected: Counter[tuple[str, str]] = Counter()
         for entry in entries:
@@ -140,6 +181,7 @@ class Inbox:
             # In one order everywhere: two transactions never wait for each other.
             for (project, kind), events in sorted(rejected.items()):
                 count(connection, project, kind, {"rejected": events})
+        return [None] * len(entries)
 
     def pending(self, project: str, kind: EventKind | None = None, *, up_to: int | None = None) -> int:
         """Number of events that wait to be sealed.

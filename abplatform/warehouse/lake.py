@@ -40,6 +40,11 @@ class Lake:
         self._root = table_root(url)
         self._catalog = open_catalog(self._root, catalog_url)
 
+    @property
+    def root(self) -> str:
+        """The location that holds a folder for each project."""
+        return self._root
+
     def close(self) -> None:
         """Close the connections to the catalog."""
         self._catalog.engine.dispose()

@@ -13,9 +13,10 @@ from pyiceberg.table.snapshots import Snapshot
 
 from abplatform.domain.events import EventKind
 from abplatform.errors import SnapshotExpired
+from abplatform.warehouse.addition import add_rows
 from abplatform.warehouse.catalog import add_missing_columns, lake_answers
 from abplatform.warehouse.commit_times import CommitTimes
-from abplatform.warehouse.layout import sort_rows
+from abplatform.warehouse.layout import SEQUENCE_NUMBER, sort_rows
 from abplatform.warehouse.manifests import LakeFile, find_data_files, list_files, oldest_day
 
 SEAL_ID = "abplatform.seal-id"
@@ -109,8 +110,11 @@ class LakeTable:
             CommitFailedException: if the table changed since it was opened; nothing was added.
             Unavailable: if the catalog does not answer. The commit may or may not have happened.
         """
+        # On top of exactly this state: the commit's number is the next one, or it fails.
+        number = pa.scalar(self.iceberg.metadata.next_sequence_number(), pa.int64())
+        numbered = sort_rows(rows).append_column(SEQUENCE_NUMBER, pa.repeat(number, rows.num_rows))
         with lake_answers():
-            self.iceberg.append(sort_rows(rows), snapshot_properties={**(properties or {}), SEAL_ID: seal_id})
+            add_rows(self.iceberg, numbered, seal_id, {**(properties or {}), SEAL_ID: seal_id})
 
     def add_missing_columns(self) -> bool:
         """Add the columns that came after the table was made, and tell whether there were any.

@@ -14,6 +14,7 @@ from pyiceberg.types import (
     DecimalType,
     IcebergType,
     IntegerType,
+    LongType,
     MapType,
     NestedField,
     StringType,
@@ -84,11 +85,17 @@ _COLUMNS: dict[str, tuple[tuple[str, str, bool], ...]] = {
         ("units", "map", False),
     ),
 }
+SEQUENCE_NUMBER = "sequence_number"
+"""The column of every table, beside those of the facts, with Iceberg's number of the commit that brought the row.
+
+Compaction keeps it, so that readers who know a state of the table find the rows that have come since.
+"""
+
 _FACT_TYPES: dict[str, type[Fact]] = {"exposure": ExposureFact, "conversion": ConversionFact}
 
 
 def arrow_schema(kind: EventKind) -> pa.Schema:
-    """Columns of a table of the lake, for Arrow."""
+    """Columns of facts, for Arrow: those of a table of the lake without `SEQUENCE_NUMBER`."""
     return pa.schema(
         [pa.field(name, _ARROW_TYPES[type_], nullable=not required) for name, type_, required in _COLUMNS[kind]]
     )
@@ -96,10 +103,11 @@ def arrow_schema(kind: EventKind) -> pa.Schema:
 
 def iceberg_schema(kind: EventKind) -> Schema:
     """Columns of a table of the lake, for Iceberg."""
+    columns = (*_COLUMNS[kind], (SEQUENCE_NUMBER, "long", False))
     return Schema(
         *(
             NestedField(field_id=position, name=name, field_type=_iceberg_type(name, type_), required=required)
-            for position, (name, type_, required) in enumerate(_COLUMNS[kind], start=1)
+            for position, (name, type_, required) in enumerate(columns, start=1)
         )
     )
 
@@ -161,6 +169,7 @@ def _iceberg_type(name: str, type_: str) -> IcebergType:
     plain: dict[str, IcebergType] = {
         "string": StringType(),
         "int": IntegerType(),
+        "long": LongType(),
         "money": DecimalType(20, 6),
         "time": TimestamptzType(),
     }

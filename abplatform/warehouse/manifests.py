@@ -39,6 +39,8 @@ class LakeFile:
         location: its name in the catalog, ``file://`` or ``s3://``.
         size: its bytes.
         day: of its events' own times, in UTC.
+        sequence_number: of the commit that brought the file; its rows are of that commit or, if they were compacted,
+            of earlier ones (`layout.SEQUENCE_NUMBER`).
     """
 
     path: str
@@ -50,13 +52,14 @@ class LakeFile:
     location: str
     size: int
     day: date
+    sequence_number: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a manifest says about a file: the fields of `LakeFile`, and the number of the commit that added it."""
+    """What a manifest says about a file: the fields of `LakeFile` that do not depend on when it is asked."""
 
-    sequence_number: int | None
+    sequence_number: int
     location: str
     rows: int
     size: int
@@ -137,7 +140,7 @@ def _decode(entry: ManifestEntry, kind: EventKind) -> _Entry:
     lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
     received = from_bytes(TimestamptzType(), upper[receipt]) if receipt in upper else None
     return _Entry(
-        sequence_number=entry.file_sequence_number,
+        sequence_number=entry.file_sequence_number or 0,
         location=file.file_path,
         rows=file.record_count,
         size=file.file_size_in_bytes,
@@ -159,6 +162,7 @@ def _describe(entry: _Entry, times: CommitTimes) -> LakeFile:
         location=entry.location,
         size=entry.size,
         day=entry.day,
+        sequence_number=entry.sequence_number,
     )
 
 

@@ -4,7 +4,11 @@ Only what DuckDB and Spark both do alike is used here: joins on equality alone, 
 aggregation; the first row of a unit as the least struct of time, event id and what is known of it; squares in double,
 since a DECIMAL(20, 6) squared overflows.
 
-    exposures -> `counted_exposures` -> `first_exposures`, with conversions -> `unit_values.per_unit` -> `moments`
+    exposures -> `phase_exposures` -> `first_exposures` -> `leave_out` \
+                                                                         `unit_values` -> `moments`
+                                       conversions -> `wanted_conversions` /
+
+An answer can go on from what an earlier one knew of each unit: see `unit_table`.
 """
 
 from __future__ import annotations
@@ -43,22 +47,29 @@ COLUMNS_OF_CONVERSIONS = {
 _LARGEST = 1e100  # Squares of larger numbers overflow, and one absurd value must not take a result away.
 
 
-def counted_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Table:
-    """Exposures of the phase, inside its time; unknown variants included.
-
-    ``had_unit`` and ``had_cluster`` say when an earlier phase first had the unit, or the cluster; null if none did.
-    """
-    mine = exposures.filter(exposures.experiment == request.experiment)
-    counted = mine.filter(mine.phase == request.phase)
+def phase_exposures(exposures: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Exposures of the phase, inside its time; unknown variants included."""
+    counted = exposures.filter(exposures.experiment == request.experiment, exposures.phase == request.phase)
     if request.since is not None:
         counted = counted.filter(counted.timestamp >= moment(request.since))
     for end in (request.enrolled_until, request.until):
         if end is not None:
             counted = counted.filter(counted.timestamp < moment(end))
-    before = mine.filter(mine.phase < request.phase)
-    later = request.phase > 1
-    counted = _add_earlier(counted, before, "unit", wanted=later)
-    return _add_earlier(counted, before, "cluster", wanted=later and request.clustered)
+    return counted
+
+
+def earlier_phases(exposures: ir.Table, request: AggregationRequest, name: str) -> ir.Table:
+    """When an earlier phase first had each unit, or cluster: ``known, had``.
+
+    Args:
+        exposures: all of the project.
+        request: what is asked for.
+        name: ``unit`` or ``cluster``.
+    """
+    before = exposures.filter(
+        exposures.experiment == request.experiment, exposures.phase < request.phase, exposures[name].notnull()
+    )
+    return before.group_by(known=before[name]).aggregate(had=before.timestamp.min())
 
 
 def unknown_variants(counted: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -70,16 +81,14 @@ def unknown_variants(counted: ir.Table, request: AggregationRequest) -> ir.Table
 def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     """One row per unit.
 
-    Columns: ``unit``; of its first exposure (by time, then event id) ``variant, cluster, slice, first`` (the time)
-    and ``x0, x1, ...`` (covariates as doubles); ``earlier`` (whether it is left out, since an earlier phase had it, or
-    its cluster, before this one did; what that phase logs later says nothing about who came in here); ``several``
-    (whether it met more than one variant); ``mismatched`` (exposures by another variant than this platform draws) and
-    ``undrawn`` (those of them where it draws none); ``analysed`` (whether it counts).
+    Columns: ``unit``; of its first exposure (by time, then event id) ``first`` (the time), ``event_id, variant,
+    cluster, slice`` and ``x0, x1, ...`` (covariates as doubles); ``several`` (whether it met more than one variant);
+    ``mismatched`` (exposures by another variant than this platform draws) and ``undrawn`` (those of them where it
+    draws none).
     """
     known = counted.filter(counted.variant.isin(request.variants))
     # The order of the fields is that of the rows.
     details: dict[str, ir.Value] = {"first": known.timestamp, "event_id": known.event_id, "variant": known.variant}
-    details |= {"had_unit": known.had_unit, "had_cluster": known.had_cluster}
     details["cluster"] = known.cluster if request.clustered else ibis.null("string")
     details["slice"] = known.attributes.get(request.by) if request.by is not None else ibis.null("string")
     for position, name in enumerate(request.covariates):
@@ -87,16 +96,46 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     units = known.group_by("unit").aggregate(
         met=ibis.struct(details).min(),
         several=known.variant.min() != known.variant.max(),
-        mismatched=_how_many(known, known.expected_variant != known.variant),
-        undrawn=_how_many(known, known.expected_variant == NOT_DRAWN),
+        mismatched=how_many(known, known.expected_variant != known.variant),
+        undrawn=how_many(known, known.expected_variant == NOT_DRAWN),
     )
     met = {name: units.met[name] for name in details}
     met |= {f"x{position}": _number(units.met[f"x{position}"]) for position in range(len(request.covariates))}
     if request.clustered:
         # A unit without a cluster stands for itself.
         met["cluster"] = ibis.coalesce(met["cluster"], units.unit)
-    flat = units.select("unit", "several", "mismatched", "undrawn", **met)
-    return _leave_out(flat, request)
+    return units.select("unit", "several", "mismatched", "undrawn", **met)
+
+
+def leave_out(
+    units: ir.Table, request: AggregationRequest, earlier_units: ir.Table | None, earlier_clusters: ir.Table | None
+) -> ir.Table:
+    """Units with ``earlier`` and ``analysed`` (whether the unit counts).
+
+    ``earlier`` is whether it is left out, since an earlier phase had it, or its cluster, before this one did; what that
+    phase logs later says nothing about who came in here.
+
+    Args:
+        units: see `first_exposures`; further columns stay as they are.
+        request: what is asked for.
+        earlier_units, earlier_clusters: see `earlier_phases`; nothing in the first phase, nor where it does not matter.
+    """
+    columns = list(units.columns)
+    units = _add_earlier(units, "unit", earlier_units)
+    units = units.mutate(earlier=_is_by(units.had_unit, units["first"]))
+    if not request.clustered:
+        return units.select(*columns, "earlier", analysed=~units.several & ~units.earlier)
+    new, no = ~units.earlier, ibis.literal(False)
+    clusters = units.group_by("cluster").aggregate(
+        began=units["first"].min(),
+        mixed=ibis.coalesce(units.several.any(where=new), no)
+        | ibis.coalesce(units.variant.min(where=new) != units.variant.max(where=new), no),
+    )
+    clusters = _add_earlier(clusters, "cluster", earlier_clusters)
+    joined = units.left_join(clusters, "cluster")
+    left_out = joined.earlier | _is_by(joined.had_cluster, joined.began)
+    flat = joined.select(*columns, "mixed", earlier=left_out)
+    return flat.select(*columns, "earlier", analysed=~flat.earlier & ~flat.mixed)
 
 
 def entered_units(units: ir.Table) -> ir.Table:
@@ -106,7 +145,12 @@ def entered_units(units: ir.Table) -> ir.Table:
 
 def earlier_phase_units(units: ir.Table) -> ir.Table:
     """How many units are left out, since an earlier phase had them: ``units``."""
-    return units.aggregate(units=_how_many(units, units.earlier))
+    return units.aggregate(units=how_many(units, units.earlier))
+
+
+def how_many(table: ir.Table, condition: ir.BooleanValue) -> ir.IntegerScalar:
+    """Rows that fit: on Spark such a count is a sum, which is null without rows, or where the condition always is."""
+    return ibis.coalesce(table.count(where=condition), 0)
 
 
 def counts_by_variant(units: ir.Table) -> ir.Table:
@@ -134,36 +178,11 @@ def clusters_by_variant(units: ir.Table) -> ir.Table:
     )
 
 
-def _how_many(table: ir.Table, condition: ir.BooleanValue) -> ir.IntegerScalar:
-    """Rows that fit: on Spark such a count is a sum, which is null without rows, or where the condition always is."""
-    return ibis.coalesce(table.count(where=condition), 0)
-
-
-def _add_earlier(counted: ir.Table, before: ir.Table, name: str, *, wanted: bool) -> ir.Table:
-    if not wanted:
-        return counted.mutate(**{f"had_{name}": ibis.null("timestamp('UTC', 6)")})
-    had = before.group_by(**{f"known_{name}": before[name]}).aggregate(**{f"had_{name}": before.timestamp.min()})
-    # A unit without a cluster joins none: nulls are never equal.
-    joined = counted.left_join(had, counted[name] == had[f"known_{name}"])
-    return joined.select(*counted.columns, f"had_{name}")
-
-
-def _leave_out(units: ir.Table, request: AggregationRequest) -> ir.Table:
-    columns = [name for name in units.columns if not name.startswith("had_")]
-    earlier = _is_by(units.had_unit, units["first"])
-    if not request.clustered:
-        return units.select(*columns, earlier=earlier, analysed=~units.several & ~earlier)
-    units = units.mutate(earlier=earlier)
-    new, no = ~units.earlier, ibis.literal(False)
-    clusters = units.group_by("cluster").aggregate(
-        began=units["first"].min(),
-        mixed=ibis.coalesce(units.several.any(where=new), no)
-        | ibis.coalesce(units.variant.min(where=new) != units.variant.max(where=new), no),
-    )
-    joined = units.left_join(clusters, "cluster")
-    left_out = joined.earlier | _is_by(joined.had_cluster, joined.began)
-    flat = joined.select(*columns, "mixed", earlier=left_out)
-    return flat.select(*columns, "earlier", analysed=~flat.earlier & ~flat.mixed)
+def _add_earlier(table: ir.Table, name: str, earlier: ir.Table | None) -> ir.Table:
+    if earlier is None:
+        return table.mutate(**{f"had_{name}": ibis.null("timestamp('UTC', 6)")})
+    joined = table.left_join(earlier, table[name] == earlier.known)
+    return joined.select(*table.columns, **{f"had_{name}": joined.had})
 
 
 def _is_by(had: ir.TimestampValue, first: ir.TimestampValue) -> ir.BooleanValue:

@@ -14,10 +14,10 @@ from pyiceberg.table import Table
 
 from abplatform.domain.events import EventKind
 from abplatform.warehouse.catalog import lake_answers
+from abplatform.warehouse.data_files import file_schema
 from abplatform.warehouse.lake import Lake, LakeTable
 from abplatform.warehouse.manifests import LakeFile
 from abplatform.warehouse.removal import GRACE, StoredFile, list_stored
-from abplatform.warehouse.rewrite import file_schema
 from abplatform.warehouse.snapshots import needed_locations
 
 _THREADS = 8

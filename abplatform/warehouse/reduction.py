@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections import Counter
+from collections.abc import Mapping
 
-import ibis.expr.types as ir
-
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.warehouse import queries
 from abplatform.warehouse.cells import Row, build_cells, count_map
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
-from abplatform.warehouse.unit_values import per_unit
-
-
-class Workspace(Protocol):
-    """What an engine offers while it answers one request; nothing of it is left afterwards."""
-
-    def read(self, files: Sequence[LakeFile], columns: dict[str, str]) -> ir.Table:
-        """All rows of the files with exactly these columns, null in files that lack one; no files have no rows."""
-
-    def keep(self, name: str, table: ir.Table) -> ir.Table:
-        """The same table, computed once however often it is read."""
-
-    def number(self, units: ir.Table) -> ir.Table:
-        """Units with a column ``number``: what tells them apart most cheaply, within this request."""
-
-    def rows(self, table: ir.Table) -> list[Row]:
-        """Compute a table and bring its rows here, decimals exact."""
+from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
+from abplatform.warehouse.unit_files import write_unit_table
+from abplatform.warehouse.unit_table import SETTLES_AFTER, UnitTable, find_waiting, narrow_values, settle, unit_columns
+from abplatform.warehouse.unit_values import analysed_rows
+from abplatform.warehouse.workspace import OpenWorkspace, Workspace
 
 
 def reduce_events(
-    lake: Lake, request: AggregationRequest, open_workspace: Callable[[], AbstractContextManager[Workspace]]
+    lake: Lake, request: AggregationRequest, open_workspace: OpenWorkspace, kept: KeptUnits | None = None
 ) -> Aggregation:
     """Reduce an experiment's events to sufficient statistics, from one state of each table of the lake.
 
@@ -41,33 +26,74 @@ def reduce_events(
         lake: holds the events.
         request: what is asked for.
         open_workspace: where the engine computes; opened once.
+        kept: what to go on from, see `keep_units`; nothing to read all events.
 
     Raises:
         ValueError: if ``request`` names no metric.
-        SnapshotExpired: if the state that it names is no longer kept.
+        CannotResume: if the answer cannot go on from what was kept.
+        SnapshotExpired: if the state that the request names is no longer kept.
         Unavailable: if the catalog of the lake does not answer.
     """
     if not request.metrics:
         raise ValueError("request must name at least one metric")
-    exposures = lake.files_of(request.project, "exposure", request.state)
-    conversions = lake.files_of(request.project, "conversion", request.state)
+    sources = find_sources(lake, request, kept)
     with open_workspace() as workspace:
-        met = queries.counted_exposures(workspace.read(exposures, queries.COLUMNS_OF_EXPOSURES), request)
-        happened = workspace.read(conversions, queries.COLUMNS_OF_CONVERSIONS)
-        answer = _answer(workspace, met, happened, request)
-    return _summarise(request, answer, (*exposures, *conversions))
+        progress = _make_progress(workspace, request, sources, kept)
+        answer = _answer(workspace, progress, request)
+        unknown = _unknown_variants(workspace, progress, request, kept)
+    return _summarise(request, answer, unknown, (*sources.exposures.files, *sources.conversions.files))
 
 
-def _answer(
-    workspace: Workspace, met: ir.Table, happened: ir.Table, request: AggregationRequest
-) -> dict[str, list[Row]]:
-    units = workspace.keep("units", workspace.number(queries.first_exposures(met, request)))
-    rows = per_unit(units, happened, request)
+def keep_units(
+    lake: Lake, request: AggregationRequest, open_workspace: OpenWorkspace, *, kept: KeptUnits | None, folder: str
+) -> KeptUnits:
+    """Write down what an answer knows of each unit, for later ones to go on from.
+
+    Args:
+        lake, request, open_workspace, kept: see `reduce_events`.
+        folder: location of a folder for the files, which does not exist yet.
+
+    Raises:
+        ValueError, CannotResume, SnapshotExpired, Unavailable: see `reduce_events`.
+    """
+    if not request.metrics:
+        raise ValueError("request must name at least one metric")
+    sources = find_sources(lake, request, kept)
+    settled_before = request.as_of - SETTLES_AFTER
+    with open_workspace() as workspace:
+        progress = _make_progress(workspace, request, sources, kept)
+        units = workspace.number(workspace.keep("all_units", narrow_values(progress.valued, request)))
+        check_values(workspace, units, request)
+        table = UnitTable(
+            units=settle(units, request, settled_before).select(*unit_columns(request, workspace.number_type)),
+            waiting=find_waiting(progress.wanted, units, settled_before),
+            earlier_units=progress.earlier_units,
+            earlier_clusters=progress.earlier_clusters,
+            settled_before=settled_before,
+        )
+        return KeptUnits(
+            folder=folder,
+            parts=write_unit_table(workspace, table, folder),
+            exposures=sources.exposures.covered,
+            conversions=sources.conversions.covered,
+            settled_before=settled_before,
+            unknown_variants=_unknown_variants(workspace, progress, request, kept),
+        )
+
+
+def _make_progress(
+    workspace: Workspace, request: AggregationRequest, sources: Sources, kept: KeptUnits | None
+) -> Progress:
+    return begin(workspace, request, sources) if kept is None else go_on(workspace, request, sources, kept)
+
+
+def _answer(workspace: Workspace, progress: Progress, request: AggregationRequest) -> dict[str, list[Row]]:
+    units = progress.units
+    rows = analysed_rows(progress.valued, request)
     if request.clustered:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)
     entered = queries.entered_units(units)
     return {
-        "unknown": workspace.rows(queries.unknown_variants(met, request)),
         "earlier": workspace.rows(queries.earlier_phase_units(units)) if request.phase > 1 else [],
         "units": workspace.rows(queries.counts_by_variant(entered)),
         "clusters": workspace.rows(queries.clusters_by_variant(entered)) if request.clustered else [],
@@ -76,7 +102,21 @@ def _answer(
     }
 
 
-def _summarise(request: AggregationRequest, answer: dict[str, list[Row]], files: tuple[LakeFile, ...]) -> Aggregation:
+def _unknown_variants(
+    workspace: Workspace, progress: Progress, request: AggregationRequest, kept: KeptUnits | None
+) -> dict[str, int]:
+    rows = workspace.rows(queries.unknown_variants(progress.new_exposures, request))
+    counts = Counter({} if kept is None else kept.unknown_variants)
+    counts.update({row["variant"]: int(row["exposures"]) for row in rows})
+    return dict(sorted(counts.items()))
+
+
+def _summarise(
+    request: AggregationRequest,
+    answer: dict[str, list[Row]],
+    unknown_variants: Mapping[str, int],
+    files: tuple[LakeFile, ...],
+) -> Aggregation:
     units, clusters = answer["units"], answer["clusters"]
     grouped = request.variants if request.clustered else ()
     names = tuple(metric.key for metric in request.metrics)
@@ -91,12 +131,8 @@ def _summarise(request: AggregationRequest, answer: dict[str, list[Row]], files:
         mismatched_exposures=sum(int(row["mismatched"]) for row in units),
         undrawn_exposures=sum(int(row["undrawn"]) for row in units),
         earlier_phase_units=next((int(row["units"]) for row in answer["earlier"]), None),
-        unknown_variants={row["variant"]: int(row["exposures"]) for row in sorted(answer["unknown"], key=_variant)},
+        unknown_variants=unknown_variants,
         cells=build_cells("y", names, request, over_units, over_clusters),
         covariates=build_cells("x", request.covariates, request, over_units, over_clusters),
         data_through=latest_receipt(files),
     )
-
-
-def _variant(row: Row) -> str:
-    return str(row["variant"])

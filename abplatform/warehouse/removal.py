@@ -1,8 +1,9 @@
 """Files of the lake that nobody needs any more, and their removal: PyIceberg forgets states, and leaves their files.
 
-Two ways lead here. Expiry removes what only forgotten states needed. The sweep lists all files of a table and removes
-those that no state names: leftovers of a writer or of an expiry that died. It leaves young ones alone, since a writer
-writes its files before the commit that names them.
+Three ways lead here. Expiry removes what only forgotten states needed. A claim of sealing that is sealed again removes
+what was written for it before. The sweep lists all files of a table and removes those that no state names: leftovers of
+a writer or of an expiry that died. It leaves young ones alone, since a writer writes its files before the commit that
+names them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pyiceberg.table import Table
 
 from abplatform.domain.events import EventKind
 from abplatform.errors import Unavailable
+from abplatform.warehouse.addition import file_mark
 from abplatform.warehouse.catalog import lake_answers
 from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake, LakeTable
 from abplatform.warehouse.snapshots import find_forgettable, forget, locations_of, needed_locations
@@ -68,6 +70,7 @@ def expire(
     now: datetime,
     keep: timedelta,
     claimed: Callable[[], Collection[str]],
+    held: Collection[int] = (),
     reached: Callable[[str], None] = lambda _step: None,
 ) -> Expired:
     """Forget the states of a table that nobody needs, and remove what only they needed.
@@ -79,6 +82,7 @@ def expire(
         now: the time.
         keep: for how long files stay after a commit took them away.
         claimed: gives the seal ids of claims that are not finished; asked after the table has been opened.
+        held: states that somebody holds, or held when names were last given.
         reached: told the name of each step when it is done; for tests of crashes at every point.
 
     Raises:
@@ -88,7 +92,7 @@ def expire(
         table = lake.find(project, kind)
         if table is None:
             return Expired()
-        chosen = find_forgettable(table.iceberg.metadata, now=now, keep=keep, claimed=claimed())
+        chosen = find_forgettable(table.iceberg.metadata, now=now, keep=keep, claimed=claimed(), held=held)
         if not chosen:
             return Expired()
         candidates = locations_of(table, chosen)
@@ -123,6 +127,23 @@ def sweep(
         return 0
     old = [file.location for file in orphans if file.written_at < now - grace]
     return remove(table.iceberg, old, reached=reached)
+
+
+def remove_attempts(lake: Lake, project: str, kind: EventKind, seal_id: str) -> int:
+    """Remove what earlier attempts at an addition left behind, once it is done; returns how many files that were.
+
+    From then on no other attempt can succeed: either it was made from an earlier state, or it finds the work done.
+
+    Raises:
+        Unavailable: if a part does not answer.
+    """
+    table, orphans = find_orphans(lake, project, kind)
+    if table is None:
+        return 0
+    mark = file_mark(seal_id)
+    return remove(
+        table.iceberg, [file.location for file in orphans if file.location.rpartition("/")[2].startswith(mark)]
+    )
 
 
 def find_orphans(lake: Lake, project: str, kind: EventKind) -> tuple[LakeTable | None, tuple[StoredFile, ...]]:

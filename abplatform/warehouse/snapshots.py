@@ -3,7 +3,8 @@
 A state that was followed by new rows only costs nothing to keep but its entry, and readers need it for as long as they
 list its files. One that was followed by a commit which took files away (compaction, retention, a deletion) is all
 that keeps those files on disk for whoever still reads them: both it and that commit stay for longer. States with a name
-stay, and so does the commit of a claim of sealing that is not finished: it alone tells that the claim was committed.
+stay, those that somebody holds (`holds`), and the commit of a claim of sealing that is not finished: it alone tells
+that the claim was committed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ _DELETED_FILES = "deleted-data-files"
 
 
 def find_forgettable(
-    metadata: TableMetadata, *, now: datetime, keep: timedelta, claimed: Collection[str]
+    metadata: TableMetadata,
+    *,
+    now: datetime,
+    keep: timedelta,
+    claimed: Collection[str],
+    held: Collection[int] = (),
 ) -> tuple[Snapshot, ...]:
     """The states that nobody needs any more, oldest first.
 
@@ -41,6 +47,7 @@ def find_forgettable(
         now: the time.
         keep: for how long files stay after a commit took them away.
         claimed: seal ids of claims that are not finished.
+        held: states that somebody holds.
     """
     named = {ref.snapshot_id for ref in metadata.refs.values()}
     history = sorted(metadata.snapshots, key=lambda each: each.sequence_number or 0)
@@ -48,6 +55,7 @@ def find_forgettable(
         snapshot
         for snapshot, successor in pairwise(history)
         if snapshot.snapshot_id not in named
+        and snapshot.snapshot_id not in held
         and not _is_needed_seal(snapshot, now, claimed)
         and _time(successor) < now - LISTED
         and not any(_took_files(each) and _time(each) >= now - keep for each in (snapshot, successor))

@@ -12,10 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.errors import StartRefused
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.reduction import Workspace, reduce_events
+from abplatform.warehouse.reduction import keep_units, reduce_events
+from abplatform.warehouse.workspace import Workspace
 
 if TYPE_CHECKING:
     from abplatform.warehouse.spark_session import RunningSpark
@@ -44,9 +45,13 @@ class SparkEngine:
         """See `engines.Engine`."""
         return f"spark {version('pyspark')}"
 
-    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+    def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
         """See `engines.Engine`; the first call takes some seconds longer."""
-        return reduce_events(lake, request, self._open)
+        return reduce_events(lake, request, self._open, kept)
+
+    def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
+        """See `engines.Engine`."""
+        return keep_units(lake, request, self._open, kept=kept, folder=folder)
 
     def close(self) -> None:
         """End the session and its Java process."""

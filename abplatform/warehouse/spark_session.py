@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pyspark.sql import functions as sf
 
 from abplatform.errors import Unavailable
 from abplatform.warehouse.cells import Row
-from abplatform.warehouse.lake import LakeFile
+from abplatform.warehouse.scratch import ScratchFolder
 
 EXECUTOR_WAIT = 60.0
 _LOOPBACK = ("local[", "spark://127.", "spark://localhost:")
@@ -43,7 +42,7 @@ class RunningSpark:
         folder: for what Spark writes; it goes when Spark stops.
     """
 
-    def __init__(self, gateway: Any, session: SparkSession, folder: tempfile.TemporaryDirectory[str]) -> None:
+    def __init__(self, gateway: Any, session: SparkSession, folder: ScratchFolder) -> None:
         self._gateway = gateway
         self._session = session
         self._folder = folder
@@ -97,45 +96,55 @@ class SparkWorkspace:
         backend: writes them.
     """
 
+    number_type = "string"
+
     def __init__(self, session: SparkSession, backend: Backend) -> None:
         self._session = session
         self._backend = backend
         self._views: list[str] = []
         self._kept: list[DataFrame] = []
 
-    def read(self, files: Sequence[LakeFile], columns: dict[str, str]) -> ir.Table:
-        """See `reduction.Workspace`."""
+    def read(self, paths: Sequence[str], columns: Mapping[str, str]) -> ir.Table:
+        """See `workspace.Workspace`."""
         schema = ibis.schema(columns)
         types = PySparkSchema.from_ibis(schema)
-        if files:
+        if paths:
             # The columns are given, so that nobody looks for them, and files from before one have it as null.
-            frame = self._session.read.schema(types).options(**_PLAIN_LIST).parquet(*map(_location, files))
+            frame = self._session.read.schema(types).options(**_PLAIN_LIST).parquet(*map(_location, paths))
         else:
             nulls = [sf.lit(None).cast(field.dataType).alias(field.name) for field in types.fields]
             frame = self._session.range(0).select(*nulls)
         return self._name("files", frame, schema)
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
-        """See `reduction.Workspace`."""
+        """See `workspace.Workspace`."""
         frame = self._query(table).persist()
         self._kept.append(frame)
         return self._name(name, frame, table.schema())
 
     def number(self, units: ir.Table) -> ir.Table:
-        """See `reduction.Workspace`: whole numbers would bring all units to one executor."""
+        """See `workspace.Workspace`: whole numbers would bring all units to one executor."""
         return units.mutate(number=units.unit)
 
     def rows(self, table: ir.Table) -> list[Row]:
-        """See `reduction.Workspace`."""
+        """See `workspace.Workspace`."""
         return [row.asDict() for row in self._query(table).collect()]
+
+    def write(self, table: ir.Table, folder: str, name: str) -> tuple[str, ...]:
+        """See `workspace.Workspace`."""
+        place = f"{folder.replace('s3://', 's3a://', 1)}/{name}"
+        self._query(table).write.parquet(place)
+        files = self._session.read.parquet(place).inputFiles()
+        return tuple(f"{name}/{file.rpartition('/')[2]}" for file in files)
 
     def forget(self) -> None:
         """Drop all views and what was kept for them; nothing to do if Spark has ended."""
         with suppress(Py4JError, OSError):
             for view in self._views:
                 self._session.catalog.dropTempView(view)
-            for frame in self._kept:
-                frame.unpersist()
+            # The latest first: to drop one on which another rests would compute that one again.
+            for frame in reversed(self._kept):
+                frame.unpersist(blocking=True)
 
     def _query(self, table: ir.Table) -> DataFrame:
         return self._session.sql(self._backend.compile(table))
@@ -151,9 +160,9 @@ class SparkWorkspace:
 _PLAIN_LIST = {"__globPaths__": "false", "recursiveFileLookup": "true"}
 
 
-def _location(file: LakeFile) -> str:
+def _location(path: str) -> str:
     # A path alone would be one of whatever file system the cluster has as its default.
-    return f"file://{file.path}" if file.path.startswith("/") else file.path
+    return f"file://{path}" if path.startswith("/") else path
 
 
 def start_spark(url: str, memory_limit: str) -> RunningSpark:
@@ -164,7 +173,7 @@ def start_spark(url: str, memory_limit: str) -> RunningSpark:
     """
     if not url.startswith("spark://local["):
         _knock(url)
-    folder = tempfile.TemporaryDirectory(prefix="abplatform-", ignore_cleanup_errors=True)
+    folder = ScratchFolder("spark")
     rest = url.removeprefix("spark://")
     conf = SparkConf(loadDefaults=False).setMaster(rest if rest.startswith("local[") else url)
     conf.setAll(list(_properties(conf.get("spark.master") or "", memory_limit, Path(folder.name)).items()))

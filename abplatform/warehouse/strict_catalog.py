@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.io import FileIO
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 from pyiceberg.table.update import TableRequirement, TableUpdate
 from sqlalchemy import update
 
+from abplatform.database import database_answers
+from abplatform.errors import Unavailable
+from abplatform.warehouse.durable_io import delete_quietly
 from abplatform.warehouse.recent import Recent
 
 _MOST_TABLES = 32
 
-log = logging.getLogger(__name__)
+
+class NotCommitted(Unavailable):
+    """A commit failed before it was tried: nothing of it happened, nor will."""
 
 
 class _SharedMetadata(TableMetadataV2):
@@ -66,17 +70,22 @@ class StrictCatalog(SqlCatalog):
 
         Raises:
             CommitFailedException: if it has changed since; nothing was committed.
+            NotCommitted: if the storage or the database does not answer; the same.
+            DBAPIError: if the database did not answer to the commit itself, which may or may not have happened.
         """
         staged = self._update_and_stage_table(table, table.name(), requirements, updates)
-        self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
-        if not self._point_to(staged.metadata_location, table):
-            _delete_quietly(staged.io, staged.metadata_location)
-            raise CommitFailedException(f"{'.'.join(table.name())} has changed since it was opened")
+        try:
+            with _nothing_committed():
+                self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
+            self._point_to(staged.metadata_location, table)
+        except (CommitFailedException, NotCommitted):
+            delete_quietly(staged.io, staged.metadata_location)
+            raise
         self._known.put(staged.metadata_location, staged.metadata)
         answer = {"metadata": staged.metadata, "metadata-location": staged.metadata_location}
         return CommitTableResponse.model_validate(answer)
 
-    def _point_to(self, location: str, table: Table) -> bool:
+    def _point_to(self, location: str, table: Table) -> None:
         *namespace, name = table.name()
         statement: Any = (
             update(IcebergTables)
@@ -88,8 +97,12 @@ class StrictCatalog(SqlCatalog):
             )
             .values(metadata_location=location, previous_metadata_location=table.metadata_location)
         )
-        with self.engine.begin() as connection:
-            return bool(connection.execute(statement).rowcount)
+        # The stack ends with the commit, of whose failure nobody can tell what it means.
+        with ExitStack() as stack:
+            with _nothing_committed():
+                found = stack.enter_context(self.engine.begin()).execute(statement).rowcount
+            if not found:
+                raise CommitFailedException(f"{'.'.join(table.name())} has changed since it was opened")
 
 
 def _share(metadata: TableMetadata) -> TableMetadata:
@@ -98,9 +111,13 @@ def _share(metadata: TableMetadata) -> TableMetadata:
     return _SharedMetadata.model_construct(_fields_set=metadata.model_fields_set, **metadata.__dict__)
 
 
-def _delete_quietly(io: FileIO, location: str) -> None:
-    # Nobody knows its name: if it stays, it is one of the orphans that go some day.
+@contextmanager
+def _nothing_committed() -> Iterator[None]:
+    """Speak of failures in here as of those before a commit."""
     try:
-        io.delete(location)
-    except OSError:
-        log.warning("could not delete %s", location, exc_info=True)
+        with database_answers():
+            yield
+    except Unavailable as error:
+        raise NotCommitted(str(error)) from error
+    except OSError as error:
+        raise NotCommitted("the storage of the lake takes no new files, or is full; try again shortly") from error

@@ -17,26 +17,53 @@ _MONEY = "decimal(38, 6)"
 _NO_DELAY = timedelta(0)
 
 
-def per_unit(units: ir.Table, conversions: ir.Table, request: AggregationRequest) -> ir.Table:
-    """One row per analysed unit: ``variant, slice, cluster``, and per metric ``y0`` (its value; null while open).
-
-    Where the metric is adjusted, ``b0`` is the value before the first exposure (null where ``y0`` is). Covariates
-    follow as ``x0, x1, ...`` (null where the unit lacks it).
+def wanted_conversions(conversions: ir.Table, request: AggregationRequest) -> ir.Table:
+    """The conversions that may matter: ``unit, timestamp, value``, and ``m0, m1, ...`` (whether each metric reads it).
 
     Args:
-        units: `queries.first_exposures`, and a ``number`` that tells them apart.
         conversions: all of the project.
         request: what is asked for.
     """
-    analysed = units.filter(units.analysed)
-    values = _values(analysed, conversions, request)
-    joined = analysed.left_join(values, "number")
+    wanted = _inside_time(conversions, request)
+    matches = {f"m{position}": _matches(wanted, metric) for position, metric in enumerate(request.metrics)}
+    return wanted.select("timestamp", "value", unit=_whose(wanted, request), **matches)
+
+
+def add_values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Units with ``y0, y1, ...``: their value of each metric, as if all windows had closed.
+
+    Where the metric is adjusted, ``b0`` is the value before the first exposure.
+
+    Args:
+        units: see `queries.first_exposures`, and a ``number`` that tells them apart. Values that are there already go
+            on: those of the wanted conversions come to them.
+        wanted: see `wanted_conversions`.
+        request: what is asked for.
+    """
+    known = value_columns(request)
+    values = _values(units, wanted, request).rename({f"new_{name}": name for name in known})
+    joined = units.left_join(values, "number")
     columns: dict[str, ir.Value] = {}
-    for name, metric in value_columns(request).items():
-        value = ibis.coalesce(joined[name], ibis.literal(0).cast(_MONEY))
-        columns[name] = ibis.ifelse(_closed(joined["first"], metric, request), value, ibis.null(_MONEY))
+    for name, metric in known.items():
+        value = ibis.coalesce(joined[f"new_{name}"], ibis.literal(0).cast(_MONEY))
+        columns[name] = _together(joined[name], value, metric) if name in units.columns else value
+    return joined.select(*(name for name in units.columns if name not in known), **columns)
+
+
+def analysed_rows(units: ir.Table, request: AggregationRequest) -> ir.Table:
+    """One row per analysed unit: ``variant, slice, cluster``, its values (null while open) and its covariates.
+
+    Args:
+        units: see `add_values`, and ``analysed``.
+        request: what is asked for.
+    """
+    analysed = units.filter(units.analysed)
+    columns = {
+        name: ibis.ifelse(_closed(analysed["first"], metric, request), analysed[name], ibis.null(analysed[name].type()))
+        for name, metric in value_columns(request).items()
+    }
     covariates = [f"x{position}" for position in range(len(request.covariates))]
-    return joined.select("variant", "slice", "cluster", *covariates, **columns)
+    return analysed.select("variant", "slice", "cluster", *covariates, **columns)
 
 
 def value_columns(request: AggregationRequest) -> dict[str, Metric]:
@@ -46,10 +73,7 @@ def value_columns(request: AggregationRequest) -> dict[str, Metric]:
     return after | before
 
 
-def _values(units: ir.Table, conversions: ir.Table, request: AggregationRequest) -> ir.Table:
-    wanted = _wanted(conversions, request)
-    matches = {f"m{position}": _matches(wanted, metric) for position, metric in enumerate(request.metrics)}
-    wanted = wanted.select("timestamp", "value", unit=_whose(wanted, request), **matches)
+def _values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
     # Bounds are computed once per unit: to add an interval to a time costs more than all else about a conversion.
     bounds = _bounds(request)
     delayed = {name: shifted(units["first"], delay) for delay, name in bounds.items() if delay}
@@ -61,7 +85,7 @@ def _values(units: ir.Table, conversions: ir.Table, request: AggregationRequest)
     return joined.group_by("number").aggregate(**columns)
 
 
-def _wanted(conversions: ir.Table, request: AggregationRequest) -> ir.Table:
+def _inside_time(conversions: ir.Table, request: AggregationRequest) -> ir.Table:
     events = sorted({metric.event for metric in request.metrics})
     wanted = conversions.filter(conversions.event.isin(events))
     if request.since is not None:
@@ -90,6 +114,10 @@ def _reduced(joined: ir.Table, metric: Metric, counts: ir.BooleanValue) -> ir.Va
     if metric.kind == "sum":
         return joined.value.sum(where=counts).cast(_MONEY)
     return (joined.count(where=counts) > 0).cast("int64").cast(_MONEY)
+
+
+def _together(known: ir.DecimalValue, new: ir.DecimalValue, metric: Metric) -> ir.Value:
+    return known + new if metric.kind == "sum" else ibis.greatest(known, new)
 
 
 def _whose(conversions: ir.Table, request: AggregationRequest) -> ir.StringValue:

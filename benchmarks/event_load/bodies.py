@@ -19,6 +19,7 @@ import pyarrow as pa
 from abplatform.assignment.hashing import salt_prefix
 from abplatform.domain.events import EventKind
 from abplatform.warehouse.buckets import draw_buckets
+from benchmarks.event_load.fingerprints import ID_BYTES
 
 VARIANTS = ("control", "concise")  # of equal length
 EXPERIMENT = "ingest"
@@ -39,6 +40,8 @@ _CONVERSION = (
 )
 
 Bytes = npt.NDArray[np.uint8]
+IdParts = tuple[Bytes, Bytes, Bytes]
+"""What the ids of a request do not share with those that it had before: two pieces of the time, and a number."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Request:
 
     def __init__(self, kind: EventKind, batch: int, population: Population, headers: str) -> None:
         self._population, self.batch = population, batch
+        self.id_parts: IdParts = _id_parts(0, 0)
         self._next, self._run = secrets.randbelow(len(population.units)), 0
         events = "".join(_event(kind, next(self._numbers)) for _ in range(batch))
         start = f'{{"sent_at":"{_time(0)}Z","events":['
@@ -96,7 +100,12 @@ class Request:
         rows = slice(first, self._next)
         seconds = np.frombuffer(_time(now)[:_SECONDS].encode(), dtype=np.uint8)
         self._sent_at[:] = seconds
-        self._columns.fill(seconds, _id_parts(now, self._run), self._population, rows)
+        self.id_parts = _id_parts(now, self._run)
+        self._columns.fill(seconds, self.id_parts, self._population, rows)
+
+    def ids(self, parts: IdParts) -> Bytes:
+        """The event ids that it had with some `id_parts`, in rows."""
+        return self._columns.ids(parts)
 
 
 class _Columns:
@@ -106,6 +115,7 @@ class _Columns:
         ids = sample.index('"event_id":"') + len('"event_id":"')
         moment = sample.index('"timestamp":"') + len('"timestamp":"')
         unit = sample.index("user-")
+        self._ids = table[:, ids : ids + ID_BYTES]
         self._high, self._low = table[:, ids : ids + 8], table[:, ids + 9 : ids + 11]
         self._run = table[:, ids + 24 : ids + 30]
         self._seconds = table[:, moment : moment + _SECONDS]
@@ -113,12 +123,17 @@ class _Columns:
         variant = sample.index("control") if has_variant else 0
         self._variants = table[:, variant : variant + len("control")] if has_variant else None
 
-    def fill(self, seconds: Bytes, parts: tuple[Bytes, Bytes, Bytes], population: Population, rows: slice) -> None:
+    def fill(self, seconds: Bytes, parts: IdParts, population: Population, rows: slice) -> None:
         self._high[:], self._low[:], self._run[:] = parts
         self._seconds[:] = seconds
         self._units[:] = population.units[rows]
         if self._variants is not None:
             self._variants[:] = population.variants[rows]
+
+    def ids(self, parts: IdParts) -> Bytes:
+        ids = self._ids.copy()
+        ids[:, :8], ids[:, 9:11], ids[:, 24:30] = parts
+        return ids
 
 
 def _event(kind: EventKind, number: int) -> str:
@@ -136,7 +151,7 @@ def _event(kind: EventKind, number: int) -> str:
     return _CONVERSION.format(**shared, value=value, product=_PRODUCTS[number % len(_PRODUCTS)])
 
 
-def _id_parts(now: float, run: int) -> tuple[Bytes, Bytes, Bytes]:
+def _id_parts(now: float, run: int) -> IdParts:
     milliseconds = f"{int(now * 1000):012x}"
     texts = milliseconds[:8], milliseconds[8:10], f"{run:06x}"
     return tuple(np.frombuffer(text.encode(), dtype=np.uint8) for text in texts)  # type: ignore[return-value]

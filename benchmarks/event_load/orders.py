@@ -51,6 +51,7 @@ class Report:
     Attributes:
         answered: events in requests that were answered.
         acknowledged: those that the server said it has accepted.
+        fingerprint: of their ids, where all events of the request were accepted.
         unanswered: requests whose connection ended before the answer.
         statuses: number of answers by HTTP status.
         elapsed: seconds from the first request to the last answer.
@@ -60,6 +61,7 @@ class Report:
 
     answered: int
     acknowledged: int
+    fingerprint: int
     unanswered: int
     statuses: Mapping[str, int]
     elapsed: float

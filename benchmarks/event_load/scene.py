@@ -13,14 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+import pyarrow as pa
 import sqlalchemy as sa
+from pyarrow import parquet
 
 from abplatform.bootstrap import build_platform
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.settings import read_settings
 from abplatform.warehouse.layout import KINDS
+from abplatform.warehouse.payload import unpack
 from abplatform.warehouse.tables import inbox_batch
 from benchmarks.event_load.bodies import EVENT, EXPERIMENT, VARIANTS
+from benchmarks.event_load.fingerprints import ID_BYTES, fingerprint, join
 from benchmarks.processes import cpu_seconds
 from tests.databases import PostgresDatabases, PostgresServer, find_postgres
 from tests.e2e.server import COMMAND, Server, environment, run_command, serving
@@ -41,10 +46,15 @@ _EXPERIMENT = {
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the events are when all processes are gone: in the lake, and in the inbox without a commit of the lake."""
+    """Where the events are when all processes are gone: in the lake, and in the inbox without a commit of the lake.
+
+    Attributes:
+        fingerprint: of the ids of all.
+    """
 
     lake: int
     inbox: int
+    fingerprint: int
 
 
 class Scene:
@@ -79,15 +89,29 @@ class Scene:
         settings = read_settings(environment(self._server.home, **self._server.settings))
         with build_platform(settings) as platform, platform.database.connect() as connection:
             lake = inbox = 0
+            prints = []
             for kind in KINDS:
                 table = platform.lake.find(DEFAULT_PROJECT, kind)
-                lake += sum(file.rows for file in table.files()) if table else 0
-                seal_id, amount = inbox_batch.c.seal_id, sa.func.sum(inbox_batch.c.count)
-                waiting = sa.select(seal_id, amount).where(inbox_batch.c.kind == kind).group_by(seal_id)
-                for claim, events in connection.execute(waiting):
-                    done = claim is not None and table is not None and table.find_seal(claim) is not None
-                    inbox += 0 if done else int(events)
-        return Stored(lake, inbox)
+                for file in table.files() if table else ():
+                    lake += file.rows
+                    prints.append(_fingerprint(parquet.read_table(file.path, columns=["event_id"])))
+                waiting = sa.select(inbox_batch.c.seal_id, inbox_batch.c.payload).where(inbox_batch.c.kind == kind)
+                done: dict[str | None, bool] = {None: False}
+                for row in connection.execute(waiting):
+                    if row.seal_id not in done:
+                        done[row.seal_id] = table is not None and table.find_seal(row.seal_id) is not None
+                    if not done[row.seal_id]:
+                        facts = unpack(kind, row.payload)
+                        inbox += facts.num_rows
+                        prints.append(_fingerprint(facts))
+        return Stored(lake, inbox, join(*prints))
+
+
+def _fingerprint(facts: pa.Table) -> int:
+    """Of the ids of facts, which are those of the load."""
+    ids = facts["event_id"].cast(pa.binary(ID_BYTES)).combine_chunks()
+    start, length = ids.offset * ID_BYTES, len(ids) * ID_BYTES
+    return fingerprint(np.frombuffer(ids.buffers()[1], np.uint8)[start : start + length]) if length else 0
 
 
 @contextmanager

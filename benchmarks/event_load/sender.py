@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.event_load.bodies import Request
+from benchmarks.event_load.bodies import IdParts, Request
+from benchmarks.event_load.fingerprints import fingerprint, join
 from benchmarks.event_load.orders import Order, Report
 
 ANSWER_SECONDS = 60.0
@@ -102,6 +103,7 @@ class _Stretch:
         self._poll, self._connections, self._order = poll, connections, order
         self._free = deque(connections)
         self._latencies: list[float] = []
+        self._accepted: list[tuple[Request, IdParts]] = []
         self._statuses: Counter[int] = Counter()
         self._answered = self._acknowledged = self._unanswered = self._begun = 0
         self._start = self._end = 0.0
@@ -122,6 +124,7 @@ class _Stretch:
         return Report(
             answered=self._answered,
             acknowledged=self._acknowledged,
+            fingerprint=join(*(fingerprint(request.ids(parts)) for request, parts in self._accepted)),
             unanswered=self._unanswered,
             statuses={str(status): amount for status, amount in self._statuses.items()},
             elapsed=self._end - self._start,
@@ -169,6 +172,8 @@ class _Stretch:
             self._statuses[answer[0]] += 1
             self._answered += connection.request.batch
             self._acknowledged += answer[1]
+            if answer[1] == connection.request.batch:
+                self._accepted.append((connection.request, connection.request.id_parts))
             self._free.append(descriptor)
 
     def _lose(self, descriptor: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abplatform.services.ingest import Intake
+from abplatform.warehouse import inbox
 from tests.api.conftest import Service
 from tests.api.documents import conversion_body
 
@@ -34,7 +34,7 @@ def test_a_fault_that_nobody_expected_is_reported_as_everywhere(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(Intake, "_keep", fail)
+    monkeypatch.setattr(inbox, "pack", fail)
     answer = service.admin.post("/conversions", json=BATCH)
     assert (answer.status_code, answer.get_json()["code"]) == (500, "INTERNAL_ERROR")
     assert "X-Request-Id" in answer.headers

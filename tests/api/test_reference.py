@@ -14,7 +14,9 @@ from abplatform.services.decode_events import REJECTION_CODES
 from tests.api.conftest import Service
 from tests.api.test_problems import kinds
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "http-api.md").read_text(encoding="utf-8")
+LOOKS = (DOCS / "looks.md").read_text(encoding="utf-8")
 OF_THE_FRAMEWORK = {"METHOD_NOT_ALLOWED": "405", "INTERNAL_ERROR": "500"}
 
 
@@ -54,9 +56,9 @@ def test_the_table_of_roles_is_the_matrix() -> None:
     assert set(order) == set(MATRIX)
 
 
-def commands() -> list[str]:
-    """The curl commands of the page, in order."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+def commands(page: str) -> list[str]:
+    """The curl commands of a page, in order."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     return [
         command
         for block in blocks
@@ -85,7 +87,7 @@ def run(command: str, service: Service) -> int:
 
 
 def test_the_examples_run_in_order(service: Service) -> None:
-    examples = commands()
-    assert len(examples) > 12
+    examples = [*commands(PAGE), *commands(LOOKS)]
+    assert (len(commands(PAGE)) > 12, len(commands(LOOKS))) == (True, 6)
     statuses = {command: run(command, service) for command in examples}
     assert {command: status for command, status in statuses.items() if status >= 300} == {}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
 import pytest
+import sqlalchemy as sa
 
 from abplatform.assignment import decode_snapshot, evaluate
+from abplatform.bootstrap import Platform
 from tests.api.conftest import Service
 from tests.api.documents import conversion_body, decision_body, exposure_body, phase_body
 from tests.api.problems import refusal, refused_fields
@@ -125,6 +130,68 @@ def test_results_of_a_later_phase_count_who_is_left_out_and_show_what_people_dec
     assert document["decision"]["recommendation"] == "inconclusive", "the data's own word stays"
     past = measured.admin.get(f"{path}/results?phase=1").get_json()
     assert (past["health"]["earlier_phase_units"], past["decision_taken"]) == (None, taken)
+
+
+@contextmanager
+def read_only(platform: Platform) -> Iterator[None]:
+    """As after a failover to a standby, or where the disk was mounted anew: the database refuses whoever writes."""
+    sqlite = platform.database.dialect.name == "sqlite"
+
+    def forbid(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA query_only=ON" if sqlite else "SET TRANSACTION READ ONLY")
+
+    sa.event.listen(platform.database, "begin", forbid, insert=True)
+    yield
+    sa.event.remove(platform.database, "begin", forbid)
+    platform.database.dispose()
+
+
+@contextmanager
+def lake_away(platform: Platform) -> Iterator[None]:
+    """As of storage that is not mounted."""
+    folder = platform.settings.home / "lake"
+    folder.rename(folder.with_name("away"))
+    yield
+    shutil.rmtree(folder, ignore_errors=True)  # what was written below the mount point
+    folder.with_name("away").rename(folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (read_only, "the database can only be read; try again shortly"),
+        (lake_away, "files of the lake are missing; if its storage is mounted, abplatform lake verify names them"),
+    ],
+)
+def test_while_nothing_can_be_computed_results_are_those_of_the_last_look_and_say_so(
+    measured: Service, fault: Callable[[Platform], AbstractContextManager[None]], reason: str
+) -> None:
+    path, admin = "/experiments/rate-display/results", measured.admin
+    one, another = (exposure_body(unit, unit_id=unit) for unit in ("one", "another"))
+    assert admin.get(f"{path}?method=bayesian").get_json()["look"] == 0  # there is a lake now, and no look
+    assert admin.post("/exposures", json={"events": [one]}).get_json()["accepted"] == 1
+    with fault(measured.platform):
+        assert refusal(admin.get(path), 503, "UNAVAILABLE")["detail"] == reason
+    look = admin.get(path).get_json()
+    explored = admin.get(f"{path}?method=bayesian").get_json()
+    assert look["stale"] is None
+    assert admin.post("/exposures", json={"events": [another]}).get_json()["accepted"] == 1
+    with fault(measured.platform):
+        answer = admin.get(path)
+        assert answer.status_code == 200, answer.text
+        stale = answer.get_json()
+        assert stale["stale"] == {"since": look["computed_at"], "reason": reason}
+        said, *others = stale["health"]["warnings"]
+        assert said.startswith("Not fresh: nothing that came after ")
+        assert stale | {"stale": None, "health": stale["health"] | {"warnings": others}} == look
+        other = admin.get(f"{path}?method=bayesian").get_json()
+        assert (other["look"], other["method"], other["stale"]) == (0, "bayesian", stale["stale"])
+        assert other["metrics"] == explored["metrics"]
+        refusal(admin.post(f"{path}/refresh"), 503, "UNAVAILABLE")
+        refusal(admin.get("/experiments/nothing/results"), 404, "NOT_FOUND")
+        assert refused_fields(admin.get(f"{path}?phase=2")) == {"phase"}
+    after = admin.get(path).get_json()
+    assert (after["stale"], after["look"], sum(after["health"]["units"].values())) == (None, 2, UNITS + 2)
 
 
 @pytest.fixture(scope="module", name="started")

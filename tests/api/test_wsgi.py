@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,12 @@ from tests.api.documents import conversion_body, metric_body
 
 START_SECONDS = 60
 ROOT = Path(__file__).parents[2]
+THREADS = 3
+IMPATIENT = """
+from abplatform.api import silence
+silence.SILENT_SECONDS = 1.0
+from abplatform.wsgi import app
+"""
 
 
 @dataclass
@@ -55,10 +61,13 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ABPLATFORM_")}
-    environment |= {"ABPLATFORM_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment |= {"ABPLATFORM_HOME": str(home), "PYTHONPATH": f"{ROOT}{os.pathsep}{home}"}
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--blocking-threads", str(THREADS)]
+    # The same server, which takes a second for what is half a minute else.
+    (home / "impatient.py").write_text(IMPATIENT)
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "abplatform.wsgi:app"], env=environment, cwd=home, stdout=log, stderr=log)
+        process = subprocess.Popen([*command, "impatient:app"], env=environment, cwd=home, stdout=log, stderr=log)
     try:
         _wait_until_it_answers(process, port, home / "log")
         with build_platform(Settings(home=home)) as platform, platform.uow.begin() as work:
@@ -157,3 +166,21 @@ def test_a_second_request_in_the_same_connection_is_not_mistaken_for_a_body(serv
     assert answer.startswith(b"HTTP/1.1 415"), "no content type"
     assert answer.count(b"HTTP/1.1 ") == 2
     assert b'{"status":"ok"}' in answer
+
+
+def test_uploads_that_go_silent_give_their_threads_back(server: Server) -> None:
+    head = server.head("POST /api/v1/conversions HTTP/1.1", "Content-Type: application/json", "Content-Length: 9")
+    # The second time they take the lane of what products send all day: the key is known by then.
+    for _ in range(2):
+        with ExitStack() as stack:
+            address = ("127.0.0.1", server.port)
+            stalled = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(2 * THREADS)]
+            for connection in stalled:
+                connection.sendall(head + b'{"e')
+            time.sleep(0.3)
+            # Each of them holds a thread or waits for one: nobody else gets one before they are given up.
+            assert server.send(server.head("GET /api/v1/experiments HTTP/1.1")).startswith(b"HTTP/1.1 200")
+            for connection in stalled:
+                with suppress(ConnectionResetError):
+                    answer = connection.recv(65_536)
+                    assert not answer or answer.startswith(b"HTTP/1.1 400"), answer

@@ -13,6 +13,7 @@ import pytest
 from abplatform.assignment.hashing import bucket
 from benchmarks import ingest, sealing
 from benchmarks.event_load.bodies import VARIANTS, Request, draw_population
+from benchmarks.event_load.fingerprints import fingerprint, join
 from benchmarks.facts import random_ids, time_ordered_ids
 from benchmarks.results import check_equal
 from benchmarks.results_lake import fill, open_lake, request_for
@@ -59,6 +60,20 @@ def test_every_acknowledged_event_of_the_load_is_stored() -> None:
     assert outcome.closed.cpu > 0
 
 
+def test_a_fingerprint_is_of_the_set_of_ids_and_of_no_other() -> None:
+    request = Request("exposure", 50, draw_population(SALT, units=1000), "Host: here\r\n")
+    request.renew()
+    before, parts = request.ids(request.id_parts), request.id_parts
+    request.renew()
+    assert (request.ids(parts) == before).all()
+    assert fingerprint(before[::-1].copy()) == fingerprint(before)
+    assert fingerprint(before) == join(fingerprint(before[:20]), fingerprint(before[20:]))
+    other = before.copy()
+    other[0, -1] ^= 1
+    twice = np.concatenate([before[:-1], before[:1]])
+    assert len({fingerprint(ids) for ids in (before, other, twice, before[1:], request.ids(request.id_parts))}) == 5
+
+
 def test_the_bare_server_keeps_what_it_is_sent() -> None:
     stretch = ingest.measure_bare("batches", ingest.Case(seconds=0.2, workers=1, units=1000))
     assert stretch.report.acknowledged == stretch.report.answered > 0
@@ -74,7 +89,7 @@ def test_a_worker_seals_every_event_once(tmp_path: Path) -> None:
 def test_the_engine_and_sql_by_hand_give_equal_numbers(tmp_path: Path) -> None:
     fill(tmp_path, [30_000])
     lake, request = open_lake(tmp_path), request_for(30_000)
-    ours, by_hand = (open_way(way)(lake, request) for way in ("engine", "hand"))
+    ours, by_hand = (open_way(way)(lake, request, None) for way in ("engine", "hand"))
     lake.close()
     # It raises on any difference.
     check_equal(ours, by_hand)

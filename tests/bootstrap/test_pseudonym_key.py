@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from abplatform.bootstrap import prepare_database, read_pseudonym_key
-from abplatform.errors import StartRefused
+from abplatform.errors import StartRefused, Unavailable
 from abplatform.settings import Settings
 
 
@@ -47,3 +49,19 @@ def test_secrets_are_not_in_the_text_of_settings() -> None:
     settings = Settings(pseudonym_key="k" * 40, database_url="postgresql://user:hunter2@host/db")
     assert "kkkk" not in repr(settings)
     assert "hunter2" not in repr(settings)
+
+
+def test_a_prepared_database_that_can_only_be_read_will_do(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    prepare_database(settings)
+
+    def forbid(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    sa.event.listen(sa.Engine, "connect", forbid)
+    try:
+        prepare_database(settings)
+        with pytest.raises(Unavailable, match="can only be read"):
+            prepare_database(Settings(home=tmp_path / "new"))
+    finally:
+        sa.event.remove(sa.Engine, "connect", forbid)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.calibration import counts, decision, discovery, intervals, peeking, quality, sequences, staged
+from tests.calibration import adjusted, counts, decision, discovery, intervals, peeking, quality, sequences, staged
 
 SECTIONS = (
     peeking.SECTION,
     sequences.SECTION,
     staged.SECTION,
+    adjusted.SECTION,
     counts.SECTION,
     intervals.SECTION,
     quality.SECTION,

@@ -12,10 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abplatform.bootstrap import Platform, build_platform, prepare_database
+from abplatform.domain.audit import Actor
 from abplatform.services.adopt import ImportReport, ImportRequest, Outcome, RowFault, Target, adopt_table
 from abplatform.settings import Settings
 from abplatform.warehouse.layout import arrow_schema
 from tests.builders import NOW
+
+ACTOR = Actor(os_user="tester", name="Li Na")
 
 
 def write_csv(path: Path, header: Sequence[str], *rows: Sequence[object]) -> Path:
@@ -46,7 +49,8 @@ def a_platform(home: Path) -> Iterator[Platform]:
 
 def import_table(platform: Platform, request: ImportRequest) -> tuple[ImportReport, list[RowFault]]:
     faults: list[RowFault] = []
-    return adopt_table(a_target(platform), request, now=NOW, on_fault=faults.append), faults
+    report = adopt_table(a_target(platform), request, actor=ACTOR, clock=lambda: NOW, on_fault=faults.append)
+    return report, faults
 
 
 def a_target(platform: Platform) -> Target:

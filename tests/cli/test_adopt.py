@@ -19,7 +19,7 @@ from abplatform.services.adopt import Outcome, RowFault, adopt
 from abplatform.services.define import create_experiment, create_metric
 from abplatform.warehouse.lease import Lease
 from tests.builders import NOW, a_metric_use, an_external_experiment
-from tests.cli.tables import a_platform, a_request, a_target, facts, import_table, write_csv
+from tests.cli.tables import ACTOR, a_platform, a_request, a_target, facts, import_table, write_csv
 
 HEADER = ("id", "arm", "bought", "spend", "age", "channel")
 GOOD = (
@@ -127,7 +127,11 @@ BAD_CELLS = [
     ("bought", "2", "'2' is not 0, 1, true or false"),
     ("bought", "yes", "'yes' is not 0, 1, true or false"),
     ("bought", "", "is missing"),
-    ("spend", "12,50", "'12,50' is not a number"),
+    (
+        "spend",
+        "12,50",
+        "'12,50' is not a number; write a point before the decimals, and nothing between thousands",
+    ),
     (
         "spend",
         "99999999999999.9999999",
@@ -197,7 +201,7 @@ def test_text_that_is_not_utf_8_spoils_its_row_only(platform: Platform, tmp_path
     table = tmp_path / "t.csv"
     table.write_bytes(b"id,arm,bought\n\xff\xfe,a,1\nu2,a,1\n\xe4\xb8\xad,b,0\n")
     report, faults = import_table(platform, a_request(table, unit="id"))
-    assert faults == [RowFault(1, "id", "is not valid UTF-8 text")]
+    assert faults == [RowFault(1, "id", "is not valid UTF-8 text; save the table as UTF-8")]
     assert report.units == {"a": 1, "b": 1}
 
 
@@ -538,7 +542,12 @@ def test_rows_are_numbered_on_over_batches_and_memory_stays_bounded(platform: Pl
     shares: list[float] = []
     faults: list[RowFault] = []
     report = adopt.adopt_table(
-        a_target(platform), a_request(table, unit="id"), now=NOW, on_fault=faults.append, progress=shares.append
+        a_target(platform),
+        a_request(table, unit="id"),
+        actor=ACTOR,
+        clock=lambda: NOW,
+        on_fault=faults.append,
+        progress=shares.append,
     )
     assert [fault.row for fault in faults] == [149_999, 150_000]
     assert report.units == {"a": 74_999, "b": 74_999}

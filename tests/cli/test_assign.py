@@ -159,7 +159,7 @@ REFUSED = [
     (["--experiment", "nothing"], "there is no experiment 'nothing'"),
     (["--experiment", "a-draft"], "a-draft is a draft: start it first"),
     (["--experiment", "imported"], "imported has external assignment"),
-    (["--experiment", "rate-display", "--phase", "2"], "rate-display has had phases 1 to 1 only"),
+    (["--experiment", "rate-display", "--phase", "2"], "rate-display has had phase 1 only"),
     (["--experiment", "rate-display", "--unit-column", "id"], "has no column 'id'; it has 'unit_id'"),
     (["--experiment", "rate-display", "--output", "x.parquet", "--format", "csv"], "does not go with x.parquet"),
     (["--experiment", "rate-display", "--output", "x.foo"], "x.foo must end in .csv, .parquet, .pq, or --format must"),

@@ -80,7 +80,7 @@ def test_a_server_that_is_gone_is_one_line_with_its_log(tmp_path: Path) -> None:
     home = tmp_path / "home"
     demo = subprocess.Popen(
         [*COMMAND, "demo"],
-        env=environment(home) | {"PYTHONUNBUFFERED": "1"},
+        env=environment(home, PYTHONUNBUFFERED="1", TMPDIR=str(tmp_path)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

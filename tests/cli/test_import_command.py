@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from abplatform.cli.main import run as run_here
 from tests.cli.commands import run
-from tests.cli.tables import write_csv
+from tests.cli.tables import a_platform, write_csv
 
 
 @pytest.fixture
@@ -25,9 +26,22 @@ def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABPLATFORM_HOME", str(tmp_path / "home"))
 
 
-def test_one_command_gives_a_readout_and_names_the_bad_rows(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def trail(table: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """Actor, action and details of all that is on record."""
+    with a_platform(table.parent / "home") as platform, platform.uow.reading() as work:
+        return [(entry.actor, entry.action, dict(entry.details)) for entry in work.audit.all("default")]
+
+
+def test_one_command_gives_a_readout_names_the_bad_rows_and_is_on_record(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought", "--sum", "spend"]
-    assert run_here(arguments) == 0
+    assert run_here([*arguments, "--actor", "Li Na", "--reason", "review"]) == 0
+    (actor, action, details), (_, ended, outcome) = trail(table)
+    assert (actor, action, ended) == ("Li Na", "import", "import-done")
+    assert details["columns"] == {"variant": "arm", "conversion": ["bought"], "sum": ["spend"]}
+    assert (details["experiment"], details["file"], details["reason"]) == ("my-trial", "My Trial.csv", "review")
+    assert (outcome["taken"], outcome["refused"]) == (4, 2)
     said = capsys.readouterr()
     assert said.err.splitlines() == ["row 3: arm is missing", "row 4: spend 'x' is not a number"]
     assert "imported 4 rows of My Trial.csv as my-trial (a: 2, b: 2)" in said.out
@@ -54,7 +68,22 @@ def test_the_first_outcome_on_the_command_line_is_primary(
     assert {metric["metric"] for metric in document["metrics"]} == {"bought", "spend"}
 
 
+def test_of_an_outcome_that_should_be_rare_less_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of the control's customers and a tenth of the others do not pay."""
+    rows = [("ab"[n % 2], int(n % 4 == 0 or n % 20 == 1)) for n in range(400)]
+    table = write_csv(tmp_path / "loans.csv", ("arm", "bad_debt"), *rows)
+    arguments = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bad_debt"]
+    assert run_here([*arguments, "--decrease", "bad_debt"]) == 0
+    capsys.readouterr()
+    assert run_here(["readout", "loans", "--format", "json"]) == 0
+    [metric] = json.loads(capsys.readouterr().out)["metrics"]
+    [comparison] = metric["comparisons"]
+    assert comparison["absolute"]["estimate"] == pytest.approx(0.1 - 0.5)
+    assert comparison["verdict"] == "better"
+
+
 REFUSED = [
+    (["--decrease", "arm"], 2, "decrease: 'arm' is not among the outcomes: bought"),
     (["--variant", "group"], 2, "has no column 'group'; it has 'arm', 'bought', 'spend'"),
     (["--control", "z"], 2, "no row has 'z' in 'arm'"),
     (["--conversion", "nothing"], 2, "has no column 'nothing'"),
@@ -133,6 +162,10 @@ def test_a_fault_of_the_disk_is_one_line(
     monkeypatch.setattr("abplatform.services.adopt.adopt.append_facts", fail)
     assert run_here(["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought"]) == 1
     assert capsys.readouterr().err.endswith(line)
+    assert [(action, details.get("error")) for _, action, details in trail(table)] == [
+        ("import", None),
+        ("import-failed", type(error).__name__),
+    ]
 
 
 def test_a_missing_file_and_an_empty_one_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

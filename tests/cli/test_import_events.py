@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pyarrow import csv, parquet
 
 from abplatform.cli.main import run
+from abplatform.readout.document import as_document
+from abplatform.services.define import create_metric
+from abplatform.services.read_table.roles import DAY_HINT
+from tests.builders import NOW, a_metric, a_metric_use, a_plan, an_external_experiment
 from tests.cli.tables import a_platform, facts, write_csv
+from tests.services.lives import lead
 
 PURCHASES = ["--unit", "who", "--timestamp", "at", "--event-name", "purchase"]
 AT = "2026-03-03T10:00:00Z"
@@ -46,13 +52,38 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_wrong_rows_are_named_and_counted_and_the_status_says_so(table: Path, said: Said) -> None:
-    assert run(["import-events", str(table), *PURCHASES, "--value", "amount"]) == 1
+    """A check says the same before, and takes nothing."""
+    options = ["import-events", str(table), *PURCHASES, "--value", "amount"]
+    assert run([*options, "--check"]) == 1
+    checked = said()
+    with a_platform(table.parent / "home") as platform, platform.uow.reading() as work:
+        assert (work.audit.all("default"), platform.inbox.counters("default", "conversion")["rejected"]) == ((), 0)
+    assert run(options) == 1
     out, err = said()
+    assert checked == (out.replace("took", "would take", 1), err)
     assert err.splitlines() == ["row 2: who is missing", "row 3: amount must be a decimal number, such as 350.00"]
     assert out.splitlines() == [
         "took 1 conversions of loans.csv",
         "left out 1: BAD_VALUE",
         "left out 1: MISSING_FIELD",
+        "Warning: 2 of 3 rows are missing. Mend the table and import it again: what was taken counts once.",
+    ]
+
+
+def test_what_spreadsheets_write_is_refused_with_what_to_do(tmp_path: Path, said: Said) -> None:
+    """The decimals of most of Europe, separators between thousands, a day alone, and another encoding than UTF-8."""
+    rows = [("u1", AT, "12,5", ""), ("u2", AT, "1,234.5", ""), ("u3", AT[:10], "1", ""), ("u4", AT, "1", "\u5f20")]
+    table = write_csv(tmp_path / "e.csv", ("who", "at", "amount", "product"), *rows)
+    table.write_bytes(table.read_text(encoding="utf-8").encode("gbk"))
+    assert run(["import-events", str(table), *PURCHASES, "--value", "amount", "--property", "product=product"]) == 1
+    number = (
+        "must be a decimal number, such as 350.00; write a point before the decimals, and nothing between thousands"
+    )
+    assert said()[1].splitlines() == [
+        f"row 1: amount {number}",
+        f"row 2: amount {number}",
+        f"row 3: at is a day without a time{DAY_HINT}",
+        "row 4: product is not valid UTF-8 text; save the table as UTF-8",
     ]
 
 
@@ -198,3 +229,43 @@ def test_no_raw_id_is_printed_or_kept(tmp_path: Path, said: Said) -> None:
         assert len(facts(platform, "conversion")) == 1
     kept = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
     assert secret.encode() not in kept
+
+
+def test_a_history_of_units_that_nothing_counts_yet_is_the_past_of_cuped(tmp_path: Path) -> None:
+    """Purchases of accounts come before anybody thinks of an experiment on accounts; least squares are numpy's."""
+    chance, count = np.random.default_rng(7), 200
+    treated = np.arange(count) % 2
+    before = np.round(chance.uniform(50, 150, count), 2)
+    after = np.round(0.8 * before + 5 * treated + chance.uniform(0, 20, count), 2)
+    history = [(f"c{n // 2}", f"a{n}", "2026-11-03T10:00:00Z", amount) for n, amount in enumerate(before)]
+    table = write_csv(tmp_path / "history.csv", ("customer", "account", "at", "amount"), *history)
+    purchases = ["--timestamp", "at", "--event-name", "purchase", "--value", "amount"]
+    by_both = ["--unit", "customer", "--other-unit", "account_id=account"]
+    assert run(["import-events", str(table), *by_both, *purchases]) == 0
+
+    spend = a_metric("spend", kind="sum", event="purchase", window=None, cuped_lookback=timedelta(days=28))
+    plan = a_plan(method="fixed", planned_units=count, cuped=True)
+    by_account = an_external_experiment(
+        "by-account", unit_type="account_id", metrics=(a_metric_use("spend"),), plan=plan
+    )
+    with a_platform(tmp_path / "home") as platform:
+        with platform.uow.begin() as work:
+            create_metric(work, "default", spend, now=NOW)
+        lead(platform.uow, by_account, "start")
+    shown = [(f"a{n}", "2026-11-13T10:00:00Z", ("control", "treatment")[n % 2]) for n in range(count)]
+    table = write_csv(tmp_path / "shown.csv", ("account", "at", "arm"), *shown)
+    by_it = ["--unit", "account", "--unit-type", "account_id"]
+    exposures = ["--kind", "exposure", "--timestamp", "at", "--variant", "arm", "--experiment-key", "by-account"]
+    assert run(["import-events", str(table), *by_it, *exposures]) == 0
+    bought = [(f"c{n // 2}", f"a{n}", "2026-11-14T10:00:00Z", amount) for n, amount in enumerate(after)]
+    table = write_csv(tmp_path / "bought.csv", ("customer", "account", "at", "amount"), *bought)
+    assert run(["import-events", str(table), *by_both, *purchases]) == 0
+
+    with a_platform(tmp_path / "home") as platform:
+        [metric] = as_document(platform.results("default", "by-account"))["metrics"]
+    [found] = metric["comparisons"]
+    centred = before - before.mean()
+    # Lin (2013): the coefficient of the treatment in a regression with all interactions.
+    columns = np.column_stack([np.ones(count), treated, centred, treated * centred])
+    assert found["absolute"]["estimate"] == pytest.approx(np.linalg.lstsq(columns, after)[0][1], rel=1e-9)
+    assert found["absolute"]["estimate"] != pytest.approx(after[1::2].mean() - after[::2].mean(), rel=1e-3)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
+import signal
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from abplatform.cli import pseudonymise as module
-from abplatform.cli.main import run
+from abplatform.cli.main import main, run
 from abplatform.domain.audit import AuditEntry
 from abplatform.domain.pseudonym import pseudonymise
 from tests.cli.tables import a_platform, facts, write_csv
@@ -66,8 +70,9 @@ def test_the_pseudonyms_are_those_of_the_lake(home: Path) -> None:
 def test_the_audit_trail_says_who_and_why(home: Path) -> None:
     table = write_csv(home.parent / "t.csv", ("who",), (SECRET,), ("",))
     assert run(["pseudonymise", str(table), "--unit", "who", "--output", str(home.parent / "o.csv"), *WHY]) == 0
-    (entry,) = trail(home)
+    entry, done = trail(home)
     assert (entry.actor, entry.action) == ("Li Na", "pseudonymise")
+    assert (done.action, done.details["entry"], done.details["rows"]) == ("pseudonymise-done", entry.id, 2)
     os_user = entry.details["os_user"]
     assert os_user
     assert entry.details == {
@@ -83,20 +88,44 @@ def test_the_audit_trail_says_who_and_why(home: Path) -> None:
     }
 
 
-def test_nothing_is_written_before_it_is_on_record(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is full when the first pseudonym is written: the entry is there, the file is not."""
+def fill_disk() -> None:
+    raise OSError(28, "No space left on device")
+
+
+def tell_to_end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("happen", "status", "error"),
+    [(fill_disk, 1, "OSError"), (tell_to_end, 143, "Terminated"), (interrupt, 130, "KeyboardInterrupt")],
+)
+def test_nothing_is_written_before_it_is_on_record_nor_left_when_it_fails(
+    home: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None], status: int, error: str
+) -> None:
+    """It ends when the first pseudonym is to be written: the entry is there, the file is not, and that is on record."""
     entries: list[int] = []
 
     def fail(*_: Any, **__: Any) -> None:
         entries.append(len(trail(home)))
-        raise OSError(28, "No space left on device")
+        happen()
 
     monkeypatch.setattr(module, "table_writer", fail)
     table = write_csv(home.parent / "t.csv", ("who",), (SECRET,))
     out = home.parent / "o.csv"
-    assert run(["pseudonymise", str(table), "--unit", "who", "--output", str(out), *WHY]) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["pseudonymise", str(table), "--unit", "who", "--output", str(out), *WHY])
+    assert ended.value.code == status
     assert entries == [1]
+    began, failed = trail(home)
+    assert (began.action, failed.action) == ("pseudonymise", "pseudonymise-failed")
+    assert (failed.details["entry"], failed.details["error"]) == (began.id, error)
     assert [path.name for path in home.parent.iterdir() if path.name not in {"home", "t.csv"}] == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_parquet_keeps_the_types_of_other_columns(home: Path) -> None:
@@ -138,11 +167,63 @@ def test_a_refusal_writes_nothing_and_prints_no_id(
     assert trail(home) == ()
 
 
-def test_lists_do_not_fit_into_csv(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parquet.write_table(pa.table({"who": ["u1"], "tags": [["a"]]}), home.parent / "t.parquet")
-    out = str(home.parent / "o.csv")
-    assert run(["pseudonymise", str(home.parent / "t.parquet"), "--unit", "who", "--output", out, *WHY]) == 2
-    assert "CSV cannot hold 'tags'" in capsys.readouterr().err
+TEXTS = {
+    "binary": (pa.array([b"\xe5\xbc\xa0", None]), "\u5f20"),
+    "large_binary": (pa.array([b"a,b", None], pa.large_binary()), "a,b"),
+    "binary_view": (pa.array([b"ab", None], pa.binary_view()), "ab"),
+    "fixed": (pa.array([b"ab", None], pa.binary(2)), "ab"),
+    "string_view": (pa.array(["a b", None], pa.string_view()), "a b"),
+    "large_string": (pa.array(["ab", None], pa.large_string()), "ab"),
+    "bytes": (pa.array([b"ab", None]).dictionary_encode(), "ab"),
+    "day": (pa.array([0, None], pa.date32()), "1970-01-01"),
+    "moment": (pa.array([0, None], pa.timestamp("us", "Asia/Shanghai")), "1970-01-01 08:00:00.000000+0800"),
+    "time": (pa.array([1, None], pa.time64("us")), "00:00:00.000001"),
+    "lasted": (pa.array([5, None], pa.duration("us")), "5"),
+    "amount": (pa.array([Decimal("1.50"), None], pa.decimal256(50, 2)), "1.50"),
+    "small": (pa.array([1.5, None], pa.float16()), "1.5"),
+    "sure": (pa.array([True, None]), "true"),
+    "nothing": (pa.nulls(2), ""),
+}
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_every_type_of_column_is_written(home: Path, ending: str) -> None:
+    """The texts are written by hand; what cannot stand in CSV is refused by the tests below."""
+    source, out = home.parent / "t.parquet", home.parent / f"o.{ending}"
+    table = pa.table({"who": pa.array([b"5", None])} | {name: values for name, (values, _) in TEXTS.items()})
+    parquet.write_table(table, source)
+    assert run(["pseudonymise", str(source), "--unit", "who", *WHY, "--output", str(out)]) == 0
+    if ending == "parquet":
+        others = list(TEXTS)
+        assert parquet.read_table(out).select(others).equals(parquet.read_table(source).select(others))
+    else:
+        with out.open(newline="", encoding="utf-8") as file:
+            header, first, second = csv.reader(file)
+        assert dict(zip(header, first, strict=True)) == {"who": hidden(home, "5")} | {
+            name: text for name, (_, text) in TEXTS.items()
+        }
+        assert second == [""] * len(header)
+
+
+UNFIT = [
+    (pa.array([["a"]]), "--output: CSV cannot hold 'odd', which is list<element: string>; write Parquet"),
+    (pa.array([b"a" * 16], pa.uuid()), "--output: CSV cannot hold 'odd', which is extension<arrow.uuid>"),
+    (pa.array([b"\xff"]), "row 1: 'odd' is not valid UTF-8"),
+    (pa.array([b"\xff"], pa.binary_view()), "row 1: 'odd' is not valid UTF-8"),
+    (pa.array([2**62], pa.timestamp("us")), "row 1: 'odd' is no time that can be written as text"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), UNFIT)
+def test_what_csv_cannot_hold_is_refused_before_anything_is_on_record(
+    home: Path, capsys: pytest.CaptureFixture[str], values: pa.Array, message: str
+) -> None:
+    parquet.write_table(pa.table({"who": ["u1"], "odd": values}), home.parent / "t.parquet")
+    out = home.parent / "o.csv"
+    assert run(["pseudonymise", str(home.parent / "t.parquet"), "--unit", "who", "--output", str(out), *WHY]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+    assert trail(home) == ()
 
 
 def test_the_table_itself_is_not_overwritten(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,8 @@ def serving(home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str]
     """A running server with its port and what it printed before it said so."""
     process = subprocess.Popen(
         [*COMMAND, "serve"],
-        env=environment(home, ABPLATFORM_PORT="0", ABPLATFORM_SEAL_INTERVAL="0.2", **settings),
+        # Most are killed in the end, and leave what only they would have removed.
+        env=environment(home, ABPLATFORM_PORT="0", ABPLATFORM_SEAL_INTERVAL="0.2", TMPDIR=str(home.parent), **settings),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -109,7 +109,7 @@ def test_each_phase_is_verified_alone(home: Path, capsys: pytest.CaptureFixture[
     assert said.startswith("rate-display, phase 1, ended 2026-11-23 09:00 UTC\n")
     assert f"2 of {len(first)} exposures disagree" in said
     assert run_here(["verify", "rate-display", "--phase", "3"]) == 2
-    assert capsys.readouterr().err == "Error: phase: rate-display has had phases 1 to 2 only\n"
+    assert capsys.readouterr().err == "Error: phase: rate-display has had the phases 1 to 2\n"
 
 
 def test_raw_ids_are_drawn_anew_and_joined_by_pseudonym(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from abplatform.domain.aggregates import ArmCell
 from abplatform.domain.experiment import Amount, Variant
@@ -99,6 +101,31 @@ def test_each_treatment_is_adjusted_beside_the_control_as_if_it_were_alone() -> 
     assert [each.absolute for each in both] == [each.absolute for each in alone]
 
 
+def test_the_prior_of_a_relative_lift_is_put_on_the_plain_mean_and_is_one_for_all_treatments() -> None:
+    # Of a small mean, so that the adjusted one would be another scale altogether.
+    arms = [(values - 13.95, before) for values, before in (draw(0.0, 0), draw(0.05, 1), draw(0.02, 2))]
+    keys = ("control", "first", "second")
+    found = [with_before(an_amount(key, y, name="revenue"), y, x) for key, (y, x) in zip(keys, arms, strict=True)]
+    scale = 0.5
+    plan = a_plan(**METHODS["bayesian"] | {"method": "bayesian", "cuped": True, "prior": Prior(scale=scale)})
+    definition = an_experiment(
+        metrics=(a_metric_use("revenue"),), plan=plan, variants=tuple(Variant(key=key) for key in keys)
+    )
+    [result] = score_metrics(definition, METRICS, an_aggregation(*found), method="bayesian")
+    for comparison, (y, x) in zip(result.comparisons, arms[1:], strict=True):
+        (control, before), treated = arms[0], np.repeat([0.0, 1.0], UNITS)
+        centred = np.concatenate([before, x]) - np.concatenate([before, x]).mean()
+        columns = np.column_stack([np.ones(2 * UNITS), treated, centred, treated * centred])
+        # Lin (2013), by numpy; the normal posterior (Gelman et al., 2013, 2.5) shrinks it by w = t^2 / (t^2 + v) and
+        # has the variance w v, so that the prior's standard deviation t follows from both.
+        estimate = np.linalg.lstsq(columns, np.concatenate([control, y]))[0][1]
+        weight = (comparison.absolute.estimate or math.nan) / estimate
+        variance = (width(comparison) / 2 / stats.norm.ppf(0.975)) ** 2
+        assert math.sqrt(variance / (1 - weight)) == pytest.approx(scale * abs(control.mean()), rel=1e-6)
+        adjusted_control = control.mean() - np.polyfit(before, control, 1)[0] * (before.mean() - x.mean()) / 2
+        assert adjusted_control != pytest.approx(control.mean(), rel=1e-2), "else this could not tell them apart"
+
+
 def test_conversions_are_adjusted_too() -> None:
     chance = np.random.default_rng(3)
     before = {variant: (chance.random(UNITS) < 0.5).astype(float) for variant in ("control", "treatment")}
@@ -171,11 +198,13 @@ def test_arms_that_differed_before_are_a_health_warning() -> None:
     assert treatment.before_mean is not None
     definition = an_experiment(metrics=(a_metric_use("revenue"),), plan=a_plan(cuped=True))
     [sound] = check_health(definition, an_aggregation(control, treatment)).covariates
-    assert sound.covariate == "revenue"
+    assert (sound.covariate, sound.source) == ("revenue", "metric")
     assert sound.means == {"control": control.before_mean, "treatment": treatment.before_mean}
     assert sound.p_value is not None
     assert sound.p_value > 0.001
     richer = replace(treatment, before_mean=treatment.before_mean + 0.2)
     health = check_health(definition, an_aggregation(control, richer))
-    assert any(warning.startswith("revenue differed between the variants before") for warning in health.warnings)
+    assert any(
+        warning.startswith("The metric revenue differed between the variants before") for warning in health.warnings
+    )
     assert health.ok, "a covariate that differs asks for a look at it; only shares of units make results invalid"

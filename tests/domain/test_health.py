@@ -101,6 +101,23 @@ def test_a_covariate_that_differs_before_the_exposure_is_named() -> None:
     assert any(warning.startswith("history differed") for warning in health.warnings)
 
 
+def test_a_covariate_and_a_metric_of_one_name_are_told_apart_in_the_whole_and_not_compared_in_slices() -> None:
+    before = {"before_mean": 0.5, "before_m2": 9.0, "before_c": 0.0}
+    cells = [replace(cell, name="history", **before) for cell in rates(2_000, 2_000)]
+    covariates = tuple(an_amount(cell.variant, np.arange(2_000.0), name="history") for cell in cells)
+    cells[1] = replace(cells[1], before_mean=0.7)
+    definition = an_external_experiment(covariates=("history",))
+    whole = check_health(definition, an_aggregation(*cells, covariates=covariates))
+    assert [(each.covariate, each.source) for each in whole.covariates] == [
+        ("history", "attribute"),
+        ("history", "metric"),
+    ]
+    assert [warning[:29] for warning in whole.warnings] == ["The metric history differed b"]
+    slices = [replace(cell, slice="web") for cell in cells]
+    sliced = an_aggregation(*slices, covariates=tuple(replace(cell, slice="web") for cell in covariates))
+    assert check_health(definition, sliced).covariates == ()
+
+
 def test_the_balance_of_clusters_is_tested_over_clusters() -> None:
     # A/A with a strong effect of the cluster: tested over units, 4 of 10 such experiments would warn.
     chance = np.random.default_rng(4)

@@ -1,4 +1,4 @@
-"""The short form of ``make chaos``: kills, a power cut and a full disk under load, on the embedded default."""
+"""The short form of ``make chaos``: kills, power cuts, failing syncs and a full disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.chaos.row import Row
-from tests.chaos.server import full_disk, kills, power_cut
+from tests.chaos.server import failing_disk, full_disk, kills, power_cut
 
 
 def missed(rows: Iterable[Row]) -> list[str]:
@@ -25,7 +25,10 @@ def test_a_power_cut_under_load_loses_and_repeats_nothing() -> None:
 
 
 @pytest.mark.usefixtures("compiler")
-def test_a_full_disk_is_told_definitions_are_read_and_room_heals() -> None:
-    rows = full_disk.fill_simulated(times=1, seconds=1)
-    # Results are sealed before they are read, which needs room.
-    assert missed(row for row in rows if full_disk.RESULTS_ARE_READ not in row.asked) == []
+def test_failing_syncs_and_a_power_cut_lose_and_repeat_nothing() -> None:
+    assert missed(failing_disk.fail_often(1, seconds=0.5)) == []
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_full_disk_is_told_definitions_and_the_last_look_are_read_and_room_heals() -> None:
+    assert missed(full_disk.fill_simulated(times=1, seconds=1)) == []

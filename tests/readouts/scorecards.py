@@ -16,6 +16,7 @@ from abplatform.domain.scorecard import (
     MetricResult,
     SampleRatio,
     Scorecard,
+    Staleness,
     VariantResult,
 )
 
@@ -302,14 +303,19 @@ def empty_scorecard() -> Scorecard:
 
 
 def decided_scorecard() -> Scorecard:
-    """A second phase that leaves units of the first one out, shipped by people before the data recommend it."""
+    """A second phase that leaves units of the first one out, shipped by people before the data recommend it.
+
+    It is read while the disk is full.
+    """
     running = sequential_scorecard(1)
+    stale = Staleness(since=running.computed_at, reason="the disk of the database is full; try again shortly")
     return replace(
         running,
         phase=2,
         alpha=0.025,
         status="stopped",
-        health=replace(running.health, earlier_phase_units=1_204),
+        health=replace(running.health, earlier_phase_units=1_204, warnings=(stale.warning, *running.health.warnings)),
+        stale=stale,
         decision=Decision(
             recommendation="inconclusive", variant=None, reasons=("treatment: no primary metric is better.",)
         ),

@@ -99,7 +99,11 @@ def test_the_page_shows_who_is_left_out_and_the_decision_beside_the_recommendati
     assert "1,204 units left out because of an earlier phase" in page
     banner = page[page.index('aria-labelledby="decision"') : page.index('aria-labelledby="health"')]
     assert banner.index("Inconclusive") < banner.index("Decided by people on 2026-11-24 12:05 UTC: ship treatment")
-    assert 'class="taken"' not in as_html(fixed_scorecard())
+    fresh, stale = as_html(fixed_scorecard()), as_html(decided_scorecard())
+    assert 'class="taken"' not in fresh
+    assert 'class="stale"' not in fresh
+    assert stale.count("Not fresh: nothing that came after") == 1
+    assert stale.index("Not fresh: nothing that came after") < stale.index("Recommendation")
     taken = a_decision("roll_back", reason=HOSTILE)
     assert HOSTILE not in as_html(replace(fixed_scorecard(), decision_taken=taken))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abplatform.domain.events import BadEvent, scalar_as_json
-from abplatform.domain.strict_json import parse_json, surely_strict
+from abplatform.domain.events import BadEvent, Conversion, Exposure, scalar_as_json
+from abplatform.domain.strict_json import LONGEST_NUMBER, parse_json, surely_strict
 from abplatform.errors import Unreadable
 from abplatform.services import decode_events
 from abplatform.services.check_events import (
@@ -23,8 +24,15 @@ from abplatform.services.check_events import (
     read_amount,
     read_amounts,
 )
-from abplatform.services.settle_times import Clock
-from tests.builders import NOW
+from abplatform.services.decode_events import Batch, are_strict
+from abplatform.services.gather_columns import (
+    ConversionColumns,
+    ExposureColumns,
+    gather_conversions,
+    gather_exposures,
+)
+from abplatform.services.settle_times import Clock, settle_all
+from tests.builders import NOW, later
 
 NAMES = st.sampled_from(["a", "b", "", ":", '":', "\u4e2d", "x" * 65, "\U0001f600", 'say "no"', "back\\slash", " "])
 TEXTS = NAMES | st.text(max_size=4)
@@ -83,44 +91,58 @@ def encode(events: list[dict[str, Any]], *, compact: bool) -> bytes:
     return json.dumps(body, separators=(",", ":") if compact else None, ensure_ascii=not compact).encode()
 
 
+def read_exposures(body: bytes) -> tuple[Batch[Exposure], ExposureColumns] | None:
+    """A batch that is read at once, and its columns."""
+    batch = decode_events.read_exposures(body, received_at=NOW)
+    columns = None if batch is None else gather_exposures(batch.events)
+    return (batch, columns) if batch and columns and are_strict([batch], columns) else None
+
+
+def read_conversions(body: bytes) -> tuple[Batch[Conversion], ConversionColumns] | None:
+    """The same for conversions."""
+    batch = decode_events.read_conversions(body, received_at=NOW)
+    columns = None if batch is None else gather_conversions(batch.events)
+    return (batch, columns) if batch and columns and are_strict([batch], columns) else None
+
+
 @given(st.lists(EXPOSURES, min_size=1, max_size=3), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_exposures_read_at_once_are_those_read_one_by_one(events: list[dict[str, Any]], compact: bool) -> None:
-    agree(encode(events, compact=compact), decode_events.read_exposures, decode_events.read_exposure)
+    agree(encode(events, compact=compact), read_exposures, decode_events.read_exposure)
 
 
 @given(st.lists(CONVERSIONS, min_size=1, max_size=3), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_conversions_read_at_once_are_those_read_one_by_one(events: list[dict[str, Any]], compact: bool) -> None:
-    agree(encode(events, compact=compact), decode_events.read_conversions, decode_events.read_conversion)
+    agree(encode(events, compact=compact), read_conversions, decode_events.read_conversion)
 
 
 def agree(body: bytes, at_once: Callable[..., Any], one: Callable[..., Any]) -> None:
-    batch = at_once(body, received_at=NOW)
-    if batch is not None:
+    found = at_once(body)
+    if found is not None:
         envelope = decode_events.read_envelope(body, received_at=NOW)
-        assert (list(batch.events), batch.skew) == ([one(raw) for raw in envelope.events], envelope.skew)
+        assert (found[0].events, found[0].skew) == ([one(raw) for raw in envelope.events], envelope.skew)
 
 
 @given(st.lists(EXPOSURES, min_size=1, max_size=3))
 @settings(max_examples=150, deadline=None)
 def test_exposures_that_are_fine_at_once_are_fine_one_by_one(events: list[dict[str, Any]]) -> None:
-    batch = decode_events.read_exposures(encode(events, compact=True), received_at=NOW)
-    if batch is not None and exposures_are_fine(batch.events):
-        for event in batch.events:
+    found = read_exposures(encode(events, compact=True))
+    if found is not None and exposures_are_fine(found[0].events, found[1]):
+        for event in found[0].events:
             check_exposure(event)
 
 
 @given(st.lists(CONVERSIONS, min_size=1, max_size=3))
 @settings(max_examples=150, deadline=None)
 def test_conversions_that_are_fine_at_once_are_fine_one_by_one(events: list[dict[str, Any]]) -> None:
-    batch = decode_events.read_conversions(encode(events, compact=True), received_at=NOW)
-    if batch is not None and conversions_are_fine(batch.events):
-        for event in batch.events:
+    found = read_conversions(encode(events, compact=True))
+    if found is not None and conversions_are_fine(found[1]):
+        for event in found[0].events:
             check_conversion(event)
-        amounts = read_amounts(batch.events)
+        amounts = read_amounts(found[1].values)
         if amounts is not None:
-            assert list(map(plain, amounts)) == [plain(read_amount(event.value)) for event in batch.events]
+            assert list(map(plain, amounts)) == [plain(read_amount(event.value)) for event in found[0].events]
 
 
 def plain(amount: str | None) -> str | None:
@@ -132,17 +154,19 @@ def plain(amount: str | None) -> str | None:
 @settings(deadline=None)
 def test_times_settled_at_once_are_those_settled_one_by_one(texts: list[str], skew: timedelta) -> None:
     clock = Clock(received_at=NOW, skew=skew, oldest=NOW - timedelta(days=4000))
-    times = clock.settle_all(texts)
+    other = replace(clock, received_at=later(seconds=1), skew=timedelta(seconds=-61))
+    times = settle_all(texts * 2, [(clock, len(texts)), (other, len(texts))])
     if times is not None:
-        assert list(zip(times.sent.to_pylist(), times.settled.to_pylist(), strict=True)) == list(
-            map(clock.settle, texts)
-        )
+        assert list(zip(times.sent.to_pylist(), times.settled.to_pylist(), strict=True)) == [
+            each.settle(text) for each in (clock, other) for text in texts
+        ]
+        assert times.received.to_pylist() == [each.received_at for each in (clock, other) for _ in texts]
 
 
 def test_a_year_that_python_does_not_know_is_not_brought_near_by_a_wrong_clock() -> None:
     far = NOW - datetime(1, 1, 1, tzinfo=UTC) + timedelta(seconds=1)
     clock = Clock(received_at=NOW, skew=far, oldest=NOW - timedelta(days=4000))
-    assert clock.settle_all(["0000-12-31T23:59:59Z"]) is None
+    assert settle_all(["0000-12-31T23:59:59Z"], [(clock, 1)]) is None
     with pytest.raises(BadEvent, match="is not a time that exists"):
         clock.settle("0000-12-31T23:59:59Z")
 
@@ -156,9 +180,9 @@ def test_what_an_sdk_sends_is_read_at_once(more: dict[str, Any]) -> None:
         body = json.dumps(
             {"events": [PLAIN_EXPOSURE | more] * 3, "sent_at": NOW.isoformat()}, **({} if spaced else SDK)
         )
-        batch = decode_events.read_exposures(body.encode(), received_at=NOW)
-        assert batch is not None
-        assert exposures_are_fine(batch.events)
+        found = read_exposures(body.encode())
+        assert found is not None
+        assert exposures_are_fine(found[0].events, found[1])
 
 
 SDK: Any = {"separators": (",", ":"), "ensure_ascii": False}
@@ -178,9 +202,23 @@ TWICE = [
 
 @pytest.mark.parametrize("body", TWICE)
 def test_what_is_not_strict_is_never_read_at_once(body: str) -> None:
-    assert decode_events.read_conversions(body.encode(), received_at=NOW) is None
+    assert read_conversions(body.encode()) is None
     with pytest.raises(Unreadable):
         decode_events.read_envelope(body.encode(), received_at=NOW)
+
+
+@given(st.integers(60, 70), st.integers(0, 9), st.sampled_from(["", "e-9", "E+9"]), st.booleans())
+@settings(deadline=None)
+def test_a_number_that_is_too_long_is_found_wherever_it_lies(
+    length: int, shift: int, exponent: str, at_the_end: bool
+) -> None:
+    number = "0." + "7" * (length - 2 - len(exponent)) + exponent
+    text = f'{{"{"k" * (shift + 1)}":{number}{"" if at_the_end else " " * 20}}}'.encode()
+    if length > LONGEST_NUMBER:
+        assert not surely_strict(text, 1)
+    else:
+        assert surely_strict(text, 1)
+        parse_json(text)
 
 
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)))

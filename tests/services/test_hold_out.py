@@ -27,12 +27,15 @@ def published(work: Work) -> dict[str, Any]:
 def test_a_holdout_is_made_renamed_and_deleted(uow: UnitOfWork) -> None:
     with uow.begin() as work:
         made = hold_out.create_holdout(work, "default", a_holdout(), now=NOW)
+        assert publish.current_version(work, "default") == 1
         other = hold_out.create_holdout(work, "default", a_holdout("other"), now=NOW)
         whole = {"key": "q3", "name": "New", "share": 0.05, "unit_type": "user_id", "layers": None}
         edited = hold_out.edit_holdout(work, "default", "q3", whole, revision=1)
         assert hold_out.edit_holdout(work, "default", "q3", {"share": 0.05}, revision=2) == edited
         assert work.holdouts.get("default", "q3") == edited
+        assert publish.current_version(work, "default") == 2, "a name is nothing that evaluators see"
         hold_out.delete_holdout(work, "default", "q3", revision=2)
+        assert publish.current_version(work, "default") == 3
         assert work.holdouts.all("default") == (other,)
     assert (made.holdout, made.revision, made.created_at, made.ended_at) == (a_holdout(), 1, NOW, None)
     assert (edited.holdout, edited.revision, edited.salt) == (a_holdout(name="New"), 2, made.salt)

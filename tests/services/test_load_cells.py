@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 from abplatform.domain.events import BadEvent, read_timestamp, read_value
-from abplatform.services.adopt.refusals import Refusals
 from abplatform.services.load import event_ids
 from abplatform.services.load.amounts import read_amounts
 from abplatform.services.load.cells import Cells
 from abplatform.services.load.event_ids import EventIds
 from abplatform.services.load.scalars import read_scalars
 from abplatform.services.load.times import Calendar
+from abplatform.services.read_table.refusals import Refusals
 from tests.builders import NOW, later
 
 

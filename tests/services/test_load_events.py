@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,13 +18,14 @@ import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from abplatform.domain.audit import Actor
+from abplatform.domain.audit import Actor, AuditEntry
 from abplatform.domain.experiment import Variant
+from abplatform.domain.pseudonym import pseudonymise
 from abplatform.errors import InvalidInput
 from abplatform.services import define, hold_out, live
-from abplatform.services.adopt.source import RowFault
 from abplatform.services.ingest import Intake
 from abplatform.services.load import EventRequest, LoadReport, LoadTarget, Origin, load, load_events
+from abplatform.services.read_table.source import RowFault
 from abplatform.services.seal import SealReport, seal_project
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.inbox import Inbox
@@ -113,9 +116,15 @@ def exposures(path: Path, **changes: Any) -> EventRequest:
     return EventRequest(**defaults | changes)
 
 
-def alike(desk: Desk, kind: Any, sent: str, loaded: str) -> None:
-    """The events whose ids begin so, sent and loaded, lie in the lake as the same rows."""
+def alike(desk: Desk, kind: Any, sent: str, loaded: str, *, uncounted: Collection[str] = ()) -> None:
+    """The events whose ids begin so, sent and loaded, lie in the lake as the same rows.
+
+    But for the ids of types that nothing counts by: HTTP forgets them, and an import keeps them.
+    """
     facts = desk.facts(kind)
+    for fact in (fact for name, fact in facts.items() if name[0] == loaded and uncounted):
+        assert {type_ for type_, _ in fact["units"]} & set(uncounted)
+        fact["units"] = [each for each in fact["units"] if each[0] not in uncounted] or None
     rows = {
         start: [
             fact | {"event_id": name.removeprefix(start)} for name, fact in sorted(facts.items()) if name[0] == start
@@ -167,9 +176,11 @@ def test_conversions_of_a_table_lie_in_the_lake_as_those_of_http(desk: Desk, tmp
         other_units={"device_id": "device", "cookie": "cookie"},
     )
     assert desk.load(request).taken == len(amounts)
-    alike(desk, "conversion", "h", "i")
+    alike(desk, "conversion", "h", "i", uncounted=["cookie"])
     kept = desk.facts("conversion")["i0"]
-    assert [name for name, _ in kept["units"]] == ["device_id"], "what nothing counts is forgotten"
+    assert kept["units"] == [
+        (type_, pseudonymise(SECRET, type_, id_)) for type_, id_ in (("device_id", "d0"), ("cookie", "c0"))
+    ]
 
 
 def test_a_conversion_without_the_usual_id_lies_under_the_first_of_the_others(desk: Desk, tmp_path: Path) -> None:
@@ -181,7 +192,8 @@ def test_a_conversion_without_the_usual_id_lies_under_the_first_of_the_others(de
     table = write_csv(tmp_path / "e.csv", ("id", "who", "at", "b", "a"), *rows)
     request = conversions(table, event_id="id", other_units={"b": "b", "a": "a"})
     assert desk.faults(request) == [(3, "MISSING_FIELD", "who")]
-    alike(desk, "conversion", "h", "i")
+    alike(desk, "conversion", "h", "i", uncounted=["b", "a"])
+    assert [name for name, _ in desk.facts("conversion")["i0"]["units"]] == ["b", "a"]
 
 
 def test_exposures_of_a_table_are_compared_with_the_draws_as_those_of_http(desk: Desk, tmp_path: Path) -> None:
@@ -266,6 +278,38 @@ def test_wrong_exposures_are_named_by_the_codes_of_http(desk: Desk, tmp_path: Pa
         desk.load(exposures(table, experiment=Origin(constant="draft")))
 
 
+@pytest.mark.parametrize("option", ["experiment", "phase"])
+def test_a_column_that_names_far_too_much_is_refused_with_little_memory(
+    desk: Desk, tmp_path: Path, option: str
+) -> None:
+    """Each row has its own text: a mask for each would be 2.5 GB, of which numpy tells `tracemalloc`."""
+    desk.start(an_experiment())
+    rows = [("control", f"u{number}", NOW.isoformat(), number) for number in range(50_000)]
+    table = write_csv(tmp_path / "e.csv", ("arm", "who", "at", "n"), *rows)
+    mapping = {"experiment": Origin(column="n")} if option == "experiment" else {"phase": "n"}
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match=f"--{option}: 'n' has 50,000 different values .* such as 'rate-display'"):
+        desk.load(exposures(table, **mapping))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100_000_000
+    assert desk.facts("exposure") == {}
+
+
+def test_many_names_that_are_not_there_are_left_out_row_by_row(desk: Desk, tmp_path: Path) -> None:
+    desk.start(an_experiment())
+    rows = [
+        ("rate-display" if n % 2 else f"old-{n}", str(n % 3), "control", f"u{n}", NOW.isoformat()) for n in range(999)
+    ]
+    table = write_csv(tmp_path / "e.csv", ("key", "phase", "arm", "who", "at"), *rows)
+    report = desk.load(exposures(table, experiment=Origin(column="key"), phase="phase"))
+    known = Counter("BAD_PHASE" if n % 3 != 1 else "" for n in range(1, 999, 2))
+    assert (report.taken, report.refused) == (
+        known[""],
+        {"UNKNOWN_EXPERIMENT": 500, "BAD_PHASE": known["BAD_PHASE"]},
+    )
+
+
 # Once, whatever came before.
 
 
@@ -327,6 +371,9 @@ def test_an_interrupted_import_goes_on_where_it_ended(
     with pytest.raises(KeyboardInterrupt):
         desk.load(request, interrupt)
     assert len(desk.facts("conversion")) == 4
+    began, ended = trail(desk)
+    assert (ended.action, ended.details["entry"]) == ("import-events-failed", began.id)
+    assert (ended.details["error"], ended.details["taken"]) == ("KeyboardInterrupt", 4)
     assert desk.load(request).taken == 8
     there = desk.facts("conversion")
     assert sorted(fact["value"] for fact in there.values()) == [0, 0, 0, 1, 1, 2, 2, 2]
@@ -397,19 +444,37 @@ def test_lines_that_cannot_be_split_or_read_are_counted_too(desk: Desk, tmp_path
     assert len(desk.facts("conversion")) == 2
 
 
-def test_the_audit_trail_says_who_loaded_what(desk: Desk, tmp_path: Path) -> None:
-    desk.load(two_purchases(tmp_path))
+def trail(desk: Desk) -> tuple[AuditEntry, ...]:
     with desk.uow.reading() as work:
-        began, done = work.audit.all("default")
-    assert (began.actor, began.action, began.details["os_user"], began.details["file"]) == (
+        return work.audit.all("default")
+
+
+def test_the_audit_trail_says_who_loaded_what(desk: Desk, tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "e.csv", ("who", "at", "days"), ("u1", "2026-03-03T10:00:00Z", "7"), ("", "", ""))
+    mapping = {"other_units": {"branch": "who"}, "properties": {"term": "days"}, "types": {"term": "number"}}
+    desk.load(conversions(table, **mapping))
+    began, done = trail(desk)
+    assert began.details == {
+        "kind": "conversion",
+        "columns": {"unit": "who", "timestamp": "at"},
+        "other_units": {"branch": "who"},
+        "property": {"term": "days"},
+        "types": {"term": "number"},
+        "unit_type": "user_id",
+        "event": "purchase",
+        "file": "e.csv",
+        "sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
+        "os_user": "tester",
+        "reason": "history",
+    }
+    assert (began.actor, began.action, done.actor, done.action) == (
         "Li Na",
         "import-events",
-        "tester",
-        "e.csv",
+        "Li Na",
+        "import-events-done",
     )
-    assert (began.details["name"], began.details["columns"]["unit"]) == ("purchase", ["who"])
-    assert (done.action, done.details["entry"], done.details["taken"]) == ("import-events-done", began.id, 2)
-    assert "u1" not in json.dumps([began.details, done.details])
+    counts = {"entry": began.id, "taken": 1, "refused": {"MISSING_FIELD": 1}}
+    assert done.details == counts | {"os_user": "tester", "reason": "history"}
 
 
 def test_a_row_whose_quote_stays_open_is_not_taken(desk: Desk, tmp_path: Path) -> None:
@@ -419,6 +484,7 @@ def test_a_row_whose_quote_stays_open_is_not_taken(desk: Desk, tmp_path: Path) -
     request = conversions(path, value="amount", properties={"product": "product"})
     with pytest.raises(InvalidInput, match="a quote is not closed"):
         desk.load(request)
+    assert (trail(desk)[-1].action, trail(desk)[-1].details["error"]) == ("import-events-failed", "VALIDATION_FAILED")
     assert [fact["value"] for fact in desk.facts("conversion").values()] in ([], [1])  # by where a piece ended
 
     path.write_text(path.read_text().replace('"fund', "fund"))

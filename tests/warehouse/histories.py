@@ -21,12 +21,15 @@ class History:
     conversions: list[ConversionFact]
 
 
-def a_history(seed: int, *, units: int = 60) -> History:
+EXTREMES = (Decimal("0.000001"), Decimal("99999999999999.999999"))
+
+
+def a_history(seed: int, *, units: int = 60, extremes: tuple[Decimal, Decimal] = EXTREMES) -> History:
     """Units in several variants, phases and clusters; units of two types; equal times; events around exposures."""
     rng = random.Random(seed)
     names = [f"unit-{number}" for number in range(units)]
     exposures = [_an_exposure(rng, number, rng.choice(names)) for number in range(units * 2)]
-    conversions = [_a_conversion(rng, number, rng.choice(names), names) for number in range(units * 5)]
+    conversions = [_a_conversion(rng, number, rng.choice(names), names, extremes) for number in range(units * 5)]
     rng.shuffle(exposures)
     return History(exposures, conversions)
 
@@ -56,14 +59,11 @@ def _an_exposure(rng: random.Random, number: int, unit: str) -> ExposureFact:
     )
 
 
-def _a_conversion(rng: random.Random, number: int, unit: str, names: list[str]) -> ConversionFact:
-    amounts = [
-        None,
-        Decimal("0.000001"),
-        Decimal("-12.5"),
-        Decimal("99999999999999.999999"),
-        Decimal(rng.randrange(10**9)),
-    ]
+def _a_conversion(
+    rng: random.Random, number: int, unit: str, names: list[str], extremes: tuple[Decimal, Decimal]
+) -> ConversionFact:
+    smallest, largest = extremes
+    amounts = [None, smallest, Decimal("-12.5"), largest, Decimal(rng.randrange(10**9))]
     others = {"device_id": rng.choice(names), "household_id": rng.choice(names)}
     properties = {"product": rng.choice(['"fund"', '"loan"', "7"]), "first": rng.choice(["true", "false"])}
     return a_conversion_fact(

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from abplatform.bootstrap import Platform, build_platform, prepare_database
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.life import Step
 from abplatform.domain.metric import Metric
@@ -47,10 +47,10 @@ class CountingEngine(DuckDBEngine):
 
     asked = 0
 
-    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+    def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
         """Count and answer."""
         self.asked += 1
-        return super().aggregate(lake, request)
+        return super().aggregate(lake, request, kept)
 
 
 @contextmanager

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from abplatform.domain.aggregates import AggregationRequest
+import pytest
+
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.metric import Metric
 
@@ -176,3 +178,20 @@ def centred(xs: Sequence[Decimal | int], ys: Sequence[Decimal | int]) -> float:
     left, right = [Fraction(x) for x in xs], [Fraction(y) for y in ys]
     mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
     return float(sum((x - mean_left) * (y - mean_right) for x, y in zip(left, right, strict=True)))
+
+
+def check_equal(found: Aggregation, wanted: Aggregation) -> None:
+    """Counts, sums and names equal, moments within 1e-12."""
+    assert replace(found, cells=(), covariates=()) == replace(wanted, cells=(), covariates=())
+    assert len(found.cells) == len(wanted.cells)
+    for mine, other in zip(found.cells + found.covariates, wanted.cells + wanted.covariates, strict=True):
+        # A covariance near zero is a difference of large numbers: measured against what it is made of.
+        scales = {
+            "cluster_c_yd": (other.cluster_m2_y or 0) * (other.cluster_m2_d or 0),
+            "before_c": other.m2 * (other.before_m2 or 0),
+        }
+        for field in fields(ArmCell):
+            value, expected = getattr(mine, field.name), getattr(other, field.name)
+            scale = scales.get(field.name, 0) ** 0.5
+            near = pytest.approx(expected, rel=1e-12, abs=1e-12 * scale) if isinstance(expected, float) else expected
+            assert value == near, (mine.name, field.name)

@@ -9,14 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.warehouse import queries
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.manifests import LakeFile
@@ -48,14 +48,21 @@ class SparkProcess:
         version: str = self.ask(_version)
         return version
 
-    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+    def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
         """See `engines.Engine`."""
-        (answer,) = self.aggregate_at_once(lake, [request])
+        (answer,) = self.aggregate_at_once(lake, [request], kept)
         return answer
 
-    def aggregate_at_once(self, lake: Lake, requests: Sequence[AggregationRequest]) -> list[Aggregation]:
+    def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
+        """See `engines.Engine`."""
+        written: KeptUnits = self.ask(_keep, *_addresses(lake), request, kept, folder)
+        return written
+
+    def aggregate_at_once(
+        self, lake: Lake, requests: Sequence[AggregationRequest], kept: KeptUnits | None = None
+    ) -> list[Aggregation]:
         """Answer each request in a thread of its own."""
-        answers: list[Aggregation] = self.ask(_aggregate, lake._root, str(lake._catalog.engine.url), requests)
+        answers: list[Aggregation] = self.ask(_aggregate, *_addresses(lake), requests, kept)
         return answers
 
     def read_conversions(self, files: Sequence[LakeFile]) -> list[dict[str, Any]]:
@@ -174,16 +181,27 @@ def _version(engine: SparkEngine) -> str:
     return engine.version
 
 
+def _addresses(lake: Lake) -> tuple[str, str]:
+    return lake.root, str(lake._catalog.engine.url)
+
+
 def _aggregate(
-    engine: SparkEngine, root: str, catalog: str, requests: Sequence[AggregationRequest]
+    engine: SparkEngine, root: str, catalog: str, requests: Sequence[AggregationRequest], kept: KeptUnits | None
 ) -> list[Aggregation]:
-    lake = Lake(root, catalog)
-    with ThreadPoolExecutor(len(requests)) as threads:
-        answers = list(threads.map(lambda request: engine.aggregate(lake, request), requests))
-    lake.close()
-    return answers
+    with closing(Lake(root, catalog)) as lake, ThreadPoolExecutor(len(requests)) as threads:
+        return list(threads.map(lambda request: engine.aggregate(lake, request, kept), requests))
+
+
+def _keep(
+    engine: SparkEngine, root: str, catalog: str, request: AggregationRequest, kept: KeptUnits | None, folder: str
+) -> KeptUnits:
+    with closing(Lake(root, catalog)) as lake:
+        return engine.keep(lake, request, kept, folder=folder)
 
 
 def _read(engine: SparkEngine, files: Sequence[LakeFile]) -> list[dict[str, Any]]:
     with engine._open() as workspace:
-        return [dict(row) for row in workspace.rows(workspace.read(files, queries.COLUMNS_OF_CONVERSIONS))]
+        return [
+            dict(row)
+            for row in workspace.rows(workspace.read([file.path for file in files], queries.COLUMNS_OF_CONVERSIONS))
+        ]

@@ -39,6 +39,7 @@ def a_file(name: str, size: int, *, rows: int = 1, hours: float = 0.0) -> LakeFi
         location=name,
         size=size,
         day=date(2026, 11, 1),
+        sequence_number=1,
     )
 
 
@@ -101,7 +102,7 @@ def test_rows_from_before_a_column_get_it(older: OlderLake) -> None:  # noqa: F8
     compact(lake, "default", "conversion", now=hence(hours=4))
 
     (file,) = lake.files("default", "conversion")
-    assert pq.ParquetFile(file.path).schema_arrow.names[-1] == "units"
+    assert pq.ParquetFile(file.path).schema_arrow.names[-2:] == ["units", "sequence_number"]
     assert facts_of(lake, "conversion") == [new, OLD, a_conversion_fact("second")]
     lake.close()
 

@@ -145,7 +145,9 @@ def test_spark_leaves_out_and_counts_the_same(monkeypatch: pytest.MonkeyPatch, s
         for facts, clustered, counted, left_out in ((SINGLE, False, 3, 2), (CLUSTERED, True, 3, 5)):
             ask(as_view(facts))
             request = replace(REQUEST, clustered=clustered)
-            units = queries.first_exposures(queries.counted_exposures(exposures, request), request)
+            earlier = [queries.earlier_phases(exposures, request, name) for name in ("unit", "cluster")]
+            first = queries.first_exposures(queries.phase_exposures(exposures, request), request)
+            units = queries.leave_out(first, request, *earlier)
             by_variant = queries.counts_by_variant(queries.entered_units(units))
             assert ask(ibis.to_sql(by_variant, dialect="pyspark"))[0][:3] == ("control", counted, counted)
             assert ask(ibis.to_sql(queries.earlier_phase_units(units), dialect="pyspark")) == [(left_out,)]

@@ -22,7 +22,7 @@ from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.moments import cluster_moments, moments
-from abplatform.warehouse.unit_values import per_unit
+from abplatform.warehouse.unit_values import add_values, analysed_rows, wanted_conversions
 from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact, later
 
 HOUR = timedelta(hours=1)
@@ -336,9 +336,11 @@ def test_spark_too_can_say_all_expressions(monkeypatch: pytest.MonkeyPatch) -> N
         adjusted=("soon",),
         unit_type="device_id",
     )
-    counted = queries.counted_exposures(exposures, replace(request, by="channel"))
-    units = queries.first_exposures(counted, request)
-    rows = per_unit(units.mutate(number=units.unit), conversions, request)
+    counted = queries.phase_exposures(exposures, replace(request, by="channel"))
+    earlier = [queries.earlier_phases(exposures, request, name) for name in ("unit", "cluster")]
+    units = queries.leave_out(queries.first_exposures(counted, request), request, *earlier)
+    valued = add_values(units.mutate(number=units.unit), wanted_conversions(conversions, request), request)
+    rows = analysed_rows(valued, request)
     entered = queries.entered_units(units)
     for answer in (
         queries.unknown_variants(counted, request),

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from abplatform.database import open_database, transaction
 from abplatform.services.seal import seal_project
 from abplatform.warehouse import dedupe, seal
+from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.dedupe import DEDUPE_HORIZON, find_sealed, sift
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake, LakeFile
@@ -44,12 +45,20 @@ def test_events_move_from_the_inbox_to_the_lake(database: sa.Engine, inbox: Inbo
 
 def test_an_id_counts_once_for_ever(database: sa.Engine, inbox: Inbox, lake: Lake) -> None:
     first = an_exposure_fact("same", timestamp=later(days=-9), sent_timestamp=later(days=-9))
-    for again in (first, first, replace(first, received_at=later(hours=1)), replace(first, expected_variant=None)):
+    # A clock correction that differs may put it into another day.
+    corrected = replace(first, timestamp=later(days=-8))
+    for again in (
+        first,
+        first,
+        replace(first, received_at=later(hours=1)),
+        replace(first, expected_variant=None),
+        corrected,
+    ):
         keep(inbox, "default", "exposure", [again, again], received_at=NOW)
         seal_project(database, lake, "default", now=NOW)
 
     assert rows_of(lake) == [first]
-    assert inbox.counters("default", "exposure") == {"rejected": 0, "duplicates": 7, "conflicts": 0}
+    assert inbox.counters("default", "exposure") == {"rejected": 0, "duplicates": 9, "conflicts": 0}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +108,21 @@ def test_a_retry_whose_clock_correction_differs_is_a_duplicate() -> None:
 def sifted(facts: list[Fact], sealed: list[Fact]) -> tuple[list[Fact], int, int]:
     outcome = sift("conversion", facts_to_arrow("conversion", facts), facts_to_arrow("conversion", sealed))
     return arrow_to_facts("conversion", outcome.kept), outcome.duplicates, outcome.conflicts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sifting_is_what_going_through_the_events_one_by_one_would_be(seed: int) -> None:
+    rng = random.Random(seed)
+    events = [a_conversion_fact(f"{rng.randrange(30)}", value=Decimal(rng.randrange(2))) for _ in range(90)]
+    sealed = [a_conversion_fact(str(number), value=Decimal(1)) for number in range(10)]
+    known, kept, same = {fact.event_id: fact for fact in sealed}, [], 0
+    for event in events:
+        same += known.get(event.event_id) == event
+        if event.event_id not in known:
+            known[event.event_id] = event
+            kept.append(event)
+
+    assert sifted(events, sealed) == (kept, same, 90 - len(kept) - same)
 
 
 def test_a_project_with_an_empty_inbox_needs_no_table(database: sa.Engine, lake: Lake) -> None:
@@ -175,6 +199,23 @@ def test_statistics_spare_files_and_never_decide(
     assert find(files, [f"{long}-\U0010ffff\U0010ffff"], oldest=None) == []
     with pytest.raises(AssertionError):
         find(files, [f"{long}-c"], oldest=None)
+
+
+@pytest.mark.parametrize("few", [8, 3])
+def test_any_id_is_found_in_whichever_file_it_is(local_lake: Lake, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(dedupe, "_FEW_FILES", few)
+    # Five files with even numbers: some bounds overlap, and between others there is room.
+    numbers = [range(0, 10, 2), range(4, 14, 2), range(20, 30, 2), range(40, 44, 2), range(40, 60, 8)]
+    for file in numbers:
+        append_facts(
+            local_lake, "default", "exposure", facts_to_arrow("exposure", [an_exposure_fact(f"{n:02}") for n in file])
+        )
+    files = local_lake.files("default", "exposure")
+
+    asked = [{n} for n in range(62)] + [set(range(first, 62, 7)) for first in range(7)] + [set(range(62))]
+    for wanted in asked:
+        there = sorted(f"{n:02}" for file in numbers for n in file if n in wanted)
+        assert find(files, [f"{n:02}" for n in wanted], oldest=None) == there
 
 
 def _refuse() -> None:

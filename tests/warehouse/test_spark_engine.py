@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
+from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.metric import Window
 from abplatform.errors import StartRefused, Unavailable
@@ -23,6 +23,7 @@ from abplatform.warehouse.lake import Lake, LakeFile
 from abplatform.warehouse.layout import facts_to_arrow
 from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact, later
 from tests.warehouse.histories import a_history
+from tests.warehouse.oracle import check_equal
 from tests.warehouse.spark_engines import (
     kill_driver,
     left_behind,
@@ -52,21 +53,6 @@ def fill(lake: Lake, exposures: Sequence[ExposureFact] = (), conversions: Sequen
     """Append facts."""
     append_facts(lake, "default", "exposure", facts_to_arrow("exposure", exposures))
     append_facts(lake, "default", "conversion", facts_to_arrow("conversion", conversions))
-
-
-def check_equal(found: Aggregation, wanted: Aggregation) -> None:
-    """Counts, sums and names equal, moments within 1e-12."""
-    assert replace(found, cells=(), covariates=()) == replace(wanted, cells=(), covariates=())
-    assert len(found.cells) == len(wanted.cells)
-    for mine, other in zip(found.cells + found.covariates, wanted.cells + wanted.covariates, strict=True):
-        for field in fields(ArmCell):
-            value, expected = getattr(mine, field.name), getattr(other, field.name)
-            # A covariance near zero is a difference of large numbers: measured against what it is made of.
-            scale = (
-                ((other.cluster_m2_y or 0) * (other.cluster_m2_d or 0)) ** 0.5 if field.name == "cluster_c_yd" else 0
-            )
-            near = pytest.approx(expected, rel=1e-12, abs=1e-12 * scale) if isinstance(expected, float) else expected
-            assert value == near, (mine.name, field.name)
 
 
 def test_a_lake_without_files_gives_zeros(local_lake: Lake, engine: DuckDBEngine, spark_on_threads: Any) -> None:
@@ -130,7 +116,7 @@ def test_exactly_the_files_are_read_whatever_their_names_and_columns(tmp_path: P
         for path in (folder / "part.parquet", folder / "not-in-the-catalog.parquet"):
             pq.write_table(table.select(columns), path)
         day = NOW.date()
-        files.append(LakeFile(str(folder / "part.parquet"), 1, None, None, None, None, "", 1, day))
+        files.append(LakeFile(str(folder / "part.parquet"), 1, None, None, None, None, "", 1, day, 1))
 
     rows = spark_on_threads.read_conversions(files)
 

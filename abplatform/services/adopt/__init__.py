@@ -2,6 +2,6 @@
 
 from abplatform.services.adopt.adopt import ImportReport, Target, adopt_table
 from abplatform.services.adopt.request import ImportRequest, Outcome
-from abplatform.services.adopt.source import RowFault
+from abplatform.services.read_table.source import RowFault
 
 __all__ = ["ImportReport", "ImportRequest", "Outcome", "RowFault", "Target", "adopt_table"]

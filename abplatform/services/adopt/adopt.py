@@ -6,7 +6,7 @@ it away. Its units never count, since the salt of the draft is part of their pse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
+from abplatform.domain.audit import Actor
 from abplatform.domain.experiment import Experiment, ExperimentDefinition, Variant
 from abplatform.domain.plan import AnalysisPlan
 from abplatform.errors import AlreadyExists, Conflict
@@ -21,10 +22,11 @@ from abplatform.services.adopt.facts import FactWriter
 from abplatform.services.adopt.metrics import AdoptedMetric, adopt_metrics, drop_metrics, metric_uses
 from abplatform.services.adopt.request import ImportRequest, check_request
 from abplatform.services.adopt.rows import Rows, read_rows
-from abplatform.services.adopt.source import Progress, read_batches
 from abplatform.services.adopt.survey import OnFault, Survey, survey_table
 from abplatform.services.define import create_experiment, delete_experiment, edit_experiment
 from abplatform.services.live import take_step
+from abplatform.services.read_table.source import Progress, read_batches
+from abplatform.services.record import Trail, describe_file, on_record
 from abplatform.storage.session import UnitOfWork, Work
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.inbox import Database
@@ -76,7 +78,8 @@ def adopt_table(
     target: Target,
     request: ImportRequest,
     *,
-    now: datetime,
+    actor: Actor,
+    clock: Callable[[], datetime],
     on_fault: OnFault,
     progress: Progress = lambda _share: None,
 ) -> ImportReport:
@@ -85,7 +88,8 @@ def adopt_table(
     Args:
         target: where it goes.
         request: which columns mean what.
-        now: the time that all facts carry.
+        actor: who imports, for the audit trail.
+        clock: the platform's; all facts carry the time of the beginning.
         on_fault: is told of each row that is left out.
         progress: is called with the share of the work that is done.
 
@@ -95,10 +99,13 @@ def adopt_table(
         Conflict: another import of that key is under way, or the file changed while it was read.
     """
     check_request(request)
+    now = clock()
     with target.uow.reading() as work:
         _check_key_is_free(work, target.project, request.key)
     survey = survey_table(request, on_fault=on_fault, progress=lambda share: progress(_SURVEY_SHARE * share))
-    with _alone(target, request.key) as lease:
+    trail = Trail(uow=target.uow, project=target.project, actor=actor, clock=clock)
+    details = {**request.describe(), **describe_file(request.path)}
+    with _alone(target, request.key) as lease, on_record(trail, "import", details) as outcome:
         draft, metrics = _open_draft(target, request, survey, now=now)
         try:
             _load(target, request, survey, draft, lease=lease, now=now, progress=progress)
@@ -106,6 +113,7 @@ def adopt_table(
         except BaseException:
             _undo(target, draft, metrics)
             raise
+        outcome.update(taken=survey.rows, refused=survey.refused)
     return ImportReport(
         experiment=experiment,
         units=survey.units,

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import count
 
 from abplatform.domain.experiment import MetricUse
-from abplatform.domain.metric import Metric
+from abplatform.domain.metric import Direction, Metric
 from abplatform.services.adopt.request import ImportRequest, Outcome
 from abplatform.services.define import create_metric, delete_metric
 from abplatform.storage.metrics import StoredMetric
@@ -36,7 +36,7 @@ def adopt_metrics(work: Work, project: str, request: ImportRequest, *, now: date
     taken: set[str] = set()
     adopted = []
     for outcome in request.outcomes:
-        each = _adopt(work, project, request.key, outcome, taken=taken, now=now)
+        each = _adopt(work, project, request, outcome, taken=taken, now=now)
         taken.add(each.metric.key)
         adopted.append(each)
     return tuple(adopted)
@@ -67,13 +67,14 @@ def key_of_column(column: str) -> str:
 
 
 def _adopt(
-    work: Work, project: str, experiment: str, outcome: Outcome, *, taken: set[str], now: datetime
+    work: Work, project: str, request: ImportRequest, outcome: Outcome, *, taken: set[str], now: datetime
 ) -> AdoptedMetric:
     wanted = key_of_column(outcome.column)
-    for key in _candidates(wanted, experiment):
+    direction: Direction = "decrease" if outcome.column in request.decreases else "increase"
+    for key in _candidates(wanted, request.key):
         if key in taken:
             continue
-        metric = Metric(key=key, name=outcome.column, kind=outcome.kind, event=outcome.column)
+        metric = Metric(key=key, name=outcome.column, kind=outcome.kind, event=outcome.column, direction=direction)
         found = work.metrics.find(project, key)
         if found is None:
             made = create_metric(work, project, metric, now=now)

@@ -37,6 +37,7 @@ class ImportRequest:
         covariates: numeric columns from before the experiment.
         dimensions: columns to slice by.
         primaries: columns of outcomes.
+        decreases: columns of outcomes of which less is better.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class ImportRequest:
     covariates: tuple[str, ...] = ()
     dimensions: tuple[str, ...] = ()
     primaries: tuple[str, ...] = ()
+    decreases: tuple[str, ...] = ()
     name: str = ""
 
     @property
@@ -74,6 +76,20 @@ class ImportRequest:
         """What is counted."""
         return ROW_UNIT if self.unit is None else self.unit
 
+    def describe(self) -> dict[str, object]:
+        """What the columns mean, as JSON values for the audit trail; names only, and nothing that stands in a cell."""
+        columns = {
+            "variant": self.variant,
+            "unit": self.unit,
+            "cluster": self.cluster,
+            "conversion": [each.column for each in self.outcomes if each.kind == "conversion"],
+            "sum": [each.column for each in self.outcomes if each.kind == "sum"],
+            "covariate": list(self.covariates),
+            "dimension": list(self.dimensions),
+            "decrease": list(self.decreases),
+        }
+        return {"experiment": self.key, "columns": {role: named for role, named in columns.items() if named}}
+
 
 def check_request(request: ImportRequest) -> None:
     """Refuse what no table could satisfy.
@@ -90,9 +106,10 @@ def check_request(request: ImportRequest) -> None:
     _refuse_repeated([*request.covariates], "a covariate")
     _refuse_repeated([*request.dimensions], "a dimension")
     _refuse_repeated([name for name in (request.variant, request.unit, request.cluster) if name], "a role")
-    for column in request.primaries:
-        if column not in outcomes:
-            raise InvalidInput({"primary": [f"{column!r} is not among the outcomes: {', '.join(outcomes)}"]})
+    for option, columns in (("primary", request.primaries), ("decrease", request.decreases)):
+        for column in columns:
+            if column not in outcomes:
+                raise InvalidInput({option: [f"{column!r} is not among the outcomes: {', '.join(outcomes)}"]})
     for variant, weight in request.weights.items():
         if not is_number(weight) or weight <= 0:
             raise InvalidInput({"weight": [f"the weight of {variant!r} must be a positive number"]})

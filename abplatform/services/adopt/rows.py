@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from abplatform.domain.checks import printable, storable
 from abplatform.domain.events import LONGEST_ID, LONGEST_TEXT, BadEvent, read_value, scalar_as_json
-from abplatform.services.adopt.refusals import Mask, Refusals, as_mask
 from abplatform.services.adopt.request import ImportRequest, Outcome
-from abplatform.services.adopt.source import Batch, RowFault
-from abplatform.services.adopt.texts import as_text
+from abplatform.services.read_table.refusals import Mask, Refusals, as_mask
+from abplatform.services.read_table.source import Batch, RowFault
+from abplatform.services.read_table.texts import NOT_UTF_8, as_text, hint_for_number
 from abplatform.warehouse.layout import MONEY, PLAIN_MONEY
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -87,7 +87,7 @@ def read_rows(batch: Batch, request: ImportRequest) -> tuple[Rows, Refused]:
     texts = {}
     for column, values in batch.columns.items():
         texts[column], unreadable = as_text(values)
-        refusals.refuse(unreadable, column, "is not valid UTF-8 text")
+        refusals.refuse(unreadable, column, NOT_UTF_8)
     rows = Rows(
         numbers=batch.numbers,
         variants=_names(texts[request.variant], request.variant, refusals, check=_variant_fault),
@@ -188,7 +188,7 @@ def _unusual_amount(text: str, *, numeric: bool) -> tuple[Decimal, str | None]:
     if not text:
         return Decimal(0), "is missing"
     if not numeric:
-        return Decimal(0), f"{_quote(text)} is not a number"
+        return Decimal(0), f"{_quote(text)} is not a number{hint_for_number(text)}"
     amount = Decimal(text)
     try:
         # An enormous number is left to the check: it has more digits than rounding can keep.
@@ -226,7 +226,7 @@ def _dimension(values: pa.Array, texts: pa.Array, column: str, refusals: _Refusa
 def _refuse_values(bad: Mask, texts: pa.Array, column: str, refusals: _Refusals, *, rule: str) -> None:
     def detail(position: int) -> str:
         value = texts[position].as_py()
-        return "is missing" if value is None else f"{_quote(value)} {rule}"
+        return "is missing" if value is None else f"{_quote(value)} {rule}{hint_for_number(value)}"
 
     refusals.refuse(bad, column, detail)
 

@@ -14,7 +14,7 @@ from abplatform.domain.definition_check import MOST_VARIANTS
 from abplatform.errors import InvalidInput
 from abplatform.services.adopt.request import ImportRequest
 from abplatform.services.adopt.rows import count_variants, read_rows
-from abplatform.services.adopt.source import Progress, RowFault, read_batches
+from abplatform.services.read_table.source import Progress, RowFault, read_batches
 
 OnFault = Callable[[RowFault], None]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abplatform.domain.events import read_written_value
+from abplatform.domain.events import BadEvent, read_written_value
 from abplatform.services.load.cells import Cells
+from abplatform.services.read_table.texts import hint_for_number
 from abplatform.warehouse.layout import MONEY, PLAIN_MONEY
 
 
@@ -18,4 +21,11 @@ def read_amounts(cells: Cells) -> pa.Array:
     texts = cells.texts()
     plain = pc.match_substring_regex(texts, PLAIN_MONEY)
     amounts = pc.if_else(plain, texts, None).cast(MONEY)
-    return cells.read_rest(amounts, texts, read_written_value, code="BAD_VALUE")
+    return cells.read_rest(amounts, texts, _read_amount, code="BAD_VALUE")
+
+
+def _read_amount(text: str) -> Decimal | None:
+    try:
+        return read_written_value(text)
+    except BadEvent as error:
+        raise BadEvent(error.code, error.field, f"{error.detail.partition(': ')[2]}{hint_for_number(text)}") from None

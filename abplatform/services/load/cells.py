@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abplatform.domain.events import BadEvent
-from abplatform.services.adopt.refusals import Mask, Refusals, as_mask
-from abplatform.services.adopt.texts import as_text
+from abplatform.services.read_table.refusals import Mask, Refusals, as_mask
+from abplatform.services.read_table.texts import NOT_UTF_8, as_text
 
 NUL = "\0"
 
@@ -38,7 +38,7 @@ class Cells:
         """The cells as text, null where nothing stands; what is no UTF-8 is refused."""
         texts, unreadable = as_text(self.values)
         if unreadable.any():
-            self.refuse(unreadable, "BAD_FIELD", "is not valid UTF-8 text")
+            self.refuse(unreadable, "BAD_FIELD", NOT_UTF_8)
         return texts
 
     def names(self, *, most: int, required: bool = True) -> pa.Array:

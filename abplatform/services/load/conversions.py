@@ -5,10 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abplatform.services.adopt.facts import join_maps
-from abplatform.services.adopt.refusals import Refusals, as_mask
 from abplatform.services.load.request import EventRequest
 from abplatform.services.load.rows import Identity, Rows
+from abplatform.services.read_table.maps import join_maps
+from abplatform.services.read_table.refusals import Refusals, as_mask
 from abplatform.services.recall import Rules
 from abplatform.warehouse.layout import TEXT_MAP
 
@@ -20,11 +20,15 @@ def check_conversions(rows: Rows, refusals: Refusals, request: EventRequest) -> 
 
 
 def write_conversions(rows: Rows, rules: Rules, identity: Identity) -> dict[str, pa.Array]:
-    """The columns that conversions alone have, and those that identify them."""
+    """The columns that conversions alone have, and those that identify them.
+
+    Over HTTP only unit types are kept that something counts by. Whoever imports has named the types, often before there
+    is an experiment that counts by them, and history cannot be sent again: all of them are kept.
+    """
     count, units = len(rows.numbers), identity.name_units(rows)
     # The default id, else the first of the others by type.
     ranked = sorted(units, key=lambda type_: (type_ != rules.unit_type, type_))
-    others = {type_: units[type_] for type_ in rows.units if type_ in rules.analysed}
+    others = {type_: units[type_] for type_ in rows.units if type_ != rules.unit_type}
     return {
         "event_id": identity.name_events(rows, units, [rows.values.cast(pa.string())]),
         "event": rows.names,
@@ -36,7 +40,7 @@ def write_conversions(rows: Rows, rules: Rules, identity: Identity) -> dict[str,
 
 
 def _others(units: dict[str, pa.Array], count: int) -> pa.Array:
-    """Only the unit types that are counted by are kept; an empty map is null, as in files from before the column."""
+    """Pseudonyms by unit type; an empty map is null, as in files from before the column."""
     if not units:
         return pa.nulls(count, TEXT_MAP)
     maps = join_maps(units, count)

@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 from abplatform.domain.events import BadEvent
 from abplatform.domain.suggestions import quote
 from abplatform.errors import InvalidInput
-from abplatform.services.adopt.facts import join_maps
-from abplatform.services.adopt.refusals import Mask, Refusals, as_mask
 from abplatform.services.agree import Place
 from abplatform.services.load.request import EventRequest
 from abplatform.services.load.rows import Identity, Rows
+from abplatform.services.read_table.maps import join_maps
+from abplatform.services.read_table.refusals import Mask, Refusals, as_mask
 from abplatform.services.recall import Rules, Unpublished
+
+# Rows that name an experiment or a phase that is not there are left out; with so many such names the column is wrong.
+MOST_STRAY_NAMES = 1_000
 
 _PHASE = re.compile(r"[0-9]{1,9}")
 
@@ -61,22 +64,32 @@ def check_experiment(rules: Rules, request: EventRequest, unpublished: Unpublish
 def find_places(
     rows: Rows, refusals: Refusals, request: EventRequest, rules: Rules, unpublished: Unpublished
 ) -> Places:
-    """What each row is an exposure to; rows that name nothing that there is are refused."""
-    known: list[Place] = []
-    codes = np.full(len(rows.numbers), -1, dtype=np.int64)
+    """What each row is an exposure to; rows that name nothing that there is are refused.
+
+    Raises:
+        InvalidInput: a column names far more than there is: it is another one than was meant.
+    """
+    named = _read_names(rows, refusals.good, request, unpublished)
     columns = {"experiment": request.experiment.column, "phase": request.phase}
-    for key, phase, mask in _combinations(rows.names, rows.phases, refusals.good):
+    known: list[Place] = []
+    numbers = np.full(len(named.distinct) + 1, -1, dtype=np.int64)
+    faults: dict[tuple[str, str | None, str], list[int]] = {}
+    for code, (key, phase) in enumerate(named.distinct):
         try:
             place = rules.find_phase(key, _read_phase(phase), unpublished)
         except BadEvent as error:
             column = columns[error.field]
             detail = error.detail if column is None else error.detail.partition(": ")[2]
-            refusals.refuse(mask, column, detail, code=error.code)
-            continue
-        codes[mask] = len(known)
-        known.append(place)
-        _check_place(rows, refusals, request, rules.unit_type, (place, mask))
-    return Places(known=known, codes=codes)
+            faults.setdefault((error.code, column, detail), []).append(code)
+        else:
+            numbers[code] = len(known)
+            known.append(place)
+    for (reason, column, detail), codes in faults.items():
+        refusals.refuse(np.isin(named.codes, codes), column, detail, code=reason)
+    places = Places(known=known, codes=numbers[named.codes])
+    for number, place in enumerate(known):
+        _check_place(rows, refusals, request, rules.unit_type, (place, places.codes == number))
+    return places
 
 
 def write_exposures(rows: Rows, places: Places, rules: Rules, identity: Identity) -> dict[str, pa.Array]:
@@ -88,15 +101,47 @@ def write_exposures(rows: Rows, places: Places, rules: Rules, identity: Identity
     return written | _scatter(rows, places, units, rules.unit_type)
 
 
-def _combinations(keys: pa.Array, phases: pa.Array, good: Mask) -> list[tuple[str, str | None, Mask]]:
-    """The combinations of experiment and phase among good rows, and which rows have them."""
-    table = pa.table({"key": keys, "phase": phases, "good": pa.array(good)})
-    distinct = table.filter(table["good"]).group_by(["key", "phase"]).aggregate([]).to_pylist()
-    found = []
-    for each in distinct:
-        same = pc.is_null(phases) if each["phase"] is None else pc.equal(phases, each["phase"])
-        found.append((each["key"], each["phase"], as_mask(pc.and_(pc.equal(keys, each["key"]), same)) & good))
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """The experiments and phases that rows name.
+
+    Attributes:
+        distinct: each once.
+        codes: for each row its position among them; -1 where the row is refused.
+    """
+
+    distinct: Sequence[tuple[str, str | None]]
+    codes: npt.NDArray[np.int64]
+
+
+def _read_names(rows: Rows, good: Mask, request: EventRequest, unpublished: Unpublished) -> _Names:
+    """What good rows name; memory grows with the rows, and not with how many names there are."""
+    chosen = pa.array(good)
+    keys, phases = rows.names.filter(chosen).dictionary_encode(), rows.phases.filter(chosen).dictionary_encode()
+    _check_variety("--experiment", request.experiment.column, keys, unpublished)
+    _check_variety("--phase", request.phase, phases, unpublished)
+    # The last number of a phase stands for none.
+    none = len(phases.dictionary)
+    pairs = keys.indices.to_numpy().astype(np.int64) * (none + 1) + phases.indices.fill_null(none).to_numpy()
+    distinct, inverse = np.unique(pairs, return_inverse=True)
+    codes = np.full(len(good), -1, dtype=np.int64)
+    codes[good] = inverse
+    key_of, phase_of = keys.dictionary.to_pylist(), [*phases.dictionary.to_pylist(), None]
+    return _Names(
+        distinct=[(key_of[n // (none + 1)], phase_of[n % (none + 1)]) for n in distinct.tolist()], codes=codes
+    )
+
+
+def _check_variety(option: str, column: str | None, named: pa.DictionaryArray, unpublished: Unpublished) -> None:
+    """Refuse a column that cannot be what it is said to be; it may hold unit ids, so that no cell is shown."""
+    many = len(named.dictionary)
+    if many <= MOST_STRAY_NAMES:
+        return
+    known = sorted(unpublished.statuses)
+    if many > MOST_STRAY_NAMES + len(known):
+        holds = f"{column!r} has {many:,} different values in {len(named):,} rows"
+        there = f"the project has {len(known):,} experiments" + (f", such as {quote(known[:3])}" if known else "")
+        raise InvalidInput({option: [f"{holds}; {there}. Is it the column of the {option.removeprefix('--')}?"]})
 
 
 def _read_phase(text: str | None) -> int | None:
@@ -144,9 +189,8 @@ def _write_place(
     count = len(rows.numbers)
     attributes = {name: rows.properties[name] for name in place.attributes if name in rows.properties}
     distinct = rows.units[place.unit_type].dictionary_encode()
-    expected = place.expect(distinct.dictionary.to_pylist())
     return {
-        "expected_variant": pa.array(expected, pa.string()).take(distinct.indices),
+        "expected_variant": place.expect(distinct.dictionary).take(distinct.indices),
         "unit": units[default_type].filter(chosen) if place.clustered else drawn,
         "cluster": drawn if place.clustered else pa.nulls(count, pa.string()),
         "attributes": join_maps(attributes, count),

@@ -16,15 +16,15 @@ import pyarrow as pa
 
 from abplatform.domain.audit import Actor
 from abplatform.errors import Conflict, InboxFull, InvalidInput
-from abplatform.services.adopt.source import Batch, Progress, RowFault, read_batches
 from abplatform.services.load.conversions import check_conversions, write_conversions
 from abplatform.services.load.event_ids import EventIds
 from abplatform.services.load.exposures import check_experiment, find_places, write_exposures
 from abplatform.services.load.request import EventRequest, check_request
 from abplatform.services.load.rows import Identity, Rows, read_rows
 from abplatform.services.load.times import OLDEST, Calendar
+from abplatform.services.read_table.source import Batch, Progress, RowFault, read_batches
 from abplatform.services.recall import Memory, Rules, Unpublished
-from abplatform.services.record import describe_file, file_state, record_action
+from abplatform.services.record import Trail, describe_file, file_state, on_record
 from abplatform.services.seal import SealReport
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.inbox import Inbox, Rejection
@@ -60,7 +60,7 @@ class LoadReport:
     """What an import of events did.
 
     Attributes:
-        taken: rows that are on disk now.
+        taken: rows that are on disk now; of `check_events` those that would be.
         refused: how many were left out, by reason.
         sealed: what became of the events that this process sealed meanwhile; others may have sealed some of them, and
             some of these may have come another way.
@@ -100,19 +100,46 @@ def load_events(
     check_request(request)
     state, now = file_state(request.path), clock()
     loader = _Loader(target, request, now=now, on_fault=on_fault)
-    loader.check()
-    entry = {"kind": request.kind, **_describe(request), **describe_file(request.path)}
-    number = record_action(target.uow, target.project, "import-events", entry, actor=actor, now=now)
-    with EventIds(request.kind) as ids:
-        for batch in read_batches(request.path, request.columns, nested=request.columns, progress=progress):
-            for piece in _pieces(batch):
+    unit_type = loader.check()
+    trail = Trail(uow=target.uow, project=target.project, actor=actor, clock=clock)
+    details = {**request.describe(), "unit_type": unit_type, **describe_file(request.path)}
+    with on_record(trail, "import-events", details) as outcome, EventIds(request.kind) as ids:
+        try:
+            for piece in _pieces(request, progress):
                 loader.take(piece, ids)
-    report = loader.finish()
-    if file_state(request.path) != state:
-        raise Conflict(f"{request.path} changed while it was read; import it again")
-    outcome = {"entry": number, "taken": report.taken, "refused": dict(report.refused)}
-    record_action(target.uow, target.project, "import-events-done", outcome, actor=actor, now=clock())
+            report = loader.finish()
+        finally:
+            outcome.update(loader.counts())
+        if file_state(request.path) != state:
+            raise Conflict(f"{request.path} changed while it was read; import it again")
     return report
+
+
+def check_events(
+    target: LoadTarget,
+    request: EventRequest,
+    *,
+    clock: Callable[[], datetime],
+    on_fault: OnFault,
+    progress: Progress = lambda _share: None,
+) -> LoadReport:
+    """Read the whole table as `load_events` does, and say what it would take; nothing is taken, nor put on record.
+
+    Args:
+        target, request, clock, on_fault, progress: as of `load_events`.
+
+    Raises:
+        InvalidInput, Unavailable: as `load_events`.
+    """
+    check_request(request)
+    loader = _Loader(target, request, now=clock(), on_fault=on_fault)
+    loader.check()
+    good = 0
+    with EventIds(request.kind) as ids:
+        for piece in _pieces(request, progress):
+            table, _ = loader.read(piece, ids)
+            good += 0 if table is None else table.num_rows
+    return LoadReport(taken=good, refused=loader.refused, sealed=Sealed())
 
 
 class _Loader:
@@ -129,21 +156,19 @@ class _Loader:
         self._refused: Counter[str] = Counter()
         self._sealed = Sealed()
 
-    def check(self) -> None:
-        """Refuse a request that does not fit the definitions."""
+    def check(self) -> str:
+        """The type of the units in ``--unit``; refuses a request that does not fit the definitions."""
         rules = self._memory.renew(self._target.project)
-        if self._unit_type(rules) in self._request.other_units:
-            raise InvalidInput({"--other-unit": [f"{self._unit_type(rules)!r} is the type of --unit already"]})
+        unit_type = self._unit_type(rules)
+        if unit_type in self._request.other_units:
+            raise InvalidInput({"--other-unit": [f"{unit_type!r} is the type of --unit already"]})
         if self._request.kind == "exposure":
             check_experiment(rules, self._request, Unpublished(self._target.uow, self._target.project))
+        return unit_type
 
     def take(self, piece: Batch, ids: EventIds) -> None:
         """Take the good rows of a piece; when this returns, they are on disk."""
-        rules = self._memory.renew(self._target.project)
-        table, faults = self._read(piece, rules, ids)
-        for fault in faults:
-            self._on_fault(fault)
-        self._refused.update(fault.code for fault in faults)
+        table, faults = self.read(piece, ids)
         rejections = [Rejection(fault.row, fault.code, _sentence(fault)) for fault in faults]
         target, kind = self._target, self._request.kind
         add = partial(
@@ -159,13 +184,30 @@ class _Loader:
         if target.inbox.pending(target.project, kind) >= MOST_EVENTS:
             self._seal()
 
+    def read(self, piece: Batch, ids: EventIds) -> tuple[pa.Table | None, list[RowFault]]:
+        """Facts of the good rows of a piece, if there are any, and what is wrong with the others, which are told of."""
+        table, faults = self._read(piece, self._memory.renew(self._target.project), ids)
+        for fault in faults:
+            self._on_fault(fault)
+        self._refused.update(fault.code for fault in faults)
+        return table, faults
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many rows were left out so far, by reason."""
+        return dict(self._refused)
+
+    def counts(self) -> dict[str, object]:
+        """What has become of the rows so far, as JSON values for the audit trail."""
+        return {"taken": self._taken, "refused": self.refused}
+
     def finish(self) -> LoadReport:
         """Seal what is left."""
         target, kind = self._target, self._request.kind
         last = target.inbox.last_batch(target.project, kind)
         while last is not None and target.inbox.pending(target.project, kind, up_to=last):
             self._seal()
-        return LoadReport(taken=self._taken, refused=dict(self._refused), sealed=self._sealed)
+        return LoadReport(taken=self._taken, refused=self.refused, sealed=self._sealed)
 
     def _seal(self) -> None:
         report, kind = self._target.seal(), self._request.kind
@@ -202,22 +244,14 @@ class _Loader:
         return rules.unit_type if self._request.unit_type is None else self._request.unit_type
 
 
-def _pieces(batch: Batch) -> Iterator[Batch]:
-    """The batch in pieces of at most `PIECE_ROWS`; its faults go with the first."""
-    for start in range(0, max(len(batch.numbers), 1), PIECE_ROWS):
-        chosen = slice(start, start + PIECE_ROWS)
-        columns = {name: values[chosen] for name, values in batch.columns.items()}
-        yield Batch(batch.numbers[chosen], columns, batch.faults if start == 0 else ())
+def _pieces(request: EventRequest, progress: Progress) -> Iterator[Batch]:
+    """The table in pieces of at most `PIECE_ROWS`; what cannot be split in a batch goes with its first piece."""
+    for batch in read_batches(request.path, request.columns, nested=request.columns, progress=progress):
+        for start in range(0, max(len(batch.numbers), 1), PIECE_ROWS):
+            chosen = slice(start, start + PIECE_ROWS)
+            columns = {name: values[chosen] for name, values in batch.columns.items()}
+            yield Batch(batch.numbers[chosen], columns, batch.faults if start == 0 else ())
 
 
 def _sentence(fault: RowFault) -> str:
     return fault.detail if fault.column is None else f"{fault.column}: {fault.detail}"
-
-
-def _describe(request: EventRequest) -> dict[str, object]:
-    """What columns mean, for the audit trail."""
-    columns: dict[str, list[str]] = {}
-    for option, column, _ in request.roles():
-        columns.setdefault(option.removeprefix("--"), []).append(column)
-    constants = {"name": request.name.constant, "unit_type": request.unit_type, "timezone": request.timezone}
-    return {"columns": columns} | {name: value for name, value in constants.items() if value is not None}

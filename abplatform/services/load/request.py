@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from abplatform.domain.events import (
     check_event_text,
 )
 from abplatform.errors import InvalidInput
-from abplatform.services.adopt.source import check_columns, is_parquet, read_header
 from abplatform.services.load.scalars import Form
 from abplatform.services.load.times import check_zone
+from abplatform.services.read_table.roles import AMOUNTS, IDS, SCALARS, TIMES, Role, hint_for
+from abplatform.services.read_table.source import check_columns, is_parquet, read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,30 @@ class EventRequest:
         """All columns that are read, each once."""
         return tuple(dict.fromkeys(column for _, column, _ in self.roles()))
 
+    def describe(self) -> dict[str, object]:
+        """What the columns mean, as JSON values for the audit trail: names only, and nothing that stands in a cell."""
+        columns = {option.removeprefix("--"): column for option, column, _ in self._single_roles()}
+        said = {
+            "columns": columns,
+            "other_units": dict(self.other_units),
+            self.property_option.removeprefix("--"): dict(self.properties),
+            "types": dict(self.types),
+            "unit_type": self.unit_type,
+            "timezone": self.timezone,
+            "event" if self.kind == "conversion" else "experiment": self.name.constant,
+        }
+        return {"kind": self.kind} | {name: value for name, value in said.items() if value}
+
     def roles(self) -> Iterator[tuple[str, str, Role]]:
         """Option, column, and what the column is for; an option may have several."""
+        yield from self._single_roles()
+        for column in self.other_units.values():
+            yield "--other-unit", column, IDS
+        for column in self.properties.values():
+            yield self.property_option, column, SCALARS
+
+    def _single_roles(self) -> Iterator[tuple[str, str, Role]]:
+        """The same of the options that name one column each."""
         single = {
             "--unit": (self.unit, IDS),
             "--event-id": (self.event_id, IDS),
@@ -98,44 +121,6 @@ class EventRequest:
         for option, (column, role) in single.items():
             if column is not None:
                 yield option, column, role
-        for column in self.other_units.values():
-            yield "--other-unit", column, IDS
-        for column in self.properties.values():
-            yield self.property_option, column, SCALARS
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What a column is for.
-
-    Attributes:
-        allows: whether a type of Parquet can be it.
-        rule: what it must be.
-    """
-
-    allows: Callable[[pa.DataType], bool]
-    rule: str
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-    return any(is_kind(type_) for is_kind in (*kinds, pa.types.is_binary, pa.types.is_large_binary))
-
-
-def _is_id(type_: pa.DataType) -> bool:
-    return _is_text(type_) or pa.types.is_integer(type_)
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-
-
-IDS = Role(_is_id, "texts or whole numbers")
-TIMES = Role(lambda type_: _is_text(type_) or pa.types.is_timestamp(type_), "timestamps or texts")
-AMOUNTS = Role(lambda type_: _is_text(type_) or _is_number(type_), "numbers or texts")
-SCALARS = Role(
-    lambda type_: _is_text(type_) or _is_number(type_) or pa.types.is_boolean(type_), "texts, numbers or booleans"
-)
 
 
 def check_request(request: EventRequest) -> None:
@@ -198,16 +183,8 @@ def _check_types(request: EventRequest, schema: pa.Schema) -> None:
         type_ = schema.field(column).type
         plain = type_.value_type if pa.types.is_dictionary(type_) else type_
         if isinstance(plain, pa.BaseExtensionType) or not role.allows(plain):
-            hint = _hint(role, plain)
+            hint = hint_for(role, plain)
             raise InvalidInput({option: [f"{column!r} holds {type_}, but must be {role.rule}{hint}"]})
         if role is TIMES and pa.types.is_timestamp(plain) and (plain.tz is None) is (request.timezone is None):
             has = "no time zone; name it by --timezone" if plain.tz is None else "a time zone already: leave this out"
             raise InvalidInput({"--timezone": [f"the times of {column!r} have {has}"]})
-
-
-def _hint(role: Role, type_: pa.DataType) -> str:
-    if role is TIMES and pa.types.is_date(type_):
-        return ": a day says nothing about before and after; add a time of day, such as the end of the day"
-    if role is IDS and _is_number(type_):
-        return ": a number with a point may have lost digits"
-    return ""

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abplatform.domain.events import LONGEST_EVENT_ID, LONGEST_ID, LONGEST_NAME
-from abplatform.services.adopt.pseudonyms import pseudonymise_column
-from abplatform.services.adopt.refusals import Mask, Refusals
-from abplatform.services.adopt.source import Batch
 from abplatform.services.load.amounts import read_amounts
 from abplatform.services.load.cells import Cells
 from abplatform.services.load.event_ids import EventIds
 from abplatform.services.load.request import EventRequest
 from abplatform.services.load.scalars import read_scalars
 from abplatform.services.load.times import Calendar
+from abplatform.services.read_table.pseudonyms import pseudonymise_column
+from abplatform.services.read_table.refusals import Mask, Refusals
+from abplatform.services.read_table.source import Batch
 from abplatform.warehouse.layout import MONEY
 
 _TEXT = pa.string()

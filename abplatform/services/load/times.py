@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from abplatform.domain.events import FUTURE_TOLERANCE, BadEvent, read_timestamp
 from abplatform.errors import InvalidInput
-from abplatform.services.adopt.refusals import Mask
 from abplatform.services.load.cells import Cells
+from abplatform.services.read_table.refusals import Mask
+from abplatform.services.read_table.roles import DAY_HINT
 from abplatform.warehouse.layout import TIME
 
 OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,6 +119,7 @@ def _read_texts(
 
 
 def _read_absolute(text: str) -> datetime:
+    _refuse_day(text)
     try:
         return read_timestamp(text)
     except BadEvent as error:
@@ -128,11 +130,17 @@ def _read_absolute(text: str) -> datetime:
 
 def _read_local(text: str) -> datetime:
     """A time without an offset, by the rules of those with one."""
+    _refuse_day(text)
     if not _is_local(text):
         raise BadEvent(
             "BAD_TIMESTAMP", "timestamp", "must be a time such as 2026-11-23T01:02:03, with or without offset"
         )
     return read_timestamp(f"{text}Z").replace(tzinfo=None)
+
+
+def _refuse_day(text: str) -> None:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is not None:
+        raise BadEvent("BAD_TIMESTAMP", "timestamp", f"is a day without a time{DAY_HINT}")
 
 
 def _is_local(text: str) -> bool:

@@ -1,7 +1,6 @@
-"""An ``abplatform worker`` that kills itself (SIGKILL) at a step of sealing: ``python -m ... NUMBER FILE``.
+"""An ``abplatform worker`` that kills itself (SIGKILL) at a step of sealing: ``python -m ... STEP FILE``.
 
-NUMBER counts the steps in the order in which they are first reached; FILE gets the name of the one it died at. If there
-are not so many, it ends by itself when it begins its third claim.
+FILE gets the name of the step. If it does not come, the worker ends by itself when it begins its fifth claim.
 """
 
 from __future__ import annotations
@@ -13,29 +12,39 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyiceberg.table import Transaction
+
 from abplatform.cli.main import main
 from abplatform.warehouse.seal import Sealer
 
-_begin = Sealer.__init__
-_steps: list[str] = []
-_CLAIMS = 3
+_begin, _commit = Sealer.__init__, Transaction.commit_transaction
+_CLAIMS = 5
 _claims = count(1)
+_sealing = False
 
 
 def _begin_dying(self: Sealer, *args: Any, **named: Any) -> None:
     _begin(self, *args, **named | {"reached": _reached})
 
 
+def _commit_dying(self: Transaction) -> Any:
+    # All files are written; the catalog does not know them yet. Compaction commits too, outside of these two steps.
+    if _sealing:
+        _reached("written")
+    return _commit(self)
+
+
 def _reached(step: str) -> None:
-    if step not in _steps:
-        _steps.append(step)
-    if len(_steps) > int(sys.argv[1]):
+    global _sealing  # noqa: PLW0603 (one worker, one sealer at a time)
+    _sealing = step == "deduplicated"
+    if step == sys.argv[1]:
         Path(sys.argv[2]).write_text(step)
         os.kill(os.getpid(), signal.SIGKILL)
-    if step == _steps[0] and next(_claims) == _CLAIMS:
+    if step == "claimed" and next(_claims) == _CLAIMS:
         os._exit(0)
 
 
 if __name__ == "__main__":
     Sealer.__init__ = _begin_dying  # type: ignore[method-assign]
+    Transaction.commit_transaction = _commit_dying  # type: ignore[method-assign]
     main(["worker"])

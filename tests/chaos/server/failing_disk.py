@@ -28,24 +28,30 @@ def fail_often(times: int, *, seconds: float = SECONDS) -> Iterator[Row]:
     with on_a_disk() as (disk, installation, ledger):
         with sending(installation.port, installation.key, ledger) as load:
             for number in range(times):
-                load.send_for(1)
+                load.acknowledge_some()
+                load.hold()
                 disk.switch("sync_fails", on=True)
                 failing += load.send_for(seconds)
                 disk.switch("sync_fails", on=False)
+                load.count_anew()
                 healed.append(time_to_heal(installation, load))
                 progress(f"failure {number + 1}: {dict(failing)}, healed after {healed[-1]:.2f} s")
-            load.send_for(1)
+            load.acknowledge_some()
+            load.hold()
             installation.kill("both")
             disk.cut_power()
             installation.start()
             after_cut = compare(installation, ledger, complete=False)
+            load.count_anew()
+            load.acknowledge_some()
             load.finish()
         last = compare(installation, ledger, complete=True)
     what = f"sqlite, every fsync fails for {seconds:g} s, {times} times"
     proper = set(failing) <= {503, 507} and failing.total() > 0
     yield Row("D-6", f"{what}: no acknowledgement, only 503", f"{_statuses(failing)}", proper)
     yield Row("D-6", f"{what}, then a power cut: 0 lost, 0 counted twice", str(after_cut), after_cut.sound)
-    yield from rows("D-6", f"{what}, then all delivered again", last, ledger)
+    end = f"{what}, and a power cut, then all delivered again"
+    yield from rows("D-6", end, last, load, faults=times + 1, others=[after_cut])
     yield healing("D-6", what, healed)
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.row import Row, progress
 from tests.chaos.server.failing_disk import healing, time_to_heal
@@ -22,15 +23,9 @@ TIMES = 3
 SECONDS = 3.0
 LONGEST_ROOM = 60.0
 MEGABYTES = 96
-RESULTS_ARE_READ = "results are read"
+STALE = "stale"
 RESULTS = f"/api/v1/experiments/{EXPERIMENT}/results"
-READS = ("/healthz", "/api/v1/snapshot", "/api/v1/experiments", RESULTS)
-
-
-def measure() -> Iterator[Row]:
-    """Fill both."""
-    yield from fill_simulated()
-    yield from fill_tmpfs()
+READS = ("/healthz", "/api/v1/snapshot", "/api/v1/experiments", f"{RESULTS}/looks")
 
 
 def fill_simulated(*, times: int = TIMES, seconds: float = SECONDS) -> Iterator[Row]:
@@ -44,12 +39,12 @@ def fill_simulated(*, times: int = TIMES, seconds: float = SECONDS) -> Iterator[
 
 
 def fill_tmpfs() -> Iterator[Row]:
-    """Fill a file system that is really full."""
+    """Fill a file system that is really full; where none can be mounted, that is a miss."""
     try:
         with _small_file_system() as folder, a_scene(home=folder / "home") as (installation, ledger):
             yield from fill("tmpfs", installation, ledger, lambda full: _fill_up(folder / "filler", full))
     except PermissionError as error:
-        yield Row("D-5", "tmpfs, full", f"NOT MEASURED: {error}", True)
+        yield Row("D-5", "tmpfs, full", f"NOT MEASURED: {error}", holds=False)
 
 
 def fill(
@@ -62,9 +57,13 @@ def fill(
     seconds: float = SECONDS,
 ) -> Iterator[Row]:
     """Let the disk be full for a while, then have room."""
-    full, reads, healed = Counter[int](), Counter[str](), list[float]()
+    full, reads, results, healed = Counter[int](), Counter[str](), Counter[str](), list[float]()
     with sending(installation.port, installation.key, ledger) as load:
         for number in range(times):
+            load.acknowledge_some()
+            load.hold()
+            look = installation.call("GET", RESULTS.removeprefix("/api/v1"))
+            # Something has come since, so that a look of now would be another one.
             load.send_for(1)
             set_full(True)
             full += load.send_for(seconds)
@@ -73,9 +72,14 @@ def fill(
             while not full[503] + full[507] and time.monotonic() < until:
                 full += load.send_for(1)
             reads += Counter(f"{path} {installation.ask('GET', path)[0]}" for path in READS)
+            results[_describe(look, *installation.ask("GET", RESULTS))] += 1
             set_full(False)
+            load.count_anew()
             healed.append(time_to_heal(installation, load))
-            progress(f"{name}, full {number + 1}: {dict(full)}, {dict(reads)}, healed after {healed[-1]:.2f} s")
+            progress(
+                f"{name}, full {number + 1} of {times}: {dict(full)}, {dict(reads)}, healed after {healed[-1]:.2f} s"
+            )
+        load.acknowledge_some()
         load.hold()
         during = compare(installation, ledger, complete=False)
         load.finish()
@@ -86,11 +90,21 @@ def fill(
     yield Row("D-5", f"{what}: refused with 503 or 507", f"{dict(full)}", proper)
     yield Row("D-5", f"{what}: 0 false acknowledgements", str(during), during.sound)
     bad = {read: count for read, count in reads.items() if not read.endswith(" 200")}
-    unread = {read: count for read, count in bad.items() if not read.startswith(RESULTS)}
-    yield Row("D-5", f"{what}: health, definitions and the snapshot are read", f"not: {unread or 'none'}", not unread)
-    yield Row("D-5", f"{what}: {RESULTS_ARE_READ}", f"not: {bad or 'none'}", not bad)
-    yield from rows("D-5", f"{what}, then all delivered again", last, ledger)
+    yield Row("D-5", f"{what}: health, definitions, looks and the snapshot are read", f"not: {bad or 'none'}", not bad)
+    yield Row(
+        "D-5", f"{what}: results are those of the last look, and say so", f"{dict(results)}", set(results) == {STALE}
+    )
+    yield from rows("D-5", f"{what}, then all delivered again", last, load, faults=times, others=[during])
     yield healing("D-5", what, healed)
+
+
+def _describe(look: dict[str, Any], status: int, answer: Any) -> str:
+    """What results on a full disk are, beside the last look before."""
+    if status != 200:
+        return f"{status}"
+    since = (answer["stale"] or {}).get("since")
+    numbers = answer["metrics"] == look["metrics"] and answer["health"]["units"] == look["health"]["units"]
+    return STALE if since == look["computed_at"] and numbers else f"stale since {since}, same numbers: {numbers}"
 
 
 @contextmanager

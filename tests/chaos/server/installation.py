@@ -104,10 +104,18 @@ class Installation:
         self._processes[name] = process
         return process
 
-    def kill(self, part: Part) -> None:
-        """End a part by SIGKILL. Returns when what cannot live without it has ended, or is replaced."""
+    def kill(self, part: Part) -> int:
+        """End a part by SIGKILL. Returns when what cannot live without it has ended, or is replaced.
+
+        Returns:
+            How many of its processes were running until then.
+
+        Raises:
+            RuntimeError: if one of them lives on.
+        """
+        condemned = self._running_pids_of(part)
         if part == "api":
-            for process in _api_processes(self._processes["serve"].pid):
+            for process in condemned:
                 os.kill(process, signal.SIGKILL)
             while self.running("serve") and not self.ready():
                 time.sleep(0.02)
@@ -123,6 +131,24 @@ class Installation:
             for name in list(self._processes):
                 self._end_group(name)
         self._await_silence()
+        if alive := [pid for pid in condemned if _is_alive(pid)]:
+            raise RuntimeError(f"processes {alive} of {part} outlived SIGKILL")
+        return len(condemned)
+
+    def _running_pids_of(self, part: Part) -> list[int]:
+        # Linux may leave out children of a process whose threads come and go while it is asked.
+        patience = time.monotonic() + 5
+        while not (found := [pid for pid in self._pids_of(part) if _is_alive(pid)]) and time.monotonic() < patience:
+            time.sleep(0.01)
+        return found
+
+    def _pids_of(self, part: Part) -> list[int]:
+        """Processes that are ended by us; others end with them."""
+        if part == "api":
+            return _api_processes(self._processes["serve"].pid)
+        if part == "worker":
+            return [self._processes["serve" if self.embedded else "worker"].pid]
+        return [process.pid for process in self._processes.values()]
 
     def stop(self) -> None:
         """End all by SIGTERM, as a service manager does."""
@@ -210,6 +236,14 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether it runs; one that ended and was not yet asked for its end does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _api_processes(serve: int) -> list[int]:

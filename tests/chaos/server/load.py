@@ -12,10 +12,12 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from tests.chaos.server.ledger import EVENT, EXPERIMENT, KINDS, Event, Ledger
+from tests.chaos.server.ledger import EXPERIMENT, KINDS, VARIANTS, Event, Ledger
+from tests.chaos.server.metrics import CHANNELS, EVENTS
 
 SENDERS = 6
 _RETRIED = {0, 429, 503, 507}
@@ -23,6 +25,9 @@ _PAUSE = 0.03
 # While the server is away, as clients with a backoff do.
 _BACKOFF = 0.25
 _REMEMBERED = 2000
+# So many events must be acknowledged before the first fault, between any two, and after the last.
+FEWEST = 100
+_LONGEST_WAIT = 60.0
 
 
 class Sender(threading.Thread):
@@ -44,6 +49,7 @@ class Sender(threading.Thread):
         self._done: dict[str, deque[Event]] = {kind: deque(maxlen=_REMEMBERED) for kind in KINDS}
         self._connection: http.client.HTTPConnection | None = None
         self._made, self._abandoned = 0, False
+        self._tried: set[str] = set()
         self.go, self.idle, self.last = threading.Event(), threading.Event(), threading.Event()
         self.go.set()
 
@@ -72,18 +78,36 @@ class Sender(threading.Thread):
             return  # The server has been away for a while.
         for _ in range(self._chance.choice((1, 10, 100, self._largest // 2))):
             self._made += 1
-            name, now = f"{self._number}-{self._made}", datetime.now(UTC).isoformat()
-            unit = f"unit-{name}"
-            value = Decimal(self._chance.randrange(1, 10**9)) / 10**6
-            exposure = {"experiment": EXPERIMENT, "phase": 1, "variant": self._ledger.variant_of(unit)}
-            purchase = {"event": EVENT, "value": str(value)}
-            shared = {"unit_id": unit, "timestamp": now}
-            self._waiting["exposure"].append(
-                Event("exposure", f"x-{name}", unit, {"event_id": f"x-{name}"} | shared | exposure)
-            )
-            self._waiting["conversion"].append(
-                Event("conversion", f"c-{name}", unit, {"event_id": f"c-{name}"} | shared | purchase, value)
-            )
+            name = f"{self._number}-{self._made}"
+            self._waiting["exposure"].append(self._expose(name))
+            for number in range(self._chance.choice((1, 1, 1, 2))):
+                self._waiting["conversion"].append(self._convert(name, number))
+
+    def _expose(self, name: str) -> Event:
+        unit = f"unit-{name}"
+        body = {
+            "event_id": f"x-{name}",
+            "unit_id": unit,
+            "timestamp": datetime.now(UTC).isoformat(),
+            "experiment": EXPERIMENT,
+            "phase": 1,
+            "variant": self._ledger.variant_of(unit),
+            "attributes": {"channel": self._chance.choice(CHANNELS), "undeclared": name},
+        }
+        return Event("exposure", f"x-{name}", unit, body)
+
+    def _convert(self, name: str, number: int) -> Event:
+        """No two are alike: in value, unit or properties they differ from all others."""
+        unit, id_ = f"unit-{name}", f"c-{name}-{number}"
+        body = {
+            "event_id": id_,
+            "unit_id": unit,
+            "timestamp": datetime.now(UTC).isoformat(),
+            "event": self._chance.choice(EVENTS),
+            "value": str(Decimal(self._chance.randrange(1, 10**9)) / 10**6),
+            "properties": {"channel": self._chance.choice(CHANNELS), "number": number, "of": name},
+        }
+        return Event("conversion", id_, unit, body)
 
     def _send(self, kind: str) -> None:
         """One batch of what waits, in any order, with events that were sent before."""
@@ -94,20 +118,46 @@ class Sender(threading.Thread):
             return
         self._ledger.begin(batch)
         again, others = self._old_ones(kind, len(batch))
-        events = batch + again + others + batch[: len(batch) // 50]
-        events = events[: self._largest]
+        twice = batch[: len(batch) // 50]
+        # Those that have never been acknowledged come first: they are always among those that fit.
+        events = (batch + others + twice + again)[: self._largest]
+        changed = len(events[len(batch) : len(batch) + len(others)])
         self._chance.shuffle(events)
+        retried = sum(event.id in self._tried for event in batch)
+        self._ledger.ask(repeated=len(events) - len(batch) - changed, changed=changed, retried=retried)
         if self._deliver(kind, events):
             self._ledger.keep(batch)
             self._done[kind].extend(batch)
+            self._tried.difference_update(event.id for event in batch)
             del waiting[: len(batch)]
+        else:
+            self._tried.update(event.id for event in batch)
 
     def _old_ones(self, kind: str, size: int) -> tuple[list[Event], list[Event]]:
         """Some that were acknowledged, and some of their ids with another body."""
         done = self._done[kind]
         again = self._chance.sample(done, min(len(done), size // 10))
         others = self._chance.sample(done, min(len(done), size // 100 + 1))
-        return again, [replace(event, body=event.body | {"unit_id": f"not-{event.unit}"}) for event in others]
+        return again, [replace(event, body=event.body | self._other(event)) for event in others]
+
+    def _other(self, event: Event) -> dict[str, Any]:
+        """Another value of one of the event's fields, as good as the first."""
+        body = event.body
+        later = datetime.fromisoformat(body["timestamp"]) + timedelta(milliseconds=1)
+        others: dict[str, Any] = {"unit_id": f"not-{event.unit}", "timestamp": later.isoformat()}
+        if event.kind == "exposure":
+            others |= {
+                "variant": next(each for each in VARIANTS if each != body["variant"]),
+                "attributes": {"channel": "another"},
+            }
+        else:
+            others |= {
+                "value": str(Decimal(body["value"]) + 1),
+                "event": next(each for each in EVENTS if each != body["event"]),
+                "properties": body["properties"] | {"channel": "another"},
+            }
+        name = self._chance.choice(sorted(others))
+        return {name: others[name]}
 
     def _deliver(self, kind: str, events: list[Event]) -> bool:
         body = json.dumps({"events": [event.body for event in events]})
@@ -151,10 +201,16 @@ def _is_closed(connection: http.client.HTTPConnection) -> bool:
 
 
 class Load:
-    """Several senders at once, and their account."""
+    """Several senders at once, and their account.
+
+    Attributes:
+        between: events that were acknowledged before the first fault, between each two, and after the last.
+    """
 
     def __init__(self, senders: list[Sender], ledger: Ledger) -> None:
         self._senders, self.ledger = senders, ledger
+        self.between: list[int] = []
+        self._counted = ledger.total()
 
     def hold(self) -> None:
         """Wait until no request is under way, and send none."""
@@ -169,6 +225,18 @@ class Load:
         for sender in self._senders:
             sender.idle.clear()
             sender.go.set()
+
+    def acknowledge_some(self) -> None:
+        """Send until enough is acknowledged since the last fault, or for a minute; notes how many it was."""
+        self.go_on()
+        deadline = time.monotonic() + _LONGEST_WAIT
+        while (total := self.ledger.total()) < self._counted + FEWEST and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.between.append(total - self._counted)
+
+    def count_anew(self) -> None:
+        """A fault is over: what is acknowledged from now on is after it."""
+        self._counted = self.ledger.total()
 
     def send_for(self, seconds: float) -> Counter[int]:
         """Send for a while, with nothing under way before and after; number of answers by status, 0 for none."""

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from abplatform.assignment.codec import decode_snapshot
 from abplatform.assignment.evaluate import evaluate
-from abplatform.bootstrap import build_platform
-from abplatform.domain.access import DEFAULT_PROJECT
-from abplatform.domain.events import EventKind
 from abplatform.settings import read_settings
-from tests.chaos.row import Row
+from tests.chaos.row import Figures, Row
+from tests.chaos.server.audit import audit
 from tests.chaos.server.installation import Installation
-from tests.chaos.server.ledger import EVENT, EXPERIMENT, KINDS, METRIC, Ledger
+from tests.chaos.server.ledger import EXPERIMENT, KINDS, VARIANTS, Ledger
+from tests.chaos.server.load import FEWEST, Load
+from tests.chaos.server.metrics import METRICS
 from tests.chaos.server.postgres import running_postgres
 from tests.cli.commands import environment
 
 # Answers that a sender may get; 0 is none.
 PROPER = {0, 202, 429, 503, 507}
 DATABASES = ("sqlite", "postgresql")
-_METRIC = {"key": METRIC, "name": "Amount", "kind": "sum", "event": EVENT}
 _EXPERIMENT = {
     "key": EXPERIMENT,
     "name": "What withstands chaos",
-    "variants": [{"key": "control"}, {"key": "treatment"}],
-    "control": "control",
-    "metrics": [{"metric": METRIC, "role": "primary"}],
+    "variants": [{"key": key} for key in VARIANTS],
+    "control": VARIANTS[0],
+    "metrics": [{"metric": key, "role": "secondary" if number else "primary"} for number, key in enumerate(METRICS)],
+    "dimensions": ["channel"],
     "plan": {"planned_units": 100_000},
 }
 
@@ -48,7 +45,7 @@ class Account:
         lost: acknowledged events that the lake does not have.
         twice: events that it has more than once.
         foreign: events that nobody sent.
-        altered: events of which another body than the first was kept.
+        altered: events of which any field is another than the sender first said.
         exact: whether units and sums of the results are the ledger's; None where it was not asked.
         events: number of events in the lake.
     """
@@ -75,7 +72,8 @@ class Account:
 
 def define(installation: Installation) -> Ledger:
     """Make and start the experiment; the senders' ledger."""
-    installation.call("POST", "/metrics", _METRIC)
+    for key, metric in METRICS.items():
+        installation.call("POST", "/metrics", metric.definition(key))
     installation.call("POST", "/experiments", _EXPERIMENT)
     installation.call("POST", f"/experiments/{EXPERIMENT}/start")
     snapshot = decode_snapshot(installation.call("GET", "/snapshot"))
@@ -96,45 +94,23 @@ def compare(installation: Installation, ledger: Ledger, *, complete: bool) -> Ac
     """
     acknowledged = ledger.acknowledged_now()
     results = installation.call("GET", f"/experiments/{EXPERIMENT}/results")
-    lost = twice = foreign = altered = events = 0
-    for kind in KINDS:
-        found = _sealed(installation, kind)
-        counts = Counter(id_ for id_, _ in found)
-        lost += len(acknowledged[kind] - counts.keys())
-        twice += sum(count > 1 for count in counts.values())
-        foreign += len(counts.keys() - ledger.sent[kind].keys())
-        altered += sum(ledger.sent[kind][id_].value != value for id_, value in found if id_ in ledger.sent[kind])
-        events += len(found)
+    settings = read_settings(environment(installation.home, **installation.settings))
+    found = [audit(settings, ledger, kind, acknowledged[kind]) for kind in KINDS]
+    events, lost, twice, foreign, altered = map(sum, zip(*found, strict=True))
     return Account(lost, twice, foreign, altered, _is_exact(results, ledger) if complete else None, events)
 
 
 def _is_exact(results: dict[str, Any], ledger: Ledger) -> bool:
     units, sums = ledger.expected()
-    (metric,) = results["metrics"]
-    counted = {each["variant"]: Decimal(each["sum"]) for each in metric["variants"]}
+    counted = {
+        metric["metric"]: {each["variant"]: Decimal(each["sum"]) for each in metric["variants"]}
+        for metric in results["metrics"]
+    }
+    analysed = [{each["variant"]: each["units"] for each in metric["variants"]} for metric in results["metrics"]]
     health = results["health"]
-    clean = health["multi_variant_units"] == health["mismatched_exposures"] == 0
-    return clean and health["units"] == units and counted == sums
-
-
-def _sealed(installation: Installation, kind: EventKind) -> list[tuple[str, Decimal]]:
-    """Ids and values in the lake."""
-    settings = read_settings(environment(installation.home, **installation.settings))
-    columns = ["event_id", "value"] if kind == "conversion" else ["event_id"]
-    while True:
-        with build_platform(settings) as platform:
-            paths = [file.path for file in platform.lake.files(DEFAULT_PROJECT, kind)]
-        try:
-            tables = [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
-        except FileNotFoundError:
-            continue  # The worker has rewritten it meanwhile.
-        break
-    found: list[tuple[str, Decimal]] = []
-    for table in tables:
-        ids = table["event_id"].to_pylist()
-        values = table["value"].to_pylist() if kind == "conversion" else [Decimal(0)] * len(ids)
-        found += zip(ids, values, strict=True)
-    return found
+    clean = health["multi_variant_units"] == health["mismatched_exposures"] == 0 and results["stale"] is None
+    every = all(each == units for each in (health["units"], *analysed))
+    return clean and every and units.keys() == set(VARIANTS) and counted == sums
 
 
 @contextmanager
@@ -169,10 +145,43 @@ def a_database(name: str) -> Iterator[str]:
         yield ""
 
 
-def rows(id_: str, what: str, account: Account, ledger: Ledger) -> Iterator[Row]:
-    """What every scenario asks in the end."""
-    yield Row(id_, f"{what}: 0 lost, 0 counted twice, sums equal the ledger", str(account), account.sound)
+def rows(
+    id_: str, what: str, account: Account, load: Load, *, faults: int, others: Sequence[Account], retried: bool = True
+) -> Iterator[Row]:
+    """What every scenario asks in the end.
+
+    Args:
+        id_: of the requirement.
+        what: the scenario.
+        account: when all was delivered.
+        load: that was on it.
+        faults: how many there were.
+        others: comparisons made before.
+        retried: whether the faults must have made clients send again.
+    """
+    ledger = load.ledger
+    worst = [max(getattr(each, name) for each in (account, *others)) for name in ("lost", "twice", "altered")]
+    figures = Figures(what, faults, ledger.total(), *worst)
+    # What was acknowledged, was so once, and there is nothing else.
+    whole = account.sound and account.exact is True and account.events == ledger.total()
+    yield Row(id_, f"{what}: 0 lost, 0 counted twice, 0 altered, sums equal the ledger", str(account), whole, figures)
     statuses = ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(ledger.statuses.items()))
     surprises = f"; {len(ledger.surprises)} surprises: {ledger.surprises[:3]}" if ledger.surprises else ""
     proper = set(ledger.statuses) <= PROPER and not ledger.surprises
     yield Row(id_, f"{what}: only 202, 429, 503, or no answer", statuses + surprises, proper)
+    # The check of the check: nothing can be lost where nothing was acknowledged.
+    enough = len(load.between) == faults + 1 and min(load.between) >= FEWEST
+    asked = f"{what}: {FEWEST} events acknowledged or more before the first, between each two, and after the last"
+    yield Row(id_, asked, f"at least {min(load.between, default=0)}, {len(load.between)} times", enough)
+    yield _traffic(id_, what, ledger, retried)
+
+
+def _traffic(id_: str, what: str, ledger: Ledger, retried: bool) -> Row:
+    """The row about what clients did beside sending each event once."""
+    seen = ledger.traffic
+    holds = seen.repeated > 0 and seen.changed > 0 and seen.most_at_once > 1 and (seen.retried > 0 or not retried)
+    measured = (
+        f"{seen.retried:,} events sent again unacknowledged, {seen.repeated:,} with one or twice in a batch, "
+        f"{seen.changed:,} ids with another body, up to {seen.most_at_once} requests at once"
+    )
+    return Row(id_, f"{what}: clients try again, repeat and contradict themselves, several at once", measured, holds)

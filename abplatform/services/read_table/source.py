@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from abplatform.errors import InvalidInput
-from abplatform.services.adopt.quotes import MarkedStream, check_cell_lines, check_row_lines
+from abplatform.services.read_table.quotes import MarkedStream, check_cell_lines, check_row_lines
 
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 4 << 20

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abplatform.services.adopt.source import RowFault
+from abplatform.services.read_table.source import RowFault
 
 Mask = npt.NDArray[np.bool_]
 

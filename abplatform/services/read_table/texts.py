@@ -7,6 +7,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+NOT_UTF_8 = "is not valid UTF-8 text; save the table as UTF-8"
+
+
+def hint_for_number(text: str) -> str:
+    """What may be the matter with a text that is no number; empty where nothing is known."""
+    return "; write a point before the decimals, and nothing between thousands" if "," in text else ""
+
 
 def as_text(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """A column as text with nulls for what is missing (empty text, null, NaN), and where it is not valid text.

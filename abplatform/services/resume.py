@@ -1,0 +1,79 @@
+"""Answer from what an earlier look knew of each unit, and from all events where that is not possible."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from abplatform import __version__
+from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.errors import Unavailable
+from abplatform.storage.documents import to_text
+from abplatform.storage.kept_units import KeptEntry
+from abplatform.storage.session import UnitOfWork
+from abplatform.warehouse.engines import Engine
+from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.news import CannotResume
+from abplatform.warehouse.unit_files import remove_files
+
+log = structlog.get_logger(__name__)
+
+
+class ResumingEngine:
+    """An engine whose answers go on from what was kept of each unit, where something was.
+
+    Args:
+        engine: computes.
+        uow: where it is written what is kept.
+    """
+
+    def __init__(self, engine: Engine, uow: UnitOfWork) -> None:
+        self._engine = engine
+        self._uow = uow
+
+    @property
+    def version(self) -> str:
+        """See `engines.Engine`."""
+        return self._engine.version
+
+    def aggregate(self, lake: Lake, request: AggregationRequest) -> Aggregation:
+        """See `engines.Engine`.
+
+        What is kept is a help, and never a reason to fail: whatever is wrong with it, all events are read, and it is
+        thrown away, so that the worker keeps something better.
+        """
+        entry = self._find(request)
+        if entry is None or entry.units is None:
+            return self._engine.aggregate(lake, request)
+        try:
+            return self._engine.aggregate(lake, request, entry.units)
+        except Unavailable:
+            raise
+        except CannotResume as error:
+            log.info("read_all_events", experiment=request.experiment, reason=str(error))
+        except Exception:
+            log.exception("kept_units_unreadable", experiment=request.experiment, folder=entry.units.folder)
+        self._forget(entry)
+        return self._engine.aggregate(lake, request)
+
+    def _find(self, request: AggregationRequest) -> KeptEntry | None:
+        with self._uow.reading() as work:
+            entry = work.kept_units.find(request.project, request.experiment, request.phase)
+        return entry if entry is not None and entry.question == name_question(request, self.version) else None
+
+    def _forget(self, entry: KeptEntry) -> None:
+        with self._uow.begin() as work:
+            if work.kept_units.find(entry.project, entry.experiment, entry.phase) == entry:
+                work.kept_units.remove(entry.project, entry.experiment, entry.phase)
+        if entry.units is not None:
+            remove_files(entry.units)
+
+
+def name_question(request: AggregationRequest, engine: str) -> str:
+    """Names what was asked, of which engine and program, but for the time and the state of the lake."""
+    timeless = replace(request, as_of=datetime.fromtimestamp(0, UTC), state=None)
+    content = "\n".join((to_text(timeless), engine, __version__))
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""Whose connections are closed when they are silent: those of uploads that wait for the rest, and no others."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from abplatform.api.silence import SILENT_SECONDS, VISIT, Visits, hang_up
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+def come(visits: Visits, remote: str) -> dict[str, Any]:
+    environ = {"REMOTE_ADDR": remote}
+    visits.begin(environ)
+    return environ
+
+
+def test_an_upload_is_silent_only_while_it_reads_and_after_long() -> None:
+    visits = Visits()
+    upload = come(visits, "10.0.0.1")
+    with upload[VISIT].reading():
+        now = time.monotonic()
+        assert visits.find_silent(now + SILENT_SECONDS - 1) == set()
+        assert visits.find_silent(now + SILENT_SECONDS + 1) == {"10.0.0.1"}
+    assert visits.find_silent(now + SILENT_SECONDS + 1) == set()
+    visits.end(upload)
+    assert visits.find_silent(now + 2 * SILENT_SECONDS) == set()
+
+
+def test_what_takes_long_to_answer_keeps_its_address() -> None:
+    visits = Visits()
+    for remote in ("10.0.0.1", "10.0.0.2"):
+        come(visits, remote)[VISIT].is_reading = True
+    analysis = come(visits, "10.0.0.1")
+    later = time.monotonic() + SILENT_SECONDS + 1
+
+    assert visits.find_silent(later) == {"10.0.0.2"}
+    visits.end(analysis)
+    assert visits.find_silent(later) == {"10.0.0.1", "10.0.0.2"}
+
+
+def test_looking_for_connections_leaves_no_descriptor_behind() -> None:
+    reading, writing = os.pipe()
+    try:
+        before = len(list(DESCRIPTORS.iterdir()))
+        hang_up({"10.0.0.1"})
+        assert len(list(DESCRIPTORS.iterdir())) == before
+    finally:
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,42 @@
+"""What is kept of units is only a help: it is forgotten on the way down, and nothing else is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from abplatform.database import open_database
+from abplatform.domain.aggregates import Covered, KeptUnits
+from abplatform.storage import migrate
+from abplatform.storage.kept_units import KeptEntry
+from abplatform.storage.session import UnitOfWork
+from tests.builders import NOW, a_draft
+
+KEPT = KeptUnits(
+    folder="file:///lake/default/units/1",
+    parts={"units": ("units.parquet",), "waiting": ("waiting/part-0.parquet", "waiting/part-1.parquet")},
+    exposures=Covered(sequence_number=7, rows=2**40),
+    conversions=Covered(sequence_number=0, rows=0),
+    settled_before=datetime(2026, 11, 1, 12, tzinfo=UTC),
+    unknown_variants={"ghost": 3},
+)
+ENTRY = KeptEntry(
+    project="default", experiment="rate-display", phase=1, question="what was asked", rows=2**40, units=KEPT
+)
+
+
+def test_entries_come_back_as_they_were_and_are_forgotten_on_the_way_down(metadata_url: str) -> None:
+    engine = open_database(metadata_url)
+    try:
+        with UnitOfWork(engine).begin() as work:
+            work.projects.ensure("default", now=NOW)
+            work.experiments.add("default", a_draft())
+            work.kept_units.put(ENTRY)
+        with UnitOfWork(engine).reading() as work:
+            assert work.kept_units.of_project("default") == (ENTRY,)
+        migrate.downgrade(metadata_url, "0004")
+        migrate.upgrade(metadata_url)
+        with UnitOfWork(engine).reading() as work:
+            assert work.kept_units.find("default", "rate-display", 1) is None
+            assert work.experiments.get("default", "rate-display") == a_draft()
+    finally:
+        engine.dispose()
