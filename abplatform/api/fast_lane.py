@@ -8,6 +8,7 @@ or taken there.
 from __future__ import annotations
 
 import io
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -35,6 +36,7 @@ LOOK_CLOSELY = "abplatform.look_closely"
 
 _PATHS: dict[str, EventKind] = {"/api/v1/exposures": "exposure", "/api/v1/conversions": "conversion"}
 _JSON = ("application/json", "application/json; charset=utf-8")
+_SHORT_NUMBER = re.compile(r"[0-9]{1,12}")
 _STATUS = f"{HTTPStatus.ACCEPTED.value} {HTTPStatus.ACCEPTED.phrase.upper()}"
 
 
@@ -102,7 +104,13 @@ def _plain_length(environ: Environment) -> int | None:
         and "HTTP_TRANSFER_ENCODING" not in environ
     )
     text = environ.get("CONTENT_LENGTH", "")
-    if not plain or not text.isascii() or not text.isdigit() or not 0 < int(text[:12]) <= LARGEST_EVENTS_BODY:
+    if (
+        not plain
+        or not text.isascii()
+        or not text.isdigit()
+        or len(text) > 12
+        or not 0 < int(text) <= LARGEST_EVENTS_BODY
+    ):
         return None
     return int(text)
 

@@ -6,6 +6,7 @@ either. What the system knows of each connection (Linux does) is how long nothin
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from typing import Any
 SILENT_SECONDS = 30.0
 VISIT = "abplatform.visit"
 """Where the environment of a request has its `Visit`."""
+
+_log = logging.getLogger(__name__)
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _TCP_INFO_BYTES = 104
@@ -64,7 +67,10 @@ class Visits:
         visit = Visit(environ.get("REMOTE_ADDR", ""), time.monotonic())
         self._under_way[id(visit)] = environ[VISIT] = visit
         if sys.platform == "linux" and self._watch.acquire(blocking=False):
-            threading.Thread(target=self._run, name="abplatform-silence", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, name="abplatform-silence", daemon=True).start()
+            except RuntimeError:  # there are too many: the next request tries again
+                self._watch.release()
 
     def end(self, environ: dict[str, Any]) -> None:
         """It has been answered."""
@@ -79,16 +85,33 @@ class Visits:
 
     def _run(self) -> None:
         """Watch for as long as there is something to watch."""
-        while True:
-            time.sleep(SILENT_SECONDS / 10)
-            remotes = self.find_silent(time.monotonic())
-            if remotes:
-                hang_up(remotes)
-            if not self._under_way:
-                self._watch.release()
-                # A request that has come in between found the watch taken.
-                if not self._under_way or not self._watch.acquire(blocking=False):
-                    return
+        with ExitStack() as spare:
+            while True:
+                # To look at connections takes a descriptor, and silent ones may take all others.
+                _keep_one(spare)
+                time.sleep(SILENT_SECONDS / 10)
+                remotes = self.find_silent(time.monotonic())
+                if remotes:
+                    spare.close()
+                    _hang_up_logged(remotes)
+                if not self._under_way:
+                    self._watch.release()
+                    # A request that has come in between found the watch taken.
+                    if not self._under_way or not self._watch.acquire(blocking=False):
+                        return
+
+
+def _keep_one(spare: ExitStack) -> None:
+    spare.close()
+    with suppress(OSError):
+        spare.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+
+
+def _hang_up_logged(remotes: set[str]) -> None:
+    try:
+        hang_up(remotes)
+    except OSError:
+        _log.warning("could not look for silent connections", exc_info=True)
 
 
 def hang_up(remotes: set[str]) -> None:
@@ -96,29 +119,20 @@ def hang_up(remotes: set[str]) -> None:
 
     Those that wait for their next request are among them: a server may close them at any time.
     """
-    with _sockets() as found:
-        sockets = [each for each in found if each.family in (socket.AF_INET, socket.AF_INET6)]
-        sockets = [each for each in sockets if each.type == socket.SOCK_STREAM]
-        ports = {each.getsockname()[1] for each in sockets if _listens(each)}
-        for each in sockets:
-            with suppress(OSError):  # it has been closed meanwhile
-                mine = not _listens(each) and each.getsockname()[1] in ports
-                if mine and each.getpeername()[0].removeprefix("::ffff:") in remotes and _is_silent(each):
-                    each.shutdown(socket.SHUT_RD)
+    ports = {each.getsockname()[1] for each in _sockets() if _listens(each)}
+    for each in _sockets():
+        with suppress(OSError):  # it has been closed meanwhile
+            mine = not _listens(each) and each.getsockname()[1] in ports
+            if mine and each.getpeername()[0].removeprefix("::ffff:") in remotes and _is_silent(each):
+                each.shutdown(socket.SHUT_RD)
 
 
-@contextmanager
-def _sockets() -> Iterator[list[socket.socket]]:
-    """The sockets of this process, under descriptors that nobody else closes."""
-    found = []
-    try:
-        for descriptor in list(_DESCRIPTORS.iterdir()):
-            with suppress(OSError):  # it has been closed meanwhile, or is no socket
-                found.append(_copy_of(int(descriptor.name)))
-        yield found
-    finally:
-        for copy in found:
-            copy.close()
+def _sockets() -> Iterator[socket.socket]:
+    """The TCP sockets of this process, one after the other, under a descriptor that nobody else closes."""
+    for descriptor in [int(each.name) for each in _DESCRIPTORS.iterdir()]:
+        with suppress(OSError), closing(_copy_of(descriptor)) as copy:
+            if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.type == socket.SOCK_STREAM:
+                yield copy
 
 
 def _copy_of(descriptor: int) -> socket.socket:

@@ -199,7 +199,7 @@ def _read_batch(
 ) -> Batch[Event] | None:
     try:
         batch = decoder.decode(body)
-    except ValueError:  # msgspec's errors, and those of Python's numbers and texts
+    except (ValueError, RecursionError):  # msgspec's errors, and those of Python's numbers and texts
         return None
     if not 0 < len(batch.events) <= MOST_EVENTS:
         return None

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from abplatform.database import reading
 from abplatform.domain.events import EventKind
-from abplatform.warehouse.tables import inbox_batch
+from abplatform.warehouse.tables import inbox_batch, is_claimed
 
 
 def unfinished_claims(database: sa.Engine, project: str, kind: EventKind) -> frozenset[str]:
@@ -19,8 +19,8 @@ def unfinished_claims(database: sa.Engine, project: str, kind: EventKind) -> fro
         Unavailable: if the database does not answer.
     """
     query = (
-        sa.select(inbox_batch.c.seal_id)
-        .where(inbox_batch.c.project == project, inbox_batch.c.kind == kind, inbox_batch.c.seal_id.is_not(None))
+        sa.select(inbox_batch.c.claim)
+        .where(inbox_batch.c.project == project, inbox_batch.c.kind == kind, is_claimed)
         .distinct()
     )
     with reading(database) as connection:

@@ -22,7 +22,7 @@ from abplatform.domain.checks import storable
 from abplatform.domain.events import LONGEST_EVENT_ID, EventKind
 from abplatform.errors import InboxFull
 from abplatform.warehouse.payload import pack
-from abplatform.warehouse.tables import event_counter, inbox_batch, rejected_event
+from abplatform.warehouse.tables import NOBODY, event_counter, inbox_batch, rejected_event
 from abplatform.warehouse.together import Together
 
 Database = sa.Engine
@@ -33,7 +33,7 @@ LONGEST_CODE = 64
 LONGEST_DETAIL = 500
 _RECOUNT_SECONDS = 2.0
 _MOST_BYTES = 16_000_000
-_OF_BATCH = ("project", "kind", "received_at", "count", "payload", "whole_history")
+_OF_BATCH = ("project", "kind", "received_at", "count", "payload", "whole_history", "claim")
 
 _INSERTS: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -160,6 +160,7 @@ class Inbox:
                 "count": each.facts.num_rows,
                 "payload": pack(each.facts),
                 "whole_history": whole_history,
+                "claim": NOBODY,
             }
             for each in arrivals
         ]

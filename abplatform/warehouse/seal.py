@@ -26,7 +26,7 @@ from abplatform.warehouse.inbox import count
 from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake, LakeTable
 from abplatform.warehouse.payload import unpack
 from abplatform.warehouse.removal import remove_attempts
-from abplatform.warehouse.tables import inbox_batch
+from abplatform.warehouse.tables import inbox_batch, is_claimed, is_free
 
 MOST_BATCHES = 4_000
 MOST_EVENTS = 300_000
@@ -116,19 +116,14 @@ class Sealer:
         return outcome
 
     def _unfinished(self) -> _Claim | None:
-        query = (
-            sa.select(inbox_batch.c.seal_id)
-            .where(*self._mine(), inbox_batch.c.seal_id.is_not(None))
-            .order_by(inbox_batch.c.id)
-            .limit(1)
-        )
+        query = sa.select(inbox_batch.c.claim).where(*self._mine(), is_claimed).order_by(inbox_batch.c.id).limit(1)
         with reading(self._database) as connection:
             seal_id = connection.execute(query).scalar_one_or_none()
         return None if seal_id is None else self._read(seal_id)
 
     def _claim(self, up_to: int) -> _Claim | None:
         seal_id = str(uuid.uuid4())
-        free = (*self._mine(), inbox_batch.c.seal_id.is_(None), inbox_batch.c.id <= up_to)
+        free = (*self._mine(), is_free, inbox_batch.c.id <= up_to)
         oldest = (
             sa.select(inbox_batch.c.id, inbox_batch.c.count).where(*free).order_by(inbox_batch.c.id).limit(MOST_BATCHES)
         )
@@ -136,12 +131,12 @@ class Sealer:
             last = _last_that_fits(connection.execute(oldest))
             if last is None:
                 return None
-            connection.execute(inbox_batch.update().where(*free, inbox_batch.c.id <= last).values(seal_id=seal_id))
+            connection.execute(inbox_batch.update().where(*free, inbox_batch.c.id <= last).values(claim=seal_id))
             self._reached("claiming")
         return self._read(seal_id)
 
     def _read(self, seal_id: str) -> _Claim | None:
-        mine = (*self._mine(), inbox_batch.c.seal_id == seal_id)
+        mine = (*self._mine(), inbox_batch.c.claim == seal_id)
         query = sa.select(inbox_batch.c.payload, inbox_batch.c.whole_history).where(*mine).order_by(inbox_batch.c.id)
         with reading(self._database) as connection:
             rows = connection.execute(query).all()
@@ -175,7 +170,7 @@ class Sealer:
 
     def _finish(self, claim: _Claim, outcome: Sealed) -> Sealed:
         with transaction(self._database) as connection:
-            mine = (*self._mine(), inbox_batch.c.seal_id == claim.seal_id)
+            mine = (*self._mine(), inbox_batch.c.claim == claim.seal_id)
             if not connection.execute(inbox_batch.delete().where(*mine)).rowcount:
                 return Sealed()  # Another sealer finished this claim, and counted it.
             amounts = {"duplicates": outcome.duplicates, "conflicts": outcome.conflicts}
@@ -186,7 +181,7 @@ class Sealer:
     def _remove_attempts(self, claim: _Claim) -> None:
         try:
             remove_attempts(self._lake, self._project, self._kind, claim.seal_id)
-        except Unavailable:
+        except (Unavailable, FileNotFoundError):
             # The claim is done. What is left of those who failed goes with the next sweep.
             log.warning("could not look for files of earlier attempts at a claim", exc_info=True)
 

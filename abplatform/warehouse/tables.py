@@ -19,6 +19,13 @@ metadata = sa.MetaData(
 # SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+NOBODY = "-" * 36
+"""In the place of a claim while there is none.
+
+As long as one: SQLite then writes a few bytes of a row that is claimed, and not its events once more. And before all
+of them in order.
+"""
+
 # AUTOINCREMENT: an id that was used is never used again, so ids are the order of acceptance for ever.
 inbox_batch = sa.Table(
     "inbox_batch",
@@ -29,13 +36,16 @@ inbox_batch = sa.Table(
     sa.Column("received_at", UtcTime, nullable=False),
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
-    sa.Column("seal_id", sa.String(36), nullable=True),
     sa.Column("whole_history", sa.Boolean, nullable=True, comment="compare ids with those of all times"),
+    sa.Column("claim", sa.String(36), nullable=False, server_default=NOBODY, comment="seal_id of who seals it"),
     # With the count: what waits is counted without reading what it is.
-    sa.Index(None, "project", "kind", "seal_id", "count"),
+    sa.Index(None, "project", "kind", "claim", "count"),
     comment="accepted events that are not yet in the lake: one compressed row per request",
     sqlite_autoincrement=True,
 )
+
+is_free = inbox_batch.c.claim == NOBODY
+is_claimed = inbox_batch.c.claim > NOBODY
 
 rejected_event = sa.Table(
     "rejected_event",

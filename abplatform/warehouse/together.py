@@ -14,6 +14,8 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from abplatform.errors import Unavailable
+
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Outcome = TypeVar("Outcome")
@@ -31,18 +33,20 @@ class _Ticket(Generic[Item, Outcome]):
     leads: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
-    was_alone: bool = True
+    is_final: bool = True
     called: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Together(Generic[Item, Prepared, Outcome]):
     """Does the items of many threads in groups, in the order in which they came.
 
+    It is not for threads that get signals: an interrupt between two steps may leave the others waiting.
+
     There is no thread of its own, and nobody waits for company: whoever finds nobody at work works, for all who came
     meanwhile. Of a group that fails each thread tries again with its own item alone, so that none fails by another's.
 
     Args:
-        prepare: the first part of the work on some items, by one thread at a time.
+        prepare: the first part of the work on some items, by one thread at a time but for what is tried again.
         finish: the rest; it keeps all or none of them, and gives an outcome for each.
         weigh: how much an item adds to a group.
         most: how much a group of several items weighs at most; it has `LARGEST_GROUP` of them at most.
@@ -72,15 +76,13 @@ class Together(Generic[Item, Prepared, Outcome]):
         Raises:
             Exception: what the work raised for this item.
         """
-        began = time.monotonic()
         ticket: _Ticket[Item, Outcome] = _Ticket(item, self._weigh(item))
         self._wait(ticket)
         if ticket.leads:
             self._lead()
         if ticket.error is None:
             return ticket.outcomes[0]
-        # What takes long to fail does so for everybody: a database that does not answer.
-        if ticket.was_alone or time.monotonic() - began > _SOON_SECONDS:
+        if ticket.is_final:
             raise copy(ticket.error) from ticket.error
         return self._finish(self._prepare([item]))[0]
 
@@ -105,13 +107,14 @@ class Together(Generic[Item, Prepared, Outcome]):
 
     def _lead(self) -> None:
         group = self._next_group()
+        began = time.monotonic()
         try:
             outcomes = self._work_on([ticket.item for ticket in group])
             for ticket, outcome in zip(group, outcomes, strict=True):
                 ticket.outcomes.append(outcome)
         except BaseException as error:
             for ticket in group:
-                ticket.error, ticket.was_alone = error, len(group) == 1
+                ticket.error, ticket.is_final = error, len(group) == 1 or _is_for_all(error, time.monotonic() - began)
             if not isinstance(error, Exception):
                 raise  # an interrupt of this thread; the others try again
         finally:
@@ -150,3 +153,8 @@ class Together(Generic[Item, Prepared, Outcome]):
         if self._waiting and not self._is_led and (not self._finishing or self._weight >= self._much):
             self._is_led = self._waiting[0].leads = True
             self._waiting[0].called.release()
+
+
+def _is_for_all(error: BaseException, seconds: float) -> bool:
+    """Whether each would fail alike: a database that does not answer takes long to say so."""
+    return isinstance(error, Unavailable) and seconds > _SOON_SECONDS

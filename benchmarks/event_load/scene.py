@@ -95,12 +95,12 @@ class Scene:
                 for file in table.files() if table else ():
                     lake += file.rows
                     prints.append(_fingerprint(parquet.read_table(file.path, columns=["event_id"])))
-                waiting = sa.select(inbox_batch.c.seal_id, inbox_batch.c.payload).where(inbox_batch.c.kind == kind)
+                waiting = sa.select(inbox_batch.c.claim, inbox_batch.c.payload).where(inbox_batch.c.kind == kind)
                 done: dict[str | None, bool] = {None: False}
                 for row in connection.execute(waiting):
-                    if row.seal_id not in done:
-                        done[row.seal_id] = table is not None and table.find_seal(row.seal_id) is not None
-                    if not done[row.seal_id]:
+                    if row.claim not in done:
+                        done[row.claim] = table is not None and table.find_seal(row.claim) is not None
+                    if not done[row.claim]:
                         facts = unpack(kind, row.payload)
                         inbox += facts.num_rows
                         prints.append(_fingerprint(facts))

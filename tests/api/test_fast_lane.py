@@ -49,3 +49,14 @@ def test_a_body_that_ends_early_is_refused_as_everywhere(service: Service) -> No
         headers={"Content-Length": "500"},
     )
     assert answer.status_code == 400
+
+
+def test_a_length_in_many_digits_is_no_shorter_than_it_is(service: Service) -> None:
+    service.admin.post("/conversions", json=BATCH)
+    answer = service.admin.post(
+        "/conversions",
+        data=io.BytesIO(b'{"events":['),
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": "0000000000015000000000"},
+    )
+    assert answer.status_code == 413

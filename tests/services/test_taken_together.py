@@ -48,6 +48,7 @@ BODIES: list[tuple[str, EventKind, bytes]] = [
     ("a key twice", "exposure", body(*events(EXPOSURE, "e-8")).replace(b'"phase":1', b'"phase":1,"phase":1')),
     ("an amount to look at", "conversion", body(*events(CONVERSION, "c-3", value="1e1"))),
     ("a unit of another type", "conversion", body(*events(CONVERSION, "c-4", unit_id=None, units={"device_id": "d"}))),
+    ("too deep", "conversion", b'{"events":[{"value":' + b"[" * 3000 + b"]" * 3000 + b"}]}"),
     ("an old event", "exposure", body(*events(EXPOSURE, "e-9", timestamp="2001-01-01T00:00:00Z"))),
     ("properties", "conversion", body(*events(CONVERSION, "c-5", properties={"n": 1.0, "a": None, "b": 'say "no"'}))),
 ]
@@ -74,7 +75,7 @@ def test_requests_taken_together_come_to_what_each_comes_to_alone(
 
     assert together == alone
     assert forget_facts(database) == facts_alone
-    assert alone.count(None) == 5 - len({"an unknown variant", "a key twice"} & set(left_out))
+    assert alone.count(None) == 6 - len({"an unknown variant", "a key twice"} & set(left_out))
 
 
 def take(taker: Taker, requests: Sequence[Request]) -> Sequence[int | None]:

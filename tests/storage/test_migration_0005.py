@@ -1,14 +1,17 @@
-"""What is kept of units is only a help: it is forgotten on the way down, and nothing else is."""
+"""What is kept of units is forgotten on the way down, and nothing else is; claims of sealing go both ways."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from abplatform.database import open_database
+import sqlalchemy as sa
+
+from abplatform.database import open_database, transaction
 from abplatform.domain.aggregates import Covered, KeptUnits
 from abplatform.storage import migrate
 from abplatform.storage.kept_units import KeptEntry
 from abplatform.storage.session import UnitOfWork
+from abplatform.warehouse.tables import NOBODY, inbox_batch
 from tests.builders import NOW, a_draft
 
 KEPT = KeptUnits(
@@ -23,6 +26,16 @@ ENTRY = KeptEntry(
     project="default", experiment="rate-display", phase=1, question="what was asked", rows=2**40, units=KEPT
 )
 
+CLAIM = "9b2a6a0e-5f0e-4c1e-9a53-0a7f4c1de001"
+
+
+def add_rows(engine: sa.Engine) -> None:
+    """One row that is claimed, and one that is not, as a process of the earlier release writes it."""
+    row = {"project": "default", "kind": "exposure", "received_at": NOW, "count": 1, "payload": b"events"}
+    with transaction(engine) as connection:
+        connection.execute(inbox_batch.insert(), [row | {"claim": CLAIM}])
+        connection.execute(inbox_batch.insert(), [row])
+
 
 def test_entries_come_back_as_they_were_and_are_forgotten_on_the_way_down(metadata_url: str) -> None:
     engine = open_database(metadata_url)
@@ -31,10 +44,16 @@ def test_entries_come_back_as_they_were_and_are_forgotten_on_the_way_down(metada
             work.projects.ensure("default", now=NOW)
             work.experiments.add("default", a_draft())
             work.kept_units.put(ENTRY)
+        add_rows(engine)
         with UnitOfWork(engine).reading() as work:
             assert work.kept_units.of_project("default") == (ENTRY,)
         migrate.downgrade(metadata_url, "0004")
+        with engine.connect() as connection:
+            seals = connection.scalars(sa.text("SELECT coalesce(seal_id, 'free') FROM inbox_batch"))
+            assert sorted(seals) == [CLAIM, "free"]
         migrate.upgrade(metadata_url)
+        with engine.connect() as connection:
+            assert sorted(connection.scalars(sa.select(inbox_batch.c.claim))) == [NOBODY, CLAIM]
         with UnitOfWork(engine).reading() as work:
             assert work.kept_units.find("default", "rate-display", 1) is None
             assert work.experiments.get("default", "rate-display") == a_draft()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from abplatform.errors import Unavailable
 from abplatform.warehouse import together as together_module
 from abplatform.warehouse.together import LARGEST_GROUP, Together
 
@@ -94,13 +95,13 @@ def test_what_takes_long_to_fail_fails_for_all(monkeypatch: pytest.MonkeyPatch) 
 
     def refuse(items: Sequence[int]) -> None:
         if len(items) > 1:
-            raise OSError("no answer")
+            raise Unavailable("no answer")
 
     gate = Gate(refuse)
     with gathered(gate, [1, 2, 3]) as (together, futures):
         gate.may_go_on.set()
         for future in futures[1:]:
-            with pytest.raises(OSError, match="no answer"):
+            with pytest.raises(Unavailable, match="no answer"):
                 future.result(10)
         assert together.do(4) == 40
     assert gate.groups == [[1], [2, 3], [4]]
