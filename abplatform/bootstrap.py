@@ -91,7 +91,7 @@ class Platform:
         seal = partial(seal_waiting, self.database, self.lake, clock=self.now)
         tend_all = partial(tend, self.database, self.lake, self.settings, clock=self.now, go_on=going)
         refresh = partial(refresh_due, self.database, self.uow, self.results, clock=self.now, go_on=going)
-        keep = partial(keep_due, self.database, self.uow, self.lake, self.engine, clock=self.now, go_on=going)
+        keep = partial(keep_due, self, clock=self.now, go_on=going)
         jobs = [Job("seal", seal, self.settings.seal_interval)]
         if tending:
             jobs += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from abplatform.domain.events import EventKind
@@ -93,6 +93,7 @@ class KeptUnits:
         parts: names of the files in it, by what they hold.
         exposures, conversions: what was read.
         settled_before: units that were first exposed before it have their values here, others their conversions.
+        first_day: the first day of events that may be in it; None where there were none.
         unknown_variants: see `Aggregation`.
     """
 
@@ -101,11 +102,8 @@ class KeptUnits:
     exposures: Covered
     conversions: Covered
     settled_before: datetime
+    first_day: date | None
     unknown_variants: Mapping[str, int]
-
-    def covered(self, kind: EventKind) -> Covered:
-        """What was read of one table."""
-        return self.exposures if kind == "exposure" else self.conversions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

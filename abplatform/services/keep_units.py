@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import structlog
 
+from abplatform import __version__
 from abplatform.domain.aggregates import AggregationRequest, KeptUnits
 from abplatform.domain.experiment import UNDER_WAY
-from abplatform.errors import SnapshotExpired
+from abplatform.errors import Unavailable
 from abplatform.services.resume import name_question
+from abplatform.settings import Settings
 from abplatform.storage.kept_units import KeptEntry
 from abplatform.storage.session import UnitOfWork, Work
 from abplatform.warehouse.engines import Engine
@@ -19,6 +24,7 @@ from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import KINDS
 from abplatform.warehouse.lease import Lease
 from abplatform.warehouse.news import CannotResume
+from abplatform.warehouse.retention import first_kept_day
 from abplatform.warehouse.unit_files import new_folder, remove_files, remove_strays
 
 # How often the worker looks for something to keep.
@@ -27,63 +33,77 @@ KEEP_SECONDS = 60.0
 WORTH_KEEPING = 250_000
 # Kept again once so much has come: all in all that reads every event a few times.
 _GROWTH = 1.1
-# A worker that dies leaves the job to others after so long. Two at once do no harm: one of the two is kept.
-_LEASE_TIME = timedelta(minutes=30)
+# One that fails, or whose worker dies, is tried again after so long. Two at once do no harm: one of the two is kept.
+_TRY_AGAIN = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
 
 
-def keep_due(
-    database: Database,
-    uow: UnitOfWork,
-    lake: Lake,
-    engine: Engine,
-    *,
-    clock: Callable[[], datetime],
-    go_on: Callable[[], bool] = lambda: True,
-) -> None:
+class Keeping(Protocol):
+    """The parts of a platform that it takes to keep something."""
+
+    @property
+    def settings(self) -> Settings:
+        """Say how long events are kept."""
+
+    @property
+    def database(self) -> Database:
+        """Holds the leases."""
+
+    @property
+    def uow(self) -> UnitOfWork:
+        """Where looks are kept, and where it is written what is kept."""
+
+    @property
+    def lake(self) -> Lake:
+        """Holds the events, and beside them what is kept."""
+
+    @property
+    def engine(self) -> Engine:
+        """Reads and writes."""
+
+
+def keep_due(platform: Keeping, *, clock: Callable[[], datetime], go_on: Callable[[], bool] = lambda: True) -> None:
     """One round of the worker: keep what is worth it, throw away what is of no use. A fault of one keeps no other.
 
     Args:
-        database: holds the leases.
-        uow: where looks are kept, and where it is written what is kept.
-        lake: holds the events, and beside them what is kept.
-        engine: reads and writes.
+        platform: its parts.
         clock: the time, with a zone.
         go_on: asked before each piece of work; False ends the round.
     """
-    lease = Lease(database, "keep_units", lasts=_LEASE_TIME, clock=clock)
     try:
-        if not lease.acquire():
-            return
-        try:
-            for project in lake.projects():
-                _keep_project(uow, lake, engine, project, now=clock(), go_on=lambda: go_on() and lease.acquire())
-        finally:
-            lease.release()
+        for project in platform.lake.projects():
+            _keep_project(platform, project, now=clock(), go_on=go_on)
     except Exception:
         log.exception("keep_round_failed")
 
 
-def keep_look(uow: UnitOfWork, lake: Lake, engine: Engine, request: AggregationRequest) -> KeptEntry | None:
-    """Keep what a look knows of each unit; None, and nothing done, if that is not worth it.
+def keep_look(platform: Keeping, request: AggregationRequest, *, now: datetime) -> KeptEntry | None:
+    """Keep what a look of now would know of each unit; None, and nothing done, if that is not worth it.
 
     Args:
-        uow: where it is written what is kept.
-        lake: holds the events, and beside them what is kept.
-        engine: reads and writes.
-        request: of the look.
+        platform: its parts.
+        request: of an earlier look: asked again of the present state of the lake.
+        now: the time.
 
     Raises:
-        SnapshotExpired: if the lake no longer keeps the state that it names.
         Unavailable: if the lake or the engine does not answer.
     """
-    question = name_question(request, engine.version)
-    rows = sum(file.rows for kind in KINDS for file in lake.files_of(request.project, kind, request.state))
+    lake, uow = platform.lake, platform.uow
+    request = replace(request, as_of=now, state=lake.state(request.project))
+    question = name_question(request, platform.engine.version)
+    files = [file for kind in KINDS for file in lake.files_of(request.project, kind, request.state)]
+    rows = sum(file.rows for file in files)
     with uow.reading() as work:
         old = work.kept_units.find(request.project, request.experiment, request.phase)
     known = old if old is not None and old.question == question else None
-    if rows < WORTH_KEEPING or (known is not None and rows < known.rows * _GROWTH):
+    first_day = first_kept_day(now, platform.settings.retention_days)
+    waits_for_retention = any(file.day < first_day for file in files)
+    if rows < WORTH_KEEPING or waits_for_retention or (known is not None and rows < known.rows * _GROWTH):
+        return None
+    job = f"keep:{request.project}:{request.experiment}:{request.phase}"
+    turn = Lease(platform.database, job, lasts=_TRY_AGAIN, clock=lambda: now)
+    if not turn.acquire():
         return None
     entry = KeptEntry(
         project=request.project,
@@ -91,47 +111,48 @@ def keep_look(uow: UnitOfWork, lake: Lake, engine: Engine, request: AggregationR
         phase=request.phase,
         question=question,
         rows=rows,
-        units=_write(lake, engine, request, None if known is None else known.units),
+        units=_write(platform, request, None if known is None else known.units),
     )
     with uow.begin() as work:
         work.kept_units.put(entry)
+    turn.release()  # not where it failed: the next try waits
     if old is not None and old.units is not None:
-        remove_files(old.units)
+        remove_files(old.units.folder)
     return entry
 
 
-def _keep_project(
-    uow: UnitOfWork, lake: Lake, engine: Engine, project: str, *, now: datetime, go_on: Callable[[], bool]
-) -> None:
+def _keep_project(platform: Keeping, project: str, *, now: datetime, go_on: Callable[[], bool]) -> None:
+    uow, first_day = platform.uow, first_kept_day(now, platform.settings.retention_days)
     with uow.reading() as work:
-        requests = _latest_requests(work, project)
+        requests = _latest_requests(work, project, platform.engine.version)
         entries = work.kept_units.of_project(project)
     for entry in entries:
-        if (entry.experiment, entry.phase) not in requests:
+        units = entry.units
+        too_old = units is not None and units.first_day is not None and units.first_day < first_day
+        if too_old or (entry.experiment, entry.phase) not in requests:
             _forget(uow, entry)
     for request in requests.values():
         if go_on():
-            _keep_logged(uow, lake, engine, request)
+            _keep_logged(platform, request, now=now)
     with uow.reading() as work:
         kept = {entry.units.folder for entry in work.kept_units.of_project(project) if entry.units is not None}
-    remove_strays(lake, project, kept, now=now)
+    remove_strays(platform.lake, project, kept, now=now)
 
 
-def _latest_requests(work: Work, project: str) -> dict[tuple[str, int], AggregationRequest]:
-    """What the latest look asked, by experiment and phase, of those that will be looked at again."""
+def _latest_requests(work: Work, project: str, engine: str) -> dict[tuple[str, int], AggregationRequest]:
+    """What the latest look asked, by experiment and phase, of those that will be looked at again by this program."""
     found = {}
     for experiment in work.experiments.looked_at(project):
         look = work.looks.latest(project, experiment.key, experiment.phase) if experiment.status in UNDER_WAY else None
-        if look is not None and look.evidence is not None:
-            found[experiment.key, experiment.phase] = look.evidence.request
+        evidence = None if look is None else look.evidence
+        if evidence is not None and (evidence.engine, evidence.version) == (engine, __version__):
+            found[experiment.key, experiment.phase] = evidence.request
     return found
 
 
-def _keep_logged(uow: UnitOfWork, lake: Lake, engine: Engine, request: AggregationRequest) -> None:
+def _keep_logged(platform: Keeping, request: AggregationRequest, *, now: datetime) -> None:
     try:
-        entry = keep_look(uow, lake, engine, request)
-    except SnapshotExpired:
-        return  # The next look has a younger one.
+        entry = keep_look(platform, request, now=now)
     except Exception:
         log.exception("keep_failed", project=request.project, experiment=request.experiment)
         return
@@ -139,13 +160,17 @@ def _keep_logged(uow: UnitOfWork, lake: Lake, engine: Engine, request: Aggregati
         log.info("kept_units", project=entry.project, experiment=entry.experiment, phase=entry.phase, rows=entry.rows)
 
 
-def _write(lake: Lake, engine: Engine, request: AggregationRequest, known: KeptUnits | None) -> KeptUnits | None:
-    folder = new_folder(lake, request.project)
+def _write(platform: Keeping, request: AggregationRequest, known: KeptUnits | None) -> KeptUnits | None:
+    folder = new_folder(platform.lake, request.project)
     try:
-        return engine.keep(lake, request, known, folder=folder)
-    except CannotResume as error:
-        if known is not None:
-            return _write(lake, engine, request, None)
+        return platform.engine.keep(platform.lake, request, known, folder=folder)
+    except Exception as error:
+        with suppress(Unavailable):
+            remove_files(folder)
+        if known is not None:  # it may be damaged
+            return _write(platform, request, None)
+        if not isinstance(error, CannotResume):
+            raise
         log.warning("cannot_keep_units", experiment=request.experiment, reason=str(error))
         return None
 
@@ -154,4 +179,4 @@ def _forget(uow: UnitOfWork, entry: KeptEntry) -> None:
     with uow.begin() as work:
         work.kept_units.remove(entry.project, entry.experiment, entry.phase)
     if entry.units is not None:
-        remove_files(entry.units)
+        remove_files(entry.units.folder)

@@ -10,13 +10,13 @@ import structlog
 
 from abplatform import __version__
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
-from abplatform.errors import Unavailable
+from abplatform.errors import SnapshotExpired, Unavailable
 from abplatform.storage.documents import to_text
 from abplatform.storage.kept_units import KeptEntry
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.news import CannotResume
+from abplatform.warehouse.news import EarlierState
 from abplatform.warehouse.unit_files import remove_files
 
 log = structlog.get_logger(__name__)
@@ -50,14 +50,14 @@ class ResumingEngine:
             return self._engine.aggregate(lake, request)
         try:
             return self._engine.aggregate(lake, request, entry.units)
-        except Unavailable:
+        except SnapshotExpired:
             raise
-        except CannotResume as error:
-            log.info("read_all_events", experiment=request.experiment, reason=str(error))
-        except Exception:
-            log.exception("kept_units_unreadable", experiment=request.experiment, folder=entry.units.folder)
-        self._forget(entry)
-        return self._engine.aggregate(lake, request)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with what was kept, the events are there
+            log.warning("read_all_events", experiment=request.experiment, reason=str(error))
+            answer = self._engine.aggregate(lake, request)
+            if not isinstance(error, EarlierState):
+                self._forget(entry)
+            return answer
 
     def _find(self, request: AggregationRequest) -> KeptEntry | None:
         with self._uow.reading() as work:
@@ -65,11 +65,14 @@ class ResumingEngine:
         return entry if entry is not None and entry.question == name_question(request, self.version) else None
 
     def _forget(self, entry: KeptEntry) -> None:
-        with self._uow.begin() as work:
-            if work.kept_units.find(entry.project, entry.experiment, entry.phase) == entry:
-                work.kept_units.remove(entry.project, entry.experiment, entry.phase)
-        if entry.units is not None:
-            remove_files(entry.units)
+        try:
+            with self._uow.begin() as work:
+                if work.kept_units.find(entry.project, entry.experiment, entry.phase) == entry:
+                    work.kept_units.remove(entry.project, entry.experiment, entry.phase)
+            if entry.units is not None:
+                remove_files(entry.units.folder)
+        except Unavailable as error:
+            log.warning("kept_units_stay", experiment=entry.experiment, reason=str(error))
 
 
 def name_question(request: AggregationRequest, engine: str) -> str:

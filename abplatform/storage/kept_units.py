@@ -64,11 +64,16 @@ def _of(project: str, experiment: str, phase: int) -> sa.ColumnElement[bool]:
 
 
 def _build(row: Any) -> KeptEntry:
+    question, units = row.question, None
+    try:
+        units = None if row.units is None else from_text(row.units, KeptUnits)
+    except ValueError:
+        question = ""  # Written by another release: it answers nothing, and is written anew.
     return KeptEntry(
         project=row.project,
         experiment=row.experiment,
         phase=row.phase,
-        question=row.question,
+        question=question,
         rows=row.rows,
-        units=None if row.units is None else from_text(row.units, KeptUnits),
+        units=units,
     )

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.warehouse.catalog import lake_answers
 from abplatform.warehouse.cells import Row
 from abplatform.warehouse.duck import open_spilling_duckdb
 from abplatform.warehouse.durable_io import DurableFileIO
@@ -55,7 +56,7 @@ class DuckDBEngine:
     @contextmanager
     def _open(self) -> Iterator[_DuckDBWorkspace]:
         # Never a shared file: DuckDB locks it to one process, and a forked child's writes are lost without an error.
-        with open_spilling_duckdb(self._memory_limit, self._temp_directory) as connection:
+        with lake_answers(), open_spilling_duckdb(self._memory_limit, self._temp_directory) as connection:
             yield _DuckDBWorkspace(ibis.duckdb.from_connection(connection))
 
 

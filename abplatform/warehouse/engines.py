@@ -24,7 +24,7 @@ class Engine(Protocol):
             lake: holds the events.
             request: what is asked for.
             kept: what to go on from, of a request that differed in nothing but its time and the state of the lake;
-                by any engine. Nothing to read all events.
+                by an engine of the same kind. Nothing to read all events.
 
         Raises:
             ValueError: if ``request`` names no metric.

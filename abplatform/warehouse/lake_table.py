@@ -111,8 +111,7 @@ class LakeTable:
             Unavailable: if the catalog does not answer. The commit may or may not have happened.
         """
         # On top of exactly this state: the commit's number is the next one, or it fails.
-        number = pa.scalar(self.iceberg.metadata.next_sequence_number(), pa.int64())
-        numbered = sort_rows(rows).append_column(SEQUENCE_NUMBER, pa.repeat(number, rows.num_rows))
+        numbered = _number_rows(sort_rows(rows), self.iceberg.metadata.next_sequence_number())
         with lake_answers():
             add_rows(self.iceberg, numbered, seal_id, {**(properties or {}), SEAL_ID: seal_id})
 
@@ -227,3 +226,7 @@ class LakeTable:
         if found is None:
             raise SnapshotExpired(f"the lake no longer keeps its state {snapshot_id}")
         return found
+
+
+def _number_rows(rows: pa.Table, number: int) -> pa.Table:
+    return rows.append_column(SEQUENCE_NUMBER, pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))

@@ -18,6 +18,10 @@ class CannotResume(Exception):
     """An earlier answer is no beginning of this one: everything has to be read."""
 
 
+class EarlierState(CannotResume):
+    """The state that is asked about is older than what was kept, which is of use to others."""
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """What has to be read of a table.
@@ -54,8 +58,10 @@ class News:
         """Compare the number of rows of later commits with what it must be.
 
         Raises:
-            CannotResume: if rows that were read before are gone.
+            CannotResume: if rows that were read before are gone, or are not yet there.
         """
+        if self.since is not None and self.covered.sequence_number < self.since.sequence_number:
+            raise EarlierState("what was kept is of a later state")
         if self.since is not None and self.covered.rows - new_rows != self.since.rows:
             raise CannotResume("rows that were counted are gone from the lake")
 

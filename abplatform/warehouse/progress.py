@@ -101,7 +101,7 @@ def go_on(workspace: Workspace, request: AggregationRequest, sources: Sources, k
     valued = narrow_values(add_values(touched, wanted, request), request)
     valued = workspace.keep("valued", valued)
     if workspace.rows(valued.aggregate(units=queries.how_many(valued, valued.moved)))[0]["units"]:
-        raise CannotResume("units were met earlier than was known")
+        raise CannotResume("units were met earlier than was known, or again")
     check_values(workspace, valued, request)
     earlier_units = _earlier(met, request, "unit", known.earlier_units)
     earlier_clusters = _earlier(met, request, "cluster", known.earlier_clusters)
@@ -122,9 +122,14 @@ def _read(workspace: Workspace, news: News, columns: dict[str, str]) -> ir.Table
         news.check(sum(file.rows for file in news.new_files))
         return workspace.read(paths, columns)
     table = workspace.read(paths, {**columns, SEQUENCE_NUMBER: "int64"})
-    new = table.filter(table[SEQUENCE_NUMBER] > news.since.sequence_number)
-    news.check(workspace.rows(new.aggregate(rows=new.count()))[0]["rows"])
-    return new.drop(SEQUENCE_NUMBER)
+    number = table[SEQUENCE_NUMBER]
+    is_new = number > news.since.sequence_number
+    counts = {"new": queries.how_many(table, is_new), "unnumbered": queries.how_many(table, number.isnull())}
+    found = workspace.rows(table.aggregate(**counts))[0]
+    if found["unnumbered"]:
+        raise CannotResume("files of an earlier release were compacted")
+    news.check(found["new"])
+    return table.filter(is_new).drop(SEQUENCE_NUMBER)
 
 
 def _earlier(met: ir.Table, request: AggregationRequest, name: str, known: ir.Table | None) -> ir.Table | None:

@@ -60,6 +60,8 @@ def keep_units(
         raise ValueError("request must name at least one metric")
     sources = find_sources(lake, request, kept)
     settled_before = request.as_of - SETTLES_AFTER
+    if kept is not None:  # Clocks differ, and what is settled stays so: its conversions are gone.
+        settled_before = max(settled_before, kept.settled_before)
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
         units = workspace.number(workspace.keep("all_units", narrow_values(progress.valued, request)))
@@ -77,6 +79,7 @@ def keep_units(
             exposures=sources.exposures.covered,
             conversions=sources.conversions.covered,
             settled_before=settled_before,
+            first_day=min((file.day for file in (*sources.exposures.files, *sources.conversions.files)), default=None),
             unknown_variants=_unknown_variants(workspace, progress, request, kept),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import ibis.expr.types as ir
@@ -29,13 +30,15 @@ def new_folder(lake: Lake, project: str) -> str:
     return f"{lake.root}/{project}/{_FOLDER}/{uuid.uuid4()}"
 
 
-def remove_files(kept: KeptUnits) -> None:
-    """Remove the files of a unit table. Who reads them now reads all events instead.
+def remove_files(folder: str) -> None:
+    """Remove a folder with a unit table, if it is there. Who reads it now reads all events instead.
 
     Raises:
         Unavailable: if the storage does not answer.
     """
-    _remove_folder(kept.folder)
+    system, path = _open(folder)
+    with lake_answers(), suppress(FileNotFoundError):  # it may have been removed meanwhile
+        system.delete_dir(path)
 
 
 def remove_strays(lake: Lake, project: str, kept: Collection[str], *, now: datetime) -> int:
@@ -57,7 +60,7 @@ def remove_strays(lake: Lake, project: str, kept: Collection[str], *, now: datet
         newest[folder] = max(written, newest.get(folder, written))
     strays = [folder for folder, written in newest.items() if folder not in kept and written < now - _GRACE]
     for folder in strays:
-        _remove_folder(folder)
+        remove_files(folder)
     return len(strays)
 
 
@@ -88,13 +91,6 @@ def write_unit_table(workspace: Workspace, table: UnitTable, folder: str) -> dic
         "earlier_clusters": table.earlier_clusters,
     }
     return {name: workspace.write(part, folder, name) for name, part in parts.items() if part is not None}
-
-
-def _remove_folder(location: str) -> None:
-    system, path = _open(location)
-    with lake_answers():
-        if system.get_file_info(path).type != FileType.NotFound:
-            system.delete_dir(path)
 
 
 def _list_files(location: str) -> Iterator[tuple[str, datetime]]:

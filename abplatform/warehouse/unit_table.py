@@ -95,7 +95,7 @@ def merge_units(touched: ir.Table, found: ir.Table, request: AggregationRequest,
     """Touched units and those of new exposures, as if all exposures had been read at once.
 
     Columns of `unit_columns` (``number`` null for units that were not known), and ``moved``: whether a settled unit was
-    met earlier than was known, so that its values are not to be had this way.
+    met earlier than was known, or again under the id of its first exposure, so that it is not to be had this way.
 
     Args:
         touched: see `find_touched`.
@@ -107,8 +107,9 @@ def merge_units(touched: ir.Table, found: ir.Table, request: AggregationRequest,
     both = touched.outer_join(found.rename({f"new_{name}": name for name in found.columns}), [("unit", "new_unit")])
     no = ibis.literal(False)
     new = both.unit.isnull()
-    tie = (both.new_first == both["first"]) & (both.new_event_id < both.event_id)
-    earlier = ibis.coalesce((both.new_first < both["first"]) | tie, no)
+    tie = both.new_first == both["first"]
+    earlier = ibis.coalesce((both.new_first < both["first"]) | (tie & (both.new_event_id < both.event_id)), no)
+    again = ibis.coalesce(tie & (both.new_event_id == both.event_id), no)
     other = both.new_several | (both.new_variant != both.variant)
     return both.select(
         "number",
@@ -118,7 +119,7 @@ def merge_units(touched: ir.Table, found: ir.Table, request: AggregationRequest,
         undrawn=ibis.coalesce(both.undrawn, 0) + ibis.coalesce(both.new_undrawn, 0),
         **{name: ibis.ifelse(new | earlier, both[f"new_{name}"], both[name]) for name in details},
         **{name: ibis.coalesce(both[name], ibis.literal(0).cast(_MONEY)) for name in value_columns(request)},
-        moved=earlier & (both["first"] < moment(settled_before)),
+        moved=again | (earlier & (both["first"] < moment(settled_before))),
     )
 
 
@@ -154,7 +155,7 @@ def settle(units: ir.Table, request: AggregationRequest, settled_before: datetim
 
 
 def find_waiting(wanted: ir.Table, units: ir.Table, settled_before: datetime) -> ir.Table:
-    """Conversions of units that are not settled, or not known.
+    """Conversions of units that are not settled, or not known, as far as some metric reads them.
 
     Args:
         wanted: all that waited before, and all that are new.
@@ -162,7 +163,8 @@ def find_waiting(wanted: ir.Table, units: ir.Table, settled_before: datetime) ->
         settled_before: see `UnitTable`.
     """
     settled = units.filter(units["first"] < moment(settled_before))
-    return wanted.anti_join(settled, "unit")
+    read = ibis.or_(*(wanted[name] for name in wanted.columns if name.startswith("m")))
+    return wanted.filter(read).anti_join(settled, "unit")
 
 
 def _covariates(request: AggregationRequest) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
@@ -20,6 +20,7 @@ KEPT = KeptUnits(
     exposures=Covered(sequence_number=7, rows=2**40),
     conversions=Covered(sequence_number=0, rows=0),
     settled_before=datetime(2026, 11, 1, 12, tzinfo=UTC),
+    first_day=date(2026, 10, 1),
     unknown_variants={"ghost": 3},
 )
 ENTRY = KeptEntry(

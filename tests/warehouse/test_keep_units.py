@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from abplatform.bootstrap import Platform
+from abplatform.database import transaction
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.domain.scorecard import Scorecard
+from abplatform.errors import Unavailable
 from abplatform.services import keep_units
 from abplatform.services.keep_units import keep_due
 from abplatform.services.rerun import rerun
 from abplatform.storage.kept_units import KeptEntry
+from abplatform.storage.schema import kept_units as kept_units_table
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.unit_files import remove_strays
@@ -30,11 +34,19 @@ class NotingEngine(DuckDBEngine):
     def __init__(self) -> None:
         super().__init__("256MB")
         self.went_on: list[bool] = []
+        self.fails = False
 
     def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
         """Answer and note."""
         self.went_on.append(kept is not None)
         return super().aggregate(lake, request, kept)
+
+    def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
+        """Keep, and fail at the end if it is to."""
+        written = super().keep(lake, request, kept, folder=folder)
+        if self.fails:
+            raise Unavailable("the disk is full")
+        return written
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def looked_at(platform: Platform, engine: NotingEngine) -> Platform:
 
 def work(platform: Platform) -> KeptEntry | None:
     """One round of the worker, and what is kept after it."""
-    keep_due(platform.database, platform.uow, platform.lake, platform.engine, clock=platform.now)
+    keep_due(platform, clock=platform.now)
     with platform.uow.reading() as work:
         return work.kept_units.find("default", "rate-display", 1)
 
@@ -159,6 +171,32 @@ def test_a_metric_that_was_changed_is_another_question(platform: Platform, engin
     add_units(platform, MORE)
     assert units_of(look(platform)) == 80
     assert engine.went_on == [False, False]
+
+
+def test_what_another_release_wrote_is_no_answer(platform: Platform, engine: NotingEngine) -> None:
+    entry = work(platform)
+    with transaction(platform.database) as connection:
+        connection.execute(kept_units_table.update().values(units='{"folder": "file:///elsewhere"}'))
+    add_units(platform, MORE)
+    assert units_of(look(platform)) == 80
+    assert engine.went_on == [False, False]
+    assert folder_of(work(platform)) != folder_of(entry)
+
+
+def test_nothing_is_kept_longer_than_the_events(platform: Platform) -> None:
+    assert work(platform) is not None
+    keep_due(platform, clock=lambda: platform.now() + timedelta(days=platform.settings.retention_days + 400))
+    assert folders(platform) == set()
+
+
+def test_a_round_that_fails_leaves_no_files_and_waits(platform: Platform, engine: NotingEngine) -> None:
+    engine.fails = True
+    assert work(platform) is None
+    assert folders(platform) == set()
+    engine.fails = False
+    assert work(platform) is None, "it is too soon"
+    keep_due(platform, clock=lambda: platform.now() + timedelta(hours=2))
+    assert len(folders(platform)) == 1
 
 
 def test_what_nobody_will_look_at_again_is_removed(platform: Platform) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.domain.events import ConversionFact, ExposureFact
+from abplatform.warehouse import lake_table
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.compaction import compact
 from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import KINDS, SEQUENCE_NUMBER, facts_to_arrow
-from abplatform.warehouse.news import CannotResume
+from abplatform.warehouse.news import CannotResume, EarlierState
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact
 from tests.warehouse.histories import a_history
 from tests.warehouse.lakes import hence
@@ -163,6 +164,48 @@ def test_a_unit_that_is_settled_cannot_turn_out_to_have_come_earlier(
     kept = keep(met("a", 5), paid("a", 5.5))
     deliver(local_lake, [met("a", 6)])
     with pytest.raises(CannotResume, match="met earlier"):
+        engine.aggregate(local_lake, PLAIN, kept)
+
+
+def test_a_first_exposure_that_comes_again_under_its_id_is_not_compared_with_itself(
+    local_lake: Lake, engine: Engine, keep: Callable[..., KeptUnits]
+) -> None:
+    kept = keep(met("a", 1), paid("a", 0.5))
+    deliver(local_lake, [an_exposure_fact("a-1-control", unit="a", variant="treatment", timestamp=NOW - DAY)])
+    with pytest.raises(CannotResume, match="again"):
+        engine.aggregate(local_lake, PLAIN, kept)
+
+
+def test_a_clock_that_goes_back_unsettles_nobody(
+    local_lake: Lake, engine: Engine, tmp_path: Path, keep: Callable[..., KeptUnits], go_on: Callable[..., Aggregation]
+) -> None:
+    kept = keep(met("a", 2.5), paid("a", 2.2))
+    earlier = replace(PLAIN, as_of=PLAIN.as_of - DAY)
+    again = engine.keep(local_lake, earlier, kept, folder=(tmp_path / "again").as_uri())
+    assert revenue(go_on(again)) == 10
+
+
+def test_an_earlier_state_cannot_be_had_from_a_later_one(
+    local_lake: Lake, engine: Engine, tmp_path: Path, keep: Callable[..., KeptUnits]
+) -> None:
+    keep(met("a", 5), paid("a", 4))
+    before = local_lake.state("default")
+    deliver(local_lake, [paid("b", 4)])
+    kept = engine.keep(local_lake, PLAIN, None, folder=(tmp_path / "later").as_uri())
+    with pytest.raises(EarlierState):
+        engine.aggregate(local_lake, replace(PLAIN, state=before), kept)
+
+
+def test_rows_of_an_earlier_release_have_no_number_and_are_not_taken_for_old_ones(
+    local_lake: Lake, engine: Engine, keep: Callable[..., KeptUnits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = keep(met("a", 5), paid("a", 4))
+    # What that release appends lacks the column.
+    monkeypatch.setattr(lake_table, "_number_rows", lambda rows, _number: rows)
+    deliver(local_lake, [paid("a", 4.1)])
+    assert revenue(engine.aggregate(local_lake, PLAIN, kept)) == 20, "a whole file of later commits"
+    compact_all(local_lake)
+    with pytest.raises(CannotResume, match="earlier release"):
         engine.aggregate(local_lake, PLAIN, kept)
 
 

@@ -228,6 +228,8 @@ class Installation:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                pass  # It was there a moment ago.
             time.sleep(0.01)
         raise RuntimeError("something still listens")
 
