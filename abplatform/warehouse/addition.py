@@ -8,7 +8,7 @@ them. Their names tell which addition they belong to, so that whoever repeats it
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import pairwise
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 
 from abplatform.warehouse.data_files import day_folder, write_file
 from abplatform.warehouse.durable_io import DurableFileIO
@@ -39,20 +39,64 @@ def add_rows(table: Table, rows: pa.Table, seal_id: str, properties: Mapping[str
 
     Raises:
         CommitFailedException: if the table changed since it was loaded; nothing was added, and nothing is left.
-        NotCommitted: if the catalog does not answer, or the storage; the same.
-        OSError: if the storage does not answer, or is full; the same.
+        NotCommitted: if the catalog does not answer, or the storage does not, or is full; the same.
         DBAPIError: if the commit may or may not have happened. Its files stay.
     """
-    io = DurableFileIO(table.io.properties)
-    table = Table(table.name(), table.metadata, table.metadata_location, io, table.catalog)
-    try:
+
+    def stage(table: Table, transaction: Transaction) -> None:
         files = _write(table, rows, file_mark(seal_id))
-        transaction = table.transaction()
         with transaction.update_snapshot(snapshot_properties=dict(properties)).merge_append() as change:
             for file in files:
                 change.append_data_file(file)
-    except Exception:
+
+    commit_on_top(table, stage)
+
+
+def replace_files(
+    table: Table, gone: Iterable[DataFile], new: Iterable[DataFile], properties: Mapping[str, str]
+) -> None:
+    """Put new files in the place of some others in one commit, on top of exactly the state that was loaded.
+
+    Args:
+        table: as loaded.
+        gone: Iceberg's records of files of that state.
+        new: of files that are written already; they stay whatever happens.
+        properties: of the commit.
+
+    Raises:
+        CommitFailedException, NotCommitted, DBAPIError: see `add_rows`.
+    """
+
+    def stage(_table: Table, transaction: Transaction) -> None:
+        change = transaction.update_snapshot(snapshot_properties=dict(properties)).overwrite()
+        for file in gone:
+            change.delete_data_file(file)
+        for file in new:
+            change.append_data_file(file)
+        change.commit()
+
+    commit_on_top(table, stage)
+
+
+def commit_on_top(table: Table, stage: Callable[[Table, Transaction], None]) -> None:
+    """Commit on top of exactly the state that was loaded; what was written for a commit that failed is removed.
+
+    Args:
+        table: as loaded.
+        stage: writes files, through the table that it is given, and says what changes.
+
+    Raises:
+        CommitFailedException, NotCommitted, DBAPIError: see `add_rows`.
+    """
+    io = DurableFileIO(table.io.properties)
+    table = Table(table.name(), table.metadata, table.metadata_location, io, table.catalog)
+    transaction = table.transaction()
+    try:
+        stage(table, transaction)
+    except Exception as error:
         io.take_back()  # No commit has been tried.
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise NotCommitted("the storage of the lake takes no new files, or is full; try again shortly") from error
         raise
     try:
         transaction.commit_transaction()

@@ -18,6 +18,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
 
 from abplatform.domain.events import EventKind
+from abplatform.errors import Unavailable
 from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake
 from abplatform.warehouse.merges import Merge, plan_merges
 from abplatform.warehouse.removal import remove
@@ -130,8 +131,11 @@ def replace(
     """
     files = tuple(new)
     for _ in range(MOST_COMMIT_TRIES):
-        table = lake.open(project, kind)
-        gone = table.find_data_files(old)
+        try:
+            table = lake.open(project, kind)
+            gone = table.find_data_files(old)
+        except Unavailable as error:
+            raise NotCommitted(error.detail) from error
         if len(gone) < len(old):
             return False
         try:

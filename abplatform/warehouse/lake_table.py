@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from abplatform.domain.events import EventKind
 from abplatform.errors import SnapshotExpired
-from abplatform.warehouse.addition import add_rows
+from abplatform.warehouse.addition import add_rows, replace_files
 from abplatform.warehouse.catalog import add_missing_columns, lake_answers
 from abplatform.warehouse.commit_times import CommitTimes
 from abplatform.warehouse.layout import SEQUENCE_NUMBER, sort_rows
@@ -149,15 +149,11 @@ class LakeTable:
 
         Raises:
             CommitFailedException: if the table changed since it was opened; nothing was replaced.
-            Unavailable: if the catalog or the storage does not answer. The commit may or may not have happened.
+            NotCommitted: if the catalog or the storage does not answer; the same.
+            Unavailable: if the catalog does not answer. The commit may or may not have happened.
         """
-        with lake_answers(), self.iceberg.transaction() as transaction:
-            change = transaction.update_snapshot(snapshot_properties=dict(properties)).overwrite()
-            for file in gone:
-                change.delete_data_file(file)
-            for file in new:
-                change.append_data_file(file)
-            change.commit()
+        with lake_answers():
+            replace_files(self.iceberg, gone, new, properties)
 
     def tag(self, name: str, snapshot_id: int) -> None:
         """Give a state a name, which keeps it and its files until the name is removed.

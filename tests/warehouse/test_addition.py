@@ -16,13 +16,14 @@ from abplatform.errors import Unavailable
 from abplatform.services.seal import seal_project
 from abplatform.warehouse import durable_io
 from abplatform.warehouse.bulk import append_facts
+from abplatform.warehouse.compaction import compact
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.removal import find_orphans
 from tests.builders import NOW, an_exposure_fact, later
 from tests.facts import keep
-from tests.warehouse.lakes import fill, ids_of, stored_files
+from tests.warehouse.lakes import fill, hence, ids_of, stored_files
 
 TWO_DAYS = facts_to_arrow("exposure", [an_exposure_fact("new", timestamp=later(days=-day)) for day in range(2)])
 
@@ -42,6 +43,23 @@ def test_a_full_disk_keeps_no_file_of_a_commit_that_failed(
     assert stored_files(tmp_path / "lake") == before
     append_facts(local_lake, "default", "exposure", TWO_DAYS)
     assert ids_of(local_lake) == [*known, "new", "new"]
+
+
+@pytest.mark.parametrize("file", ["merged-", "-m0.avro", "/snap-", ".metadata.json"])
+def test_a_full_disk_keeps_no_file_of_a_compaction_that_failed(
+    local_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    known = fill(local_lake)
+    before = stored_files(tmp_path / "lake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable_io.os, "fsync", _no_room_for(file))
+        with pytest.raises(Unavailable, match="full"):
+            compact(local_lake, "default", "exposure", now=hence())
+
+    assert stored_files(tmp_path / "lake") == before
+    assert compact(local_lake, "default", "exposure", now=hence()).files == len(known)
+    assert ids_of(local_lake) == known
 
 
 def _no_room_for(name: str) -> Callable[[int], None]:
