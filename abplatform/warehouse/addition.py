@@ -96,7 +96,7 @@ def commit_on_top(table: Table, stage: Callable[[Table, Transaction], None]) -> 
     except Exception as error:
         io.take_back()  # No commit has been tried.
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            raise NotCommitted("the storage of the lake takes no new files, or is full; try again shortly") from error
+            raise NotCommitted("the storage of the lake does not answer, or is full; try again shortly") from error
         raise
     try:
         transaction.commit_transaction()

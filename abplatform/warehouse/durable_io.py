@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from pyarrow.fs import FileSystem
@@ -18,6 +20,8 @@ from pyiceberg.typedef import EMPTY_DICT, Properties
 from abplatform.warehouse.object_store import open_object_store
 
 _BUFFER = 1 << 20
+# For what is being written when all is taken back.
+_PATIENCE = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,9 @@ class DurableFileIO(PyArrowFileIO):
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
         super().__init__(properties)
         self._outputs: list[str] = []
+        self._open = 0
+        self._is_taken_back = False
+        self._change = threading.Condition()
 
     def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
         # PyIceberg would make a client, with connections of its own, for every table that is loaded.
@@ -39,15 +46,47 @@ class DurableFileIO(PyArrowFileIO):
     def new_output(self, location: str) -> PyArrowFile:
         """A file to write; local ones are durable."""
         scheme, netloc, path = self.parse_location(location, self.properties)
-        kind = _DurableFile if scheme == "file" else PyArrowFile
-        self._outputs.append(location)
-        return kind(location=location, path=path, fs=self.fs_by_scheme(scheme, netloc), buffer_size=_BUFFER)
+        system = self.fs_by_scheme(scheme, netloc)
+        if scheme == "file":
+            file: PyArrowFile = _DurableFile(self, location, path, system)
+        else:
+            file = PyArrowFile(location=location, path=path, fs=system, buffer_size=_BUFFER)
+        with self._change:
+            self._check()
+            self._outputs.append(location)
+        return file
 
     def take_back(self) -> None:
-        """Delete all files that were written through this, whole or in part: nobody knows their names."""
+        """Delete all files that were written through this, whole or in part: nobody knows their names.
+
+        Nothing can be written through it afterwards. PyIceberg writes some files at once, and gives up at the first
+        that fails: the others are waited for.
+        """
+        with self._change:
+            self._is_taken_back = True
+            self._change.wait_for(lambda: not self._open, timeout=_PATIENCE)
         for location in self._outputs:
             delete_quietly(self, location)
-        self._outputs.clear()
+
+    def begin_file(self) -> None:
+        """A local file is about to be made.
+
+        Raises:
+            OSError: if all has been taken back.
+        """
+        with self._change:
+            self._check()
+            self._open += 1
+
+    def end_file(self) -> None:
+        """It has been closed, or could not be made."""
+        with self._change:
+            self._open -= 1
+            self._change.notify_all()
+
+    def _check(self) -> None:
+        if self._is_taken_back:
+            raise OSError("what was written has been taken back")
 
 
 def delete_quietly(io: FileIO, location: str) -> None:
@@ -61,6 +100,10 @@ def delete_quietly(io: FileIO, location: str) -> None:
 
 
 class _DurableFile(PyArrowFile):
+    def __init__(self, io: DurableFileIO, location: str, path: str, system: FileSystem) -> None:
+        super().__init__(location=location, path=path, fs=system, buffer_size=_BUFFER)
+        self._io = io
+
     def create(self, overwrite: bool = False) -> OutputStream:
         """Open the file for writing.
 
@@ -68,15 +111,21 @@ class _DurableFile(PyArrowFile):
             FileExistsError: if it exists and ``overwrite`` is False.
         """
         path = Path(self._path)
-        make_folder(path.parent)
-        return _DurableStream(path, "wb" if overwrite else "xb")
+        self._io.begin_file()
+        try:
+            make_folder(path.parent)
+            return _DurableStream(path, "wb" if overwrite else "xb", self._io.end_file)
+        except BaseException:
+            self._io.end_file()
+            raise
 
 
 class _DurableStream:
     """A binary stream that reaches the disk, name included, before ``close`` returns."""
 
-    def __init__(self, path: Path, mode: str) -> None:
+    def __init__(self, path: Path, mode: str, ended: Callable[[], None]) -> None:
         self._folder = path.parent
+        self._ended = ended
         self._file = path.open(mode, buffering=_BUFFER)
 
     @property
@@ -105,11 +154,14 @@ class _DurableStream:
         if self._file.closed:
             return
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+            sync_folder(self._folder)
         finally:
-            self._file.close()
-        sync_folder(self._folder)
+            self._ended()
 
     def __enter__(self) -> _DurableStream:
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -46,6 +47,7 @@ class RunningSpark:
         self._gateway = gateway
         self._session = session
         self._folder = folder
+        self._turn = threading.Lock()
         self._backend = ibis.pyspark.from_connection(session)
 
     @property
@@ -68,7 +70,9 @@ class RunningSpark:
             Unavailable: if Spark fails to answer.
         """
         workspace = SparkWorkspace(self._session, self._backend)
-        with spark_answers():
+        # One after the other: each uses all cores, and Spark mixes up what is kept for several at once, so that some
+        # of it stays for ever.
+        with self._turn, spark_answers():
             self._wait_for_executors()
             try:
                 yield workspace
