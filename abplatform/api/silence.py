@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,20 +128,19 @@ def hang_up(remotes: set[str]) -> None:
 
 
 def _sockets() -> Iterator[socket.socket]:
-    """The TCP sockets of this process, one after the other, under a descriptor that nobody else closes."""
+    """The TCP sockets of this process, one after the other.
+
+    Under their own descriptors, and never closed here: to close a copy of one that is a file of SQLite, say, would give
+    up all locks that this process has on it.
+    """
     for descriptor in [int(each.name) for each in _DESCRIPTORS.iterdir()]:
-        with suppress(OSError), closing(_copy_of(descriptor)) as copy:
-            if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.type == socket.SOCK_STREAM:
-                yield copy
-
-
-def _copy_of(descriptor: int) -> socket.socket:
-    copy = os.dup(descriptor)
-    try:
-        return socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        raise
+        with suppress(OSError):  # it has been closed meanwhile, or is no socket
+            found = socket.socket(fileno=descriptor)
+            try:
+                if found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM:
+                    yield found
+            finally:
+                found.detach()
 
 
 def _listens(one: socket.socket) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,14 +35,17 @@ def test_an_upload_is_silent_only_while_it_reads_and_after_long() -> None:
 
 def test_what_takes_long_to_answer_keeps_its_address() -> None:
     visits = Visits()
-    for remote in ("10.0.0.1", "10.0.0.2"):
-        come(visits, remote)[VISIT].is_reading = True
+    uploads = [come(visits, remote) for remote in ("10.0.0.1", "10.0.0.2")]
+    for each in uploads:
+        each[VISIT].is_reading = True
     analysis = come(visits, "10.0.0.1")
     later = time.monotonic() + SILENT_SECONDS + 1
 
     assert visits.find_silent(later) == {"10.0.0.2"}
     visits.end(analysis)
     assert visits.find_silent(later) == {"10.0.0.1", "10.0.0.2"}
+    for each in uploads:
+        visits.end(each)
 
 
 def test_looking_for_connections_leaves_no_descriptor_behind() -> None:
@@ -51,3 +57,13 @@ def test_looking_for_connections_leaves_no_descriptor_behind() -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_looking_for_connections_gives_up_no_lock(tmp_path: Path) -> None:
+    file = tmp_path / "locked"
+    with file.open("w") as locked:
+        fcntl.lockf(locked, fcntl.LOCK_EX)
+        hang_up({"10.0.0.1"})
+        asks = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        another = subprocess.run([sys.executable, "-c", asks, str(file)], capture_output=True, check=False)
+    assert b"BlockingIOError" in another.stderr
