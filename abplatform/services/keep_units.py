@@ -14,7 +14,7 @@ from abplatform import __version__
 from abplatform.domain.aggregates import AggregationRequest, KeptUnits
 from abplatform.domain.experiment import UNDER_WAY
 from abplatform.errors import Unavailable
-from abplatform.services.resume import name_question
+from abplatform.services.resume import forget, name_question
 from abplatform.settings import Settings
 from abplatform.storage.kept_units import KeptEntry
 from abplatform.storage.session import UnitOfWork, Work
@@ -130,7 +130,7 @@ def _keep_project(platform: Keeping, project: str, *, now: datetime, go_on: Call
         units = entry.units
         too_old = units is not None and units.first_day is not None and units.first_day < first_day
         if too_old or (entry.experiment, entry.phase) not in requests:
-            _forget(uow, entry)
+            forget(uow, entry)
     for request in requests.values():
         if go_on():
             _keep_logged(platform, request, now=now)
@@ -173,10 +173,3 @@ def _write(platform: Keeping, request: AggregationRequest, known: KeptUnits | No
             raise
         log.warning("cannot_keep_units", experiment=request.experiment, reason=str(error))
         return None
-
-
-def _forget(uow: UnitOfWork, entry: KeptEntry) -> None:
-    with uow.begin() as work:
-        work.kept_units.remove(entry.project, entry.experiment, entry.phase)
-    if entry.units is not None:
-        remove_files(entry.units.folder)

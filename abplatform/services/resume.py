@@ -56,7 +56,7 @@ class ResumingEngine:
             log.warning("read_all_events", experiment=request.experiment, reason=str(error))
             answer = self._engine.aggregate(lake, request)
             if not isinstance(error, EarlierState):
-                self._forget(entry)
+                forget(self._uow, entry)
             return answer
 
     def _find(self, request: AggregationRequest) -> KeptEntry | None:
@@ -64,15 +64,17 @@ class ResumingEngine:
             entry = work.kept_units.find(request.project, request.experiment, request.phase)
         return entry if entry is not None and entry.question == name_question(request, self.version) else None
 
-    def _forget(self, entry: KeptEntry) -> None:
-        try:
-            with self._uow.begin() as work:
-                if work.kept_units.find(entry.project, entry.experiment, entry.phase) == entry:
-                    work.kept_units.remove(entry.project, entry.experiment, entry.phase)
-            if entry.units is not None:
-                remove_files(entry.units.folder)
-        except Unavailable as error:
-            log.warning("kept_units_stay", experiment=entry.experiment, reason=str(error))
+
+def forget(uow: UnitOfWork, entry: KeptEntry) -> None:
+    """Throw away what is kept, unless something better has come in its place. What cannot go now stays."""
+    try:
+        with uow.begin() as work:
+            if work.kept_units.find(entry.project, entry.experiment, entry.phase) == entry:
+                work.kept_units.remove(entry.project, entry.experiment, entry.phase)
+        if entry.units is not None:
+            remove_files(entry.units.folder)
+    except Unavailable as error:
+        log.warning("kept_units_stay", experiment=entry.experiment, reason=str(error))
 
 
 def name_question(request: AggregationRequest, engine: str) -> str:

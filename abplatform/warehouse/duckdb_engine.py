@@ -16,13 +16,11 @@ from ibis.backends.duckdb import Backend
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.warehouse.catalog import lake_answers
 from abplatform.warehouse.cells import Row
+from abplatform.warehouse.data_files import ROW_GROUP
 from abplatform.warehouse.duck import open_spilling_duckdb
 from abplatform.warehouse.durable_io import DurableFileIO
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.reduction import keep_units, reduce_events
-
-# As DuckDB writes them itself.
-_ROW_GROUP = 122_880
 
 
 class DuckDBEngine:
@@ -90,11 +88,11 @@ class _DuckDBWorkspace:
     def write(self, table: ir.Table, folder: str, name: str) -> tuple[str, ...]:
         file = f"{name}.parquet"
         # Not Ibis's own batches: it gets them in a way that DuckDB is about to drop.
-        batches = self._backend.con.sql(self._backend.compile(table)).to_arrow_reader(_ROW_GROUP)
+        batches = self._backend.con.sql(self._backend.compile(table)).to_arrow_reader(ROW_GROUP)
         with (
             DurableFileIO().new_output(f"{folder}/{file}").create() as stream,
             pq.ParquetWriter(stream, batches.schema, compression="lz4", store_decimal_as_integer=True) as writer,
         ):
             for batch in batches:
-                writer.write_batch(batch, row_group_size=_ROW_GROUP)
+                writer.write_batch(batch, row_group_size=ROW_GROUP)
         return (file,)

@@ -29,37 +29,29 @@ TWO_DAYS = facts_to_arrow("exposure", [an_exposure_fact("new", timestamp=later(d
 
 
 @pytest.mark.parametrize("file", [".parquet", "-m0.avro", "/snap-", ".metadata.json"])
-def test_a_full_disk_keeps_no_file_of_a_commit_that_failed(
-    local_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
+def test_a_full_disk_keeps_no_file_of_a_commit_that_failed(local_lake: Lake, tmp_path: Path, file: str) -> None:
     known = fill(local_lake)
-    before = stored_files(tmp_path / "lake")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(durable_io.os, "fsync", _no_room_for(file))
-        with pytest.raises(Unavailable, match="full"):
-            append_facts(local_lake, "default", "exposure", TWO_DAYS)
-
-    assert stored_files(tmp_path / "lake") == before
+    _check_left_behind(tmp_path, file, lambda: append_facts(local_lake, "default", "exposure", TWO_DAYS))
     append_facts(local_lake, "default", "exposure", TWO_DAYS)
     assert ids_of(local_lake) == [*known, "new", "new"]
 
 
 @pytest.mark.parametrize("file", ["merged-", "-m0.avro", "/snap-", ".metadata.json"])
-def test_a_full_disk_keeps_no_file_of_a_compaction_that_failed(
-    local_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
+def test_a_full_disk_keeps_no_file_of_a_compaction_that_failed(local_lake: Lake, tmp_path: Path, file: str) -> None:
     known = fill(local_lake)
-    before = stored_files(tmp_path / "lake")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(durable_io.os, "fsync", _no_room_for(file))
-        with pytest.raises(Unavailable, match="full"):
-            compact(local_lake, "default", "exposure", now=hence())
-
-    assert stored_files(tmp_path / "lake") == before
+    _check_left_behind(tmp_path, file, lambda: compact(local_lake, "default", "exposure", now=hence()))
     assert compact(local_lake, "default", "exposure", now=hence()).files == len(known)
     assert ids_of(local_lake) == known
+
+
+def _check_left_behind(folder: Path, file: str, act: Callable[[], object]) -> None:
+    """What fails since there is no room for such a file leaves the files as they were."""
+    before = stored_files(folder / "lake")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durable_io.os, "fsync", _no_room_for(file))
+        with pytest.raises(Unavailable, match="full"):
+            act()
+    assert stored_files(folder / "lake") == before
 
 
 def _no_room_for(name: str) -> Callable[[int], None]:
