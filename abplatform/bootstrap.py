@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-import secrets
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from functools import partial
 from pathlib import Path
@@ -17,13 +13,18 @@ import sqlalchemy as sa
 
 from abplatform.database import open_database
 from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
 from abplatform.domain.scorecard import Scorecard
+from abplatform.domain.timeseries import Timeseries
 from abplatform.errors import SchemaOutdated, StartRefused, Unavailable
 from abplatform.services import analyse
-from abplatform.services.aggregate import aggregate
+from abplatform.services.aggregate import aggregate, build_request
+from abplatform.services.choose import Question
+from abplatform.services.follow import read_timeseries
+from abplatform.services.guard_key import is_settled, read_pseudonym_key, settle_pseudonym_key
 from abplatform.services.hold_states import holding_states
 from abplatform.services.keep_units import KEEP_SECONDS, keep_due
 from abplatform.services.refresh import REFRESH_SECONDS, refresh_due
@@ -34,15 +35,13 @@ from abplatform.services.tend import TEND_SECONDS, tend
 from abplatform.services.work import Job, work
 from abplatform.settings import Settings
 from abplatform.storage import migrate
-from abplatform.storage.session import UnitOfWork, Work
-from abplatform.warehouse.durable_io import make_folder, sync_folder
+from abplatform.storage.session import UnitOfWork
+from abplatform.warehouse.durable_io import make_folder
 from abplatform.warehouse.engines import Engine, build_engine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.missing import files_are_there
 from abplatform.warehouse.retention import first_kept_day
-
-_KEY_CHECK = "pseudonym_key_check"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +118,7 @@ class Platform:
         Args:
             project: key of the project.
             key: key of the experiment.
-            method, metric, phase: see `analyse.Question`.
+            method, metric, phase: see `choose.Question`.
             anew: compute, also where the latest look rests on the same.
 
         Raises:
@@ -130,7 +129,7 @@ class Platform:
         with self.uow.reading() as work:
             owner = work.projects.get(project)
 
-        question = analyse.Question(method=method, metric=metric, phase=phase)
+        question = Question(method=method, metric=metric, phase=phase)
         # Until the look is recorded.
         with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
 
@@ -154,11 +153,37 @@ class Platform:
         try:
             return self.results(project, key, method=method, metric=metric, phase=phase)
         except Unavailable as error:
-            question = analyse.Question(method=method, metric=metric, phase=phase)
+            question = Question(method=method, metric=metric, phase=phase)
             last = analyse.read_last_look(self.uow, project, key, question=question, reason=error.detail)
             if last is None:
                 raise
             return last
+
+    @files_are_there()
+    def timeseries(
+        self, project: str, key: str, *, method: str | None = None, metric: str | None = None, phase: int | None = None
+    ) -> Timeseries:
+        """The results of an experiment by day; nothing is recorded.
+
+        Args:
+            project, key, method, metric, phase: see `results`.
+
+        Raises:
+            Unavailable: if the database, the lake or the engine does not answer.
+        """
+        self.seal(project)
+        now = self.now()
+        with self.uow.reading() as work:
+            owner = work.projects.get(project)
+        question = Question(method=method, metric=metric, phase=phase)
+        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+
+            def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
+                state = self.lake.state(project)
+                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
+                return engine.aggregate(self.lake, replace(request, daily=True))
+
+            return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
 
     def looks(self, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
         """All looks of a phase of an experiment, the current one by default, oldest first."""
@@ -236,58 +261,10 @@ def _settle(uow: UnitOfWork, key: bytes) -> None:
 
     Where both are as they should be nothing is written, so that a database that can only be read will do.
     """
-    trace = hmac.digest(key, b"abplatform: which pseudonym key is this?", hashlib.sha256).hex()
     with uow.reading() as work:
         known = any(project.key == DEFAULT_PROJECT for project in work.projects.all())
-        if known and work.installation.find(_KEY_CHECK) == trace:
+        if known and is_settled(work, key):
             return
     with uow.begin() as work:
         work.projects.ensure(DEFAULT_PROJECT, now=datetime.now(UTC))
-        _check_pseudonym_key(work, trace)
-
-
-def _check_pseudonym_key(work: Work, trace: str) -> None:
-    # With another key new events would not join old ones.
-    if work.installation.settle(_KEY_CHECK, trace) != trace:
-        raise StartRefused(
-            "the pseudonym key is not the one that this database began with, so new events would not join old ones; "
-            "restore the file pseudonym.key or the variable ABPLATFORM_PSEUDONYM_KEY"
-        )
-
-
-def read_pseudonym_key(settings: Settings) -> bytes:
-    """The secret for unit pseudonyms: the setting, else the file in ``home``, made at the first start.
-
-    Raises:
-        StartRefused: if others than the owner may read the file, or it is cut short.
-    """
-    if settings.pseudonym_key:
-        return settings.pseudonym_key.encode()
-    path = settings.home.absolute() / "pseudonym.key"
-    _make_key_file(path)
-    if path.stat().st_mode & 0o077:
-        raise StartRefused(f"{path} may be read by others than its owner; run: chmod 600 {path}")
-    key = path.read_bytes().strip()
-    if len(key) < 32:
-        raise StartRefused(f"{path} holds no key of at least 32 characters; restore it from a backup")
-    return key
-
-
-def _make_key_file(path: Path) -> None:
-    """Write a new key unless there is one; of two processes at once, one wins, and nobody reads half a key."""
-    if path.exists():
-        return
-    make_folder(path.parent)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    sync_folder(path.parent)  # the name, too, has to survive a power cut
+        settle_pseudonym_key(work, key)

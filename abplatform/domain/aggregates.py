@@ -44,6 +44,7 @@ class AggregationRequest:
         until: exposures and conversions at or after it do not count (the stop of a served experiment).
         as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
         by: name of an exposure attribute to slice by (its value at first exposure).
+        daily: whether what was known at the end of each day is wanted too.
         unit_type: set where units of another type than the project's own are analysed: a conversion then belongs to
             the unit of that type that it names. One that names none belongs to its ``unit``, as everywhere else:
             pseudonyms of two types never meet, so that this concerns facts that were written whole (imports).
@@ -63,6 +64,7 @@ class AggregationRequest:
     enrolled_until: datetime | None = None
     until: datetime | None = None
     by: str | None = None
+    daily: bool = False
     unit_type: str | None = None
     state: LakeState | None = None
 
@@ -145,6 +147,18 @@ class ArmCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DailyCells:
+    """What a look at the end of a day (in UTC) would have found, had it known which units to leave out.
+
+    Attributes:
+        cells: one per metric x variant, as `Aggregation.cells` without slices.
+    """
+
+    day: date
+    cells: tuple[ArmCell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregation:
     """Everything about an experiment that inference needs.
 
@@ -162,6 +176,7 @@ class Aggregation:
         cells: one per metric x variant (x slice), zeros included for variants without units.
         covariates: one per covariate x variant (x slice).
         data_through: latest receipt of any event in the lake's tables that was read; None without any.
+        days: by day without gaps, where they were asked for; at most the last 1,000.
     """
 
     exposed: Mapping[str, int]
@@ -177,3 +192,4 @@ class Aggregation:
     data_through: datetime | None
     undrawn_exposures: int = 0
     earlier_phase_units: int | None = None
+    days: tuple[DailyCells, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from abplatform.domain.aggregates import Aggregation
@@ -14,10 +14,10 @@ from abplatform.domain.health import check_health
 from abplatform.domain.information import earlier_fractions, keep_tested
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import choose_phase, decide_in_phase, judged_definition
-from abplatform.domain.plan import METHODS, WATCHED, Method
 from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, Staleness, VariantResult
 from abplatform.domain.scoring import score_metrics
-from abplatform.errors import AlreadyExists, InvalidInput, NotAnalysable
+from abplatform.errors import AlreadyExists
+from abplatform.services.choose import Asked, Question, choose
 from abplatform.services.fingerprint import fingerprint
 from abplatform.storage.looks import Look
 from abplatform.storage.session import UnitOfWork
@@ -26,21 +26,6 @@ LOOKED_AGAIN = "LOOKED_AGAIN_AFTER_PLAN"
 
 Aggregate = Callable[[Experiment, Sequence[Metric], Evidence | None], Evidence]
 """Reduces the events of an experiment, or gives again what the latest look rests on if that would be the same."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a reader wants to see.
-
-    Attributes:
-        method: another method than the plan's; its comparisons are exploratory and never decide.
-        metric: only this metric; the decision still rests on all.
-        phase: any that the experiment has had; the current one by default.
-    """
-
-    method: str | None = None
-    metric: str | None = None
-    phase: int | None = None
 
 
 def read_results(
@@ -93,7 +78,7 @@ def read_last_look(uow: UnitOfWork, project: str, key: str, *, question: Questio
         InvalidInput: naming a part of the question that does not fit the experiment.
         Unavailable: if the database does not answer.
     """
-    asked = _read(uow, project, key, question)
+    asked = choose(uow, project, key, question)
     if asked.latest is None:
         return None
     look, _, evidence = asked.latest
@@ -117,31 +102,6 @@ def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = N
         return work.looks.history(project, key, experiment.phase)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a question is about, as it is stored: the experiment as it was in the phase, and the method to use."""
-
-    experiment: Experiment
-    metrics: Sequence[Metric]
-    latest: Look | None
-    method: Method
-
-    @property
-    def explores(self) -> bool:
-        """Whether by another method than the plan's."""
-        return self.method != self.experiment.definition.plan.method
-
-
-def _read(uow: UnitOfWork, project: str, key: str, question: Question) -> _Asked:
-    with uow.reading() as work:
-        experiment = choose_phase(work.experiments.get(project, key), question.phase)
-        if experiment.status == "draft":
-            raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
-        metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
-        latest = work.looks.latest(project, key, experiment.phase)
-    return _Asked(experiment, metrics, latest, _check_question(question, experiment, metrics))
-
-
 def _look(
     uow: UnitOfWork, aggregate: Aggregate, project: str, key: str, *, question: Question, now: datetime
 ) -> tuple[Scorecard, Experiment] | None:
@@ -149,7 +109,7 @@ def _look(
 
     None if another look was written meanwhile: this one must build on it, with data that are no older.
     """
-    asked = _read(uow, project, key, question)
+    asked = choose(uow, project, key, question)
     experiment, metrics, latest = asked.experiment, asked.metrics, asked.latest
     evidence = aggregate(experiment, metrics, None if latest is None else latest.evidence)
     aggregation = evidence.aggregation
@@ -170,7 +130,7 @@ def _look(
     return look, experiment
 
 
-def _explore(asked: _Asked, look: Scorecard, metrics: Sequence[Metric], aggregation: Aggregation) -> Scorecard:
+def _explore(asked: Asked, look: Scorecard, metrics: Sequence[Metric], aggregation: Aggregation) -> Scorecard:
     """A look with the numbers of another method, which is no look any more."""
     explored = score_metrics(judged_definition(asked.experiment), metrics, aggregation, method=asked.method)
     return replace(look, look=0, method=asked.method, metrics=explored)
@@ -179,20 +139,6 @@ def _explore(asked: _Asked, look: Scorecard, metrics: Sequence[Metric], aggregat
 def _mark_stale(look: Scorecard, reason: str) -> Scorecard:
     stale = Staleness(since=look.computed_at, reason=reason)
     return replace(look, stale=stale, health=replace(look.health, warnings=(stale.warning, *look.health.warnings)))
-
-
-def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
-    plan = experiment.definition.plan
-    if question.metric is not None and question.metric not in {metric.key for metric in metrics}:
-        raise InvalidInput({"metric": [f"{experiment.key} does not use a metric {question.metric!r}"]})
-    method = question.method or plan.method
-    if method not in METHODS:
-        raise InvalidInput({"method": [f"must be one of {', '.join(METHODS)}"]})
-    if method in WATCHED and experiment.definition.clustered:
-        raise InvalidInput({"method": [f"{method} results of clustered experiments are not supported yet"]})
-    if method == "group_sequential" != plan.method:
-        raise InvalidInput({"method": ["group_sequential bounds need a plan of that method, made before the start"]})
-    return method  # type: ignore[return-value]
 
 
 def _score(

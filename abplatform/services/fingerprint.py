@@ -30,7 +30,7 @@ def fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: 
     covariates = [replace(cell, total=Decimal(0)) for cell in aggregation.covariates]  # their sums are doubles too
     cells = [_rounded(cell) for cell in (*aggregation.cells, *covariates)]
     counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
-    del counts["earlier_phase_units"]  # those who come back change nothing
+    del counts["earlier_phase_units"], counts["days"]  # those who come back change nothing, and days say nothing new
     definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
     status = experiment.status if experiment.phase_ended_at is None else None
     judged = [_judged(metric, cuped=definition.plan.cuped) for metric in metrics]

@@ -78,7 +78,7 @@ def forget(uow: UnitOfWork, entry: KeptEntry) -> None:
 
 
 def name_question(request: AggregationRequest, engine: str) -> str:
-    """Names what was asked, of which engine and program, but for the time and the state of the lake."""
-    timeless = replace(request, as_of=datetime.fromtimestamp(0, UTC), state=None)
+    """Names what was asked, of which engine and program, but for the time, the state of the lake and days."""
+    timeless = replace(request, as_of=datetime.fromtimestamp(0, UTC), state=None, daily=False)
     content = "\n".join((to_text(timeless), engine, __version__))
     return hashlib.sha256(content.encode()).hexdigest()

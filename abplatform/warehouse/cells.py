@@ -77,8 +77,8 @@ def _decode(text: str) -> str:
     return value if isinstance(value, str) else text
 
 
-def _plain(total: Decimal | float) -> Decimal:
-    # Without zeros behind: 1001 and 350.5 however many places the engine carried.
+def plain(total: Decimal | float) -> Decimal:
+    """An exact sum without zeros behind: 1001 and 350.5 however many places the engine carried."""
     text = f"{total:f}" if isinstance(total, Decimal) else repr(total)
     number = Decimal(text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text)
     return number if number else Decimal(0)
@@ -86,7 +86,7 @@ def _plain(total: Decimal | float) -> Decimal:
 
 def _over_units(column: str, row: Row) -> dict[str, Any]:
     units = int(row.get(f"{column}_units") or 0)
-    total = _plain(row.get(f"{column}_total") or 0)
+    total = plain(row.get(f"{column}_total") or 0)
     return {
         "units": units,
         "open_units": int(row.get(f"{column}_missing") or 0),

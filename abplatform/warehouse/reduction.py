@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyCells, KeptUnits
 from abplatform.warehouse import queries
 from abplatform.warehouse.cells import Row, build_cells, count_map
+from abplatform.warehouse.daily import can_go_on, entered_by_day, sum_metric
+from abplatform.warehouse.daily_cells import build_daily_cells
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
 from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
@@ -36,12 +39,15 @@ def reduce_events(
     """
     if not request.metrics:
         raise ValueError("request must name at least one metric")
+    kept = kept if can_go_on(request) else None
     sources = find_sources(lake, request, kept)
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
         answer = _answer(workspace, progress, request)
+        days = _reduce_daily(workspace, progress, request) if request.daily else ()
         unknown = _unknown_variants(workspace, progress, request, kept)
-    return _summarise(request, answer, unknown, (*sources.exposures.files, *sources.conversions.files))
+    found = _summarise(request, answer, unknown, (*sources.exposures.files, *sources.conversions.files))
+    return replace(found, days=days)
 
 
 def keep_units(
@@ -103,6 +109,13 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
         "moments": workspace.rows(moments(rows, request)),
         "cluster_moments": workspace.rows(cluster_moments(rows, request)) if request.clustered else [],
     }
+
+
+def _reduce_daily(workspace: Workspace, progress: Progress, request: AggregationRequest) -> tuple[DailyCells, ...]:
+    units = workspace.keep("analysed_units", progress.valued.filter(progress.valued.analysed))
+    entered = entered_by_day(workspace, units)
+    sums = [sum_metric(workspace, progress, units, request, position) for position in range(len(request.metrics))]
+    return build_daily_cells(request, sums, entered)
 
 
 def _unknown_variants(

@@ -59,7 +59,9 @@ def analysed_rows(units: ir.Table, request: AggregationRequest) -> ir.Table:
     """
     analysed = units.filter(units.analysed)
     columns = {
-        name: ibis.ifelse(_closed(analysed["first"], metric, request), analysed[name], ibis.null(analysed[name].type()))
+        name: ibis.ifelse(
+            is_closed(analysed["first"], metric, request), analysed[name], ibis.null(analysed[name].type())
+        )
         for name, metric in value_columns(request).items()
     }
     covariates = [f"x{position}" for position in range(len(request.covariates))]
@@ -71,6 +73,14 @@ def value_columns(request: AggregationRequest) -> dict[str, Metric]:
     after = {f"y{position}": metric for position, metric in enumerate(request.metrics)}
     before = {f"b{position}": metric for position, metric in enumerate(request.metrics) if request.adjusts(metric)}
     return after | before
+
+
+def is_closed(first: ir.TimestampValue, metric: Metric, request: AggregationRequest) -> ir.BooleanValue:
+    """Whether the window of a metric has closed for who was first exposed at some time."""
+    if metric.window is None:
+        return ibis.literal(True)
+    cutoff = request.as_of if request.until is None else min(request.as_of, request.until)
+    return first <= moment(cutoff - metric.window.end)
 
 
 def _values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -143,10 +153,3 @@ def _after(joined: ir.Table, metric: Metric, bounds: Mapping[timedelta, str]) ->
 
 def _before(joined: ir.Table, metric: Metric, bounds: Mapping[timedelta, str]) -> ir.BooleanValue:
     return (joined.timestamp >= joined[bounds[-metric.cuped_lookback]]) & (joined.timestamp < joined["first"])
-
-
-def _closed(first: ir.TimestampValue, metric: Metric, request: AggregationRequest) -> ir.BooleanValue:
-    if metric.window is None:
-        return ibis.literal(True)
-    cutoff = request.as_of if request.until is None else min(request.as_of, request.until)
-    return first <= moment(cutoff - metric.window.end)

@@ -221,3 +221,22 @@ def test_a_question_that_has_no_answer_names_its_part(started: Service, query: s
 def test_a_draft_has_no_results(service: Service) -> None:
     service.define()
     refusal(service.admin.get("/experiments/rate-display/results"), 409, "NOT_ANALYSABLE")
+
+
+def test_results_by_day_end_with_what_the_scorecard_says(measured: Service) -> None:
+    analyst = measured.caller("analyst")
+    document = analyst.get("/experiments/rate-display/results/timeseries?metric=purchase").get_json()
+    (scored,) = analyst.get("/experiments/rate-display/results?method=sequential").get_json()["metrics"]
+    (series,) = document["metrics"]
+    assert (document["method"], series["metric"], series["always_valid"]) == ("sequential", "purchase", True)
+    last = series["days"][-1]
+    assert last["variants"] == scored["variants"]
+    assert last["comparisons"] == scored["comparisons"]
+    assert all(each["exploratory"] for each in last["comparisons"])
+
+
+def test_results_by_day_refuse_bounds_that_are_those_of_looks(service: Service) -> None:
+    service.start(plan={"method": "group_sequential", "planned_units": UNITS})
+    answer = service.admin.get("/experiments/rate-display/results/timeseries?method=group_sequential")
+    assert refused_fields(answer) == {"method"}
+    assert service.admin.get("/experiments/rate-display/results/timeseries").get_json()["method"] == "sequential"

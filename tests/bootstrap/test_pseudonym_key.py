@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from abplatform.bootstrap import prepare_database, read_pseudonym_key
+from abplatform.bootstrap import prepare_database
 from abplatform.errors import StartRefused, Unavailable
+from abplatform.services.guard_key import read_pseudonym_key
 from abplatform.settings import Settings
 
 

@@ -15,6 +15,7 @@ from abplatform.domain.plan import AnalysisPlan
 from abplatform.domain.scorecard import Interval, Scorecard
 from abplatform.errors import InvalidInput, NotAnalysable, NotFound
 from abplatform.services import analyse, define, live
+from abplatform.services.choose import Question
 from abplatform.services.fingerprint import fingerprint
 from abplatform.storage.session import UnitOfWork
 from tests.builders import NOW, a_draft, a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment, later
@@ -39,7 +40,7 @@ def look(uow: UnitOfWork, data: Aggregation | Data, *, key: str = "rate-display"
     def aggregate(_experiment: Experiment, _metrics: Sequence[Metric], _known: Evidence | None) -> Evidence:
         return an_evidence(data() if callable(data) else data, as_of=later(days=40))
 
-    asked = analyse.Question(**question)
+    asked = Question(**question)
     return analyse.read_results(uow, aggregate, "default", key, question=asked, now=later(days=40))
 
 

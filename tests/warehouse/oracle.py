@@ -6,7 +6,7 @@ Written from the docstrings of `abplatform.domain.aggregates`, sharing nothing w
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -178,6 +178,79 @@ def centred(xs: Sequence[Decimal | int], ys: Sequence[Decimal | int]) -> float:
     left, right = [Fraction(x) for x in xs], [Fraction(y) for y in ys]
     mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
     return float(sum((x - mean_left) * (y - mean_right) for x, y in zip(left, right, strict=True)))
+
+
+def check_cell(
+    cell: ArmCell,
+    values: dict[str, Decimal | None],
+    units: dict[str, Unit],
+    request: AggregationRequest,
+    *,
+    close: float = 1e-9,
+) -> None:
+    """A cell against the values of its units (None while open): counts and sums equal, moments within 1e-12.
+
+    Args:
+        cell: of an engine.
+        values: by unit.
+        units: all.
+        request: what was asked.
+        close: how far moments may be away, where that is more than 1e-12 of them.
+    """
+    known = {name: value for name, value in values.items() if value is not None}
+    numbers = list(known.values())
+    assert (cell.units, cell.open_units) == (len(known), len(values) - len(known))
+    assert cell.nonzero == sum(number != 0 for number in numbers)
+    assert cell.total == sum(numbers, Decimal(0))
+    assert cell.mean == pytest.approx(
+        float(sum(numbers) / len(numbers)) if numbers else 0.0, rel=1e-12, abs=close * 1e-3
+    )
+    assert cell.m2 == pytest.approx(centred(numbers, numbers) if numbers else 0.0, rel=1e-12, abs=close)
+    if not request.clustered:
+        assert (cell.clusters, cell.cluster_m2_y, cell.cluster_c_yd) == (None, None, None)
+        return
+    sums: dict[str, Decimal] = {}
+    for name, number in known.items():
+        cluster = cluster_of(name, units[name])
+        sums[cluster] = sums.get(cluster, Decimal(0)) + number
+    sizes = Counter(cluster_of(name, units[name]) for name in known)
+    _check_cluster_moments(cell, list(sums.values()), [sizes[cluster] for cluster in sums], close)
+
+
+def check_before(
+    cell: ArmCell,
+    values: dict[str, Decimal | None],
+    before: dict[str, Decimal | None],
+    *,
+    adjusted: bool,
+    close: float = 1e-9,
+) -> None:
+    """What a cell says about values before the exposure, against those of its units."""
+    if not adjusted:
+        assert (cell.before_mean, cell.before_m2, cell.before_c) == (None, None, None)
+        return
+    after = [value for value in values.values() if value is not None]
+    earlier = [value for value in before.values() if value is not None]
+    if not after:
+        assert (cell.before_mean, cell.before_m2, cell.before_c) == (0.0, 0.0, 0.0)
+        return
+    assert cell.before_mean == pytest.approx(float(sum(earlier) / len(earlier)), rel=1e-12, abs=close * 1e-3)
+    assert cell.before_m2 == pytest.approx(centred(earlier, earlier), rel=1e-12, abs=close)
+    scale = (centred(after, after) * centred(earlier, earlier)) ** 0.5
+    assert cell.before_c == pytest.approx(centred(earlier, after), rel=1e-12, abs=1e-12 * scale + close)
+
+
+def _check_cluster_moments(cell: ArmCell, sums: list[Decimal], sizes: list[int], close: float) -> None:
+    assert cell.clusters == len(sums)
+    if not sums:
+        return
+    assert cell.cluster_mean_y == pytest.approx(float(sum(sums) / len(sums)), rel=1e-12, abs=close * 1e-3)
+    assert cell.cluster_mean_d == pytest.approx(sum(sizes) / len(sizes), rel=1e-12)
+    assert cell.cluster_m2_y == pytest.approx(centred(sums, sums), rel=1e-12, abs=close)
+    assert cell.cluster_m2_d == pytest.approx(centred(sizes, sizes), rel=1e-12, abs=close)
+    # A covariance near zero is a difference of large numbers: measured against what it is made of.
+    scale = (centred(sums, sums) * centred(sizes, sizes)) ** 0.5
+    assert cell.cluster_c_yd == pytest.approx(centred(sums, sizes), rel=1e-12, abs=1e-12 * scale + close)
 
 
 def check_equal(found: Aggregation, wanted: Aggregation) -> None:

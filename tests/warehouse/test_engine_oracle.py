@@ -19,7 +19,8 @@ from tests.builders import NOW, a_metric
 from tests.warehouse.histories import History, a_history
 from tests.warehouse.oracle import (
     Unit,
-    centred,
+    check_before,
+    check_cell,
     cluster_of,
     expected_before,
     expected_earlier,
@@ -102,12 +103,12 @@ def test_engine_agrees_with_plain_loops(local_lake: Lake, each_engine: Engine, s
             name: expected_value(unit, events[name], metric, request)
             for name, unit in _members(units, cell, request).items()
         }
-        _check_cell(cell, values, units, request)
+        check_cell(cell, values, units, request)
         before = {name: expected_before(units[name], events[name], metric, request) for name in values}
-        _check_before(cell, values, before, adjusted=metric.key in request.adjusted)
+        check_before(cell, values, before, adjusted=metric.key in request.adjusted)
     for cell in result.covariates:
         members = _members(units, cell, request)
-        _check_cell(
+        check_cell(
             cell,
             {name: _number(unit.first.attributes.get(cell.name)) for name, unit in members.items()},
             units,
@@ -149,57 +150,6 @@ def _members(units: dict[str, Unit], cell: ArmCell, request: AggregationRequest)
         and unit.first.variant == cell.variant
         and (request.by is None or SLICES[unit.first.attributes.get(request.by)] == cell.slice)
     }
-
-
-def _check_cell(
-    cell: ArmCell, values: dict[str, Decimal | None], units: dict[str, Unit], request: AggregationRequest
-) -> None:
-    known = {name: value for name, value in values.items() if value is not None}
-    numbers = list(known.values())
-    assert (cell.units, cell.open_units) == (len(known), len(values) - len(known))
-    assert cell.nonzero == sum(number != 0 for number in numbers)
-    assert cell.total == sum(numbers, Decimal(0))
-    assert cell.mean == pytest.approx(float(sum(numbers) / len(numbers)) if numbers else 0.0, rel=1e-12)
-    assert cell.m2 == pytest.approx(centred(numbers, numbers) if numbers else 0.0, rel=1e-12, abs=1e-9)
-    if not request.clustered:
-        assert (cell.clusters, cell.cluster_m2_y, cell.cluster_c_yd) == (None, None, None)
-        return
-    sums: dict[str, Decimal] = {}
-    for name, number in known.items():
-        cluster = cluster_of(name, units[name])
-        sums[cluster] = sums.get(cluster, Decimal(0)) + number
-    sizes = Counter(cluster_of(name, units[name]) for name in known)
-    _check_cluster_moments(cell, list(sums.values()), [sizes[cluster] for cluster in sums])
-
-
-def _check_before(
-    cell: ArmCell, values: dict[str, Decimal | None], before: dict[str, Decimal | None], *, adjusted: bool
-) -> None:
-    if not adjusted:
-        assert (cell.before_mean, cell.before_m2, cell.before_c) == (None, None, None)
-        return
-    after = [value for value in values.values() if value is not None]
-    earlier = [value for value in before.values() if value is not None]
-    if not after:
-        assert (cell.before_mean, cell.before_m2, cell.before_c) == (0.0, 0.0, 0.0)
-        return
-    assert cell.before_mean == pytest.approx(float(sum(earlier) / len(earlier)), rel=1e-12)
-    assert cell.before_m2 == pytest.approx(centred(earlier, earlier), rel=1e-12, abs=1e-9)
-    scale = (centred(after, after) * centred(earlier, earlier)) ** 0.5
-    assert cell.before_c == pytest.approx(centred(earlier, after), rel=1e-12, abs=1e-12 * scale + 1e-9)
-
-
-def _check_cluster_moments(cell: ArmCell, sums: list[Decimal], sizes: list[int]) -> None:
-    assert cell.clusters == len(sums)
-    if not sums:
-        return
-    assert cell.cluster_mean_y == pytest.approx(float(sum(sums) / len(sums)), rel=1e-12)
-    assert cell.cluster_mean_d == pytest.approx(sum(sizes) / len(sizes), rel=1e-12)
-    assert cell.cluster_m2_y == pytest.approx(centred(sums, sums), rel=1e-12, abs=1e-9)
-    assert cell.cluster_m2_d == pytest.approx(centred(sizes, sizes), rel=1e-12, abs=1e-9)
-    # A covariance near zero is a difference of large numbers: measured against what it is made of.
-    scale = (centred(sums, sums) * centred(sizes, sizes)) ** 0.5
-    assert cell.cluster_c_yd == pytest.approx(centred(sums, sizes), rel=1e-12, abs=1e-12 * scale + 1e-9)
 
 
 def _number(text: str | None) -> Decimal | None:

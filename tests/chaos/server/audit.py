@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from abplatform.bootstrap import build_platform, read_pseudonym_key
+from abplatform.bootstrap import build_platform
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.events import EventKind
+from abplatform.services.guard_key import read_pseudonym_key
 from abplatform.settings import Settings
 from tests.chaos.server.ledger import Event, Ledger
 

@@ -1,0 +1,75 @@
+"""Choose what a reader asks about: a phase of an experiment, a metric, a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from abplatform.domain.experiment import Experiment
+from abplatform.domain.metric import Metric
+from abplatform.domain.phase import choose_phase
+from abplatform.domain.plan import METHODS, WATCHED, Method
+from abplatform.errors import InvalidInput, NotAnalysable
+from abplatform.storage.looks import Look
+from abplatform.storage.session import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a reader wants to see.
+
+    Attributes:
+        method: another method than the plan's; its comparisons are exploratory and never decide.
+        metric: only this metric; the decision still rests on all.
+        phase: any that the experiment has had; the current one by default.
+    """
+
+    method: str | None = None
+    metric: str | None = None
+    phase: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a question is about, as it is stored: the experiment as it was in the phase, and the method to use."""
+
+    experiment: Experiment
+    metrics: Sequence[Metric]
+    latest: Look | None
+    method: Method
+
+    @property
+    def explores(self) -> bool:
+        """Whether by another method than the plan's."""
+        return self.method != self.experiment.definition.plan.method
+
+
+def choose(uow: UnitOfWork, project: str, key: str, question: Question) -> Asked:
+    """Find what a question is about.
+
+    Raises:
+        NotFound: without such an experiment.
+        NotAnalysable: before the experiment has started.
+        InvalidInput: naming a part of the question that does not fit the experiment.
+    """
+    with uow.reading() as work:
+        experiment = choose_phase(work.experiments.get(project, key), question.phase)
+        if experiment.status == "draft":
+            raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
+        metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
+        latest = work.looks.latest(project, key, experiment.phase)
+    return Asked(experiment, metrics, latest, _check_question(question, experiment, metrics))
+
+
+def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
+    plan = experiment.definition.plan
+    if question.metric is not None and question.metric not in {metric.key for metric in metrics}:
+        raise InvalidInput({"metric": [f"{experiment.key} does not use a metric {question.metric!r}"]})
+    method = question.method or plan.method
+    if method not in METHODS:
+        raise InvalidInput({"method": [f"must be one of {', '.join(METHODS)}"]})
+    if method in WATCHED and experiment.definition.clustered:
+        raise InvalidInput({"method": [f"{method} results of clustered experiments are not supported yet"]})
+    if method == "group_sequential" != plan.method:
+        raise InvalidInput({"method": ["group_sequential bounds need a plan of that method, made before the start"]})
+    return method  # type: ignore[return-value]

@@ -1,0 +1,186 @@
+"""What looks at the end of each day would have found: the same answer, taken apart by the day it became part of it.
+
+A unit's value may change from day to day. Per day the engine adds up by how much everything that moments need has
+changed since the day before (units, values, squares, products), and the running totals of those sums are the moments of
+each day. A metric with a window changes once per unit, when that closes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import combinations_with_replacement
+
+import ibis
+import ibis.expr.types as ir
+
+from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.metric import Metric
+from abplatform.warehouse.cells import Row
+from abplatform.warehouse.progress import Progress
+from abplatform.warehouse.times import shifted
+from abplatform.warehouse.unit_values import is_closed
+from abplatform.warehouse.workspace import Workspace
+
+_MONEY = "decimal(38, 6)"
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailySums:
+    """Rows of changes by ``variant`` and ``day``, see `sum_changes`.
+
+    Attributes:
+        units: over units: ``y`` and, where the metric is adjusted, ``b``.
+        clusters: over clusters: ``y`` and ``d`` (units); nothing where the experiment is not clustered.
+    """
+
+    units: Sequence[Row]
+    clusters: Sequence[Row]
+
+
+def can_go_on(request: AggregationRequest) -> bool:
+    """Whether what is kept of each unit suffices: what came on which day is kept of none."""
+    return not request.daily or all(metric.window is not None for metric in request.metrics)
+
+
+def entered_by_day(workspace: Workspace, units: ir.Table) -> dict[str, dict[date, int]]:
+    """How many units came in on each day, by variant.
+
+    Args:
+        workspace: where to compute.
+        units: the analysed ones.
+    """
+    rows = workspace.rows(units.group_by("variant", day=units["first"].date()).aggregate(units=units.count()))
+    found: dict[str, dict[date, int]] = defaultdict(dict)
+    for row in rows:
+        found[row["variant"]][row["day"]] = int(row["units"])
+    return found
+
+
+def sum_metric(
+    workspace: Workspace, progress: Progress, units: ir.Table, request: AggregationRequest, position: int
+) -> DailySums:
+    """The changes of one metric.
+
+    Args:
+        workspace: where to compute.
+        progress: holds the conversions.
+        units: the analysed ones, with their values; see `unit_values.add_values`.
+        request: what is asked for.
+        position: of the metric in the request.
+    """
+    metric = request.metrics[position]
+    steps = _steps_of_window(units, metric, request, position)
+    several = metric.window is None
+    if several:
+        steps = steps.union(_later_steps(units, progress.wanted, metric, position).select(*steps.columns))
+    steps = workspace.keep(f"steps{position}", steps)
+    over_units = _run(steps, "unit") if several else _run_once(steps)
+    found = workspace.rows(sum_changes(over_units, ["y", "b"] if request.adjusts(metric) else ["y"]))
+    clusters = workspace.rows(sum_changes(_run(steps, "cluster"), ["y", "d"])) if request.clustered else []
+    return DailySums(units=found, clusters=clusters)
+
+
+def sum_changes(rows: ir.Table, names: Sequence[str]) -> ir.Table:
+    """How much all sums changed on each day: ``variant, day, members`` (units, or clusters that have some), and more.
+
+    ``nonzero`` (members whose value is not 0), ``total``, ``sum_y`` per name and ``product_yb`` per pair of names.
+
+    Args:
+        rows: see `_run`.
+        names: of the numbers, ``y`` first.
+    """
+    now, before = rows.d > 0, rows.d_before > 0
+
+    def change(of_now: ir.NumericValue, of_before: ir.NumericValue) -> ir.NumericValue:
+        return (ibis.ifelse(now, of_now, 0.0) - ibis.ifelse(before, of_before, 0.0)).sum()
+
+    def number(name: str, suffix: str = "") -> ir.NumericValue:
+        return rows[f"{name}{suffix}"].cast("float64")
+
+    columns = {
+        "total": (rows.y - rows.y_before).sum(),
+        "members": (now.cast("int64") - before.cast("int64")).sum(),
+        "nonzero": ((rows.y != 0).cast("int64") - (rows.y_before != 0).cast("int64")).sum(),
+    }
+    for name in names:
+        columns[f"sum_{name}"] = change(number(name), number(name, "_before"))
+    for one, other in combinations_with_replacement(names, 2):
+        columns[f"product_{one}{other}"] = change(
+            number(one) * number(other), number(one, "_before") * number(other, "_before")
+        )
+    return rows.group_by("variant", "day").aggregate(**columns)
+
+
+def days_between(days: Iterable[date], last: date) -> list[date]:
+    """All days from the first of some to the last one, without gaps."""
+    first = min(days, default=None)
+    return [] if first is None else [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+def _steps_of_window(units: ir.Table, metric: Metric, request: AggregationRequest, position: int) -> ir.Table:
+    """What each unit brings when it begins to count: ``unit, cluster, variant, day, y, d, b``.
+
+    Without a window that is at its first exposure, and what it is worth comes later.
+    """
+    name = f"b{position}"
+    before = units[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
+    common = {"d": ibis.literal(1, "int64"), "b": before}
+    if metric.window is None:
+        nothing = ibis.literal(0).cast(_MONEY)
+        return units.select("unit", "cluster", "variant", day=units["first"].date(), y=nothing, **common)
+    closed = units.filter(is_closed(units["first"], metric, request))
+    # A look at midnight has the windows that close at midnight.
+    day = shifted(closed["first"], metric.window.end - _INSTANT).date()
+    before = closed[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
+    return closed.select(
+        "unit", "cluster", "variant", day=day, y=closed[f"y{position}"].cast(_MONEY), **common | {"b": before}
+    )
+
+
+def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, position: int) -> ir.Table:
+    """What each unit brings later, of a metric without a window."""
+    known = units.select("unit", "cluster", "variant", "first")
+    joined = known.join(wanted.filter(wanted[f"m{position}"]), "unit")
+    counting = joined.filter(joined.timestamp >= joined["first"])
+    keys = ["unit", "cluster", "variant"]
+    if metric.kind == "sum":
+        steps = counting.group_by([*keys, counting.timestamp.date().name("day")]).aggregate(
+            y=ibis.coalesce(counting.value.sum().cast(_MONEY), ibis.literal(0).cast(_MONEY))
+        )
+    else:
+        firsts = counting.group_by(keys).aggregate(at=counting.timestamp.min())
+        steps = firsts.select(*keys, day=firsts["at"].date(), y=ibis.literal(1).cast(_MONEY))
+    return steps.mutate(d=ibis.literal(0, "int64"), b=ibis.null("float64"))
+
+
+def _run(steps: ir.Table, member: str) -> ir.Table:
+    """Numbers of each unit, or cluster, at the end of each day on which they changed, and before (``y_before``)."""
+    daily = steps.group_by([member, "variant", "day"]).aggregate(
+        y=steps.y.sum().cast(_MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max()
+    )
+    until_now = ibis.cumulative_window(group_by=member, order_by="day")
+    run = daily.mutate(
+        y_now=daily.y.sum().over(until_now).cast(_MONEY),
+        d_now=daily.d.sum().over(until_now).cast("int64"),
+        b_now=daily.b.max().over(until_now),
+    )
+    return run.select(
+        "variant",
+        "day",
+        y=run.y_now,
+        d=run.d_now,
+        b=run.b_now,
+        y_before=(run.y_now - run.y).cast(_MONEY),
+        d_before=run.d_now - run.d,
+        b_before=run.b_now,
+    )
+
+
+def _run_once(steps: ir.Table) -> ir.Table:
+    """The same where each changes once."""
+    zero = {"y_before": ibis.literal(0).cast(_MONEY), "d_before": ibis.literal(0, "int64"), "b_before": steps.b}
+    return steps.select("variant", "day", "y", "d", "b", **zero)
