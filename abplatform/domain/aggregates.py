@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.events import EventKind
 from abplatform.domain.metric import Metric
 
@@ -44,10 +44,12 @@ class AggregationRequest:
         until: exposures and conversions at or after it do not count (the stop of a served experiment).
         as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
         by: name of an exposure attribute to slice by (its value at first exposure).
+        watched: keys of the metrics whose harm is watched: of all units, those with open windows included.
         daily: whether what was known at the end of each day is wanted too.
         unit_type: set where units of another type than the project's own are analysed: a conversion then belongs to
             the unit of that type that it names. One that names none belongs to its ``unit``, as everywhere else:
             pseudonyms of two types never meet, so that this concerns facts that were written whole (imports).
+        time_zone: of the project, an IANA name; decides which days windows of calendar days are of.
         state: of the lake; the present one of each table where there is none.
     """
 
@@ -64,13 +66,15 @@ class AggregationRequest:
     enrolled_until: datetime | None = None
     until: datetime | None = None
     by: str | None = None
+    watched: tuple[str, ...] = ()
     daily: bool = False
     unit_type: str | None = None
+    time_zone: str = "UTC"
     state: LakeState | None = None
 
     def adjusts(self, metric: Metric) -> bool:
         """Whether the metric's value before the first exposure is wanted too."""
-        return metric.key in self.adjusted
+        return metric.key in self.adjusted and metric.has_covariate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,44 +110,6 @@ class KeptUnits:
     settled_before: datetime
     first_day: date | None
     unknown_variants: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmCell:
-    """One metric (or covariate) of one variant (in one slice), reduced.
-
-    Attributes:
-        name: key of the metric, or name of the covariate.
-        units: analysed units.
-        open_units: units left out because their window is still open (or they lack the covariate).
-        nonzero: analysed units whose value is not 0.
-        total: sum of the values, exact.
-        mean, m2: mean over units and sum of squared deviations from it.
-        before_mean, before_m2, before_c: mean over the same units of their values before the first exposure, sum of
-            squared deviations from it, and of products of those with the deviations of the values themselves; None
-            where the metric is not adjusted.
-        clusters: number of clusters; the fields after it are over clusters, of their sums of values (``y``) and
-            of units (``d``); None where the experiment is not clustered.
-    """
-
-    name: str
-    variant: str
-    slice: str | None = None
-    units: int
-    open_units: int
-    nonzero: int
-    total: Decimal
-    mean: float
-    m2: float
-    before_mean: float | None = None
-    before_m2: float | None = None
-    before_c: float | None = None
-    clusters: int | None = None
-    cluster_mean_y: float | None = None
-    cluster_mean_d: float | None = None
-    cluster_m2_y: float | None = None
-    cluster_m2_d: float | None = None
-    cluster_c_yd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,97 +3,176 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal
+from decimal import Decimal
+from typing import Any, Literal
 
-from abplatform.domain.checks import Faults, is_number, storable
-
-MetricKind = Literal["conversion", "sum"]
+MetricKind = Literal["conversion", "count", "sum", "ratio", "retention", "quantile", "time_to", "funnel"]
+Aggregation = Literal["conversion", "count", "sum", "last", "max"]
 Direction = Literal["increase", "decrease"]
+Population = Literal["units", "events"]
 Scalar = str | int | float | bool
+Filter = Mapping[str, Any]
+"""A condition on event properties, see `property_filter`."""
 
-KINDS = ("conversion", "sum")
-LATER_KINDS = ("count", "ratio", "retention", "quantile", "time_to", "funnel")
+KINDS = ("conversion", "count", "sum", "ratio", "retention", "quantile", "time_to", "funnel")
+AGGREGATIONS: Mapping[str, tuple[Aggregation, ...]] = {
+    "sum": ("sum", "last", "max"),
+    "ratio": ("sum", "count", "conversion"),
+    "quantile": ("sum", "count", "last", "max"),
+}
+"""What a unit's events may be made into, by the kinds that leave a choice, the default first."""
+RATES = frozenset({"conversion", "retention", "funnel"})
+"""Kinds that are 0 or 1 for a unit."""
 LONGEST_WINDOW = timedelta(days=3650)
 DEFAULT_LOOKBACK = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """From when to when after the first exposure a conversion counts: ``start <= delay < end``."""
+    """From when to when after the first exposure a conversion counts: ``start <= delay < end``.
+
+    Attributes:
+        calendar: whether delays are counted in days of the project's calendar, from the beginning of the day (in its
+            time zone) of the first exposure; such a day may have 23 or 25 hours. What came before the first exposure
+            never counts.
+    """
 
     start: timedelta = timedelta(0)
     end: timedelta
+    calendar: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """Which events are read, and what of them.
+
+    Attributes:
+        event: name of the conversion events.
+        where: condition on their properties.
+        value: name of the property that holds the number; without one it is the event's own value.
+        aggregation: what a unit's events are made into; only where there is a choice.
+    """
+
+    event: str
+    where: Filter = field(default_factory=dict)
+    value: str | None = None
+    aggregation: Aggregation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a funnel.
+
+    Attributes:
+        event: name of the conversion events that take it.
+        where: condition on their properties.
+        within: at most how long after the step before, or the first exposure.
+    """
+
+    event: str
+    where: Filter = field(default_factory=dict)
+    within: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """The most that a unit counts for: either a number, or a quantile that becomes one when an experiment starts.
+
+    Attributes:
+        value: above 0.
+        quantile: between 0 and 1, of the values that are not 0 of all units in the days before the start.
+    """
+
+    value: Decimal | None = None
+    quantile: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A number per unit.
+    """A number per unit, or what is computed from numbers per unit.
 
     Attributes:
         key: name in this project.
-        kind: ``conversion`` (1 if the event happened, else 0) or ``sum`` (of the event's values, 0 without one).
-        event: name of the conversion events that it reads.
-        where: equality conditions on event properties; a list means any of.
+        name, description: for people.
+        kind: ``conversion`` (1 if the event happened, else 0), ``count`` (of events), ``sum`` (of their values, 0
+            without one; or the last or largest), ``ratio`` (of two sums over units), ``retention`` (1 if the event
+            happened in a window of later days), ``quantile`` (of units' numbers, or of the events' values),
+            ``time_to`` (a quantile of the time until the event; those who never get there count as infinitely late) or
+            ``funnel`` (1 if all steps were taken in order).
+        event, where, value, aggregation: the events that it reads, see `Measure`; of a ratio those above the line; a
+            funnel has ``steps`` instead.
+        denominator: of a ratio: what is below the line.
+        start: of ``time_to``: the event from which time runs; without one it runs from the first exposure.
+        steps: of a funnel, in order.
+        quantile: which one, of ``quantile`` and ``time_to``.
+        over: of ``quantile``: whether of numbers per unit or of single events.
         direction: which way is good.
         window: without one, everything from the first exposure on counts.
+        minimum_age: a unit counts only once its first exposure is so old, also where its window closes earlier.
+        cap: the most that a unit counts for; of ``count`` and ``sum``.
+        outcome: key of the metric that says late what this one hints at early.
         cuped_lookback: how long before the first exposure the same events make up the covariate of plans with CUPED.
     """
 
     key: str
     name: str
     kind: MetricKind
-    event: str
-    where: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
+    event: str = ""
+    where: Filter = field(default_factory=dict)
     direction: Direction = "increase"
     window: Window | None = None
     cuped_lookback: timedelta = DEFAULT_LOOKBACK
+    description: str = ""
+    value: str | None = None
+    aggregation: Aggregation | None = None
+    denominator: Measure | None = None
+    start: Measure | None = None
+    steps: tuple[Step, ...] = ()
+    quantile: float = 0.5
+    over: Population = "units"
+    minimum_age: timedelta = timedelta(0)
+    cap: Cap | None = None
+    outcome: str | None = None
 
+    @property
+    def measure(self) -> Measure:
+        """The events that it reads, and what a unit's are made into; of a ratio those above the line."""
+        return Measure(event=self.event, where=self.where, value=self.value, aggregation=self._made_into)
 
-def check_metric(metric: Metric) -> None:
-    """Refuse a metric that could not be computed as it says.
+    @property
+    def below(self) -> Measure | None:
+        """Of a ratio: the events below the line, and what a unit's are made into."""
+        measure = self.denominator
+        return None if measure is None else replace(measure, aggregation=measure.aggregation or "count")
 
-    Raises:
-        InvalidInput: naming each field.
-    """
-    faults = Faults()
-    faults.key(metric.key, "key")
-    faults.text(metric.name, "name", most=200, least=1)
-    faults.text(metric.event, "event", most=128, least=1)
-    if metric.kind in LATER_KINDS:
-        faults.add("kind", f"{metric.kind} is not supported yet; use {' or '.join(KINDS)}")
-    else:
-        faults.check(metric.kind in KINDS, "kind", f"must be {' or '.join(KINDS)}")
-    faults.check(metric.direction in {"increase", "decrease"}, "direction", "must be increase or decrease")
-    _check_where(metric.where, faults)
-    if metric.window is not None:
-        _check_window(metric.window, faults)
-    long_enough = timedelta(0) < metric.cuped_lookback <= LONGEST_WINDOW
-    faults.check(long_enough, "cuped_lookback", "must be longer than PT0S, and at most P3650D")
-    faults.raise_any()
+    @property
+    def closes_after(self) -> timedelta:
+        """How long after the first exposure a unit counts, but for calendar days."""
+        end = timedelta(0) if self.window is None else self.window.end
+        return max(end, self.minimum_age)
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is 0 or 1 for a unit."""
+        return self.kind in RATES
 
-def _check_where(where: Mapping[str, Scalar | tuple[Scalar, ...]], faults: Faults) -> None:
-    faults.check(len(where) <= 20, "where", "must have at most 20 conditions")
-    for name, wanted in where.items():
-        path = f"where.{name}"
-        faults.check(
-            bool(name) and len(name) <= 64 and storable(name),
-            path,
-            "the property name must have 1 to 64 characters",
-        )
-        options = wanted if isinstance(wanted, tuple) else (wanted,)
-        faults.check(0 < len(options) <= 100, path, "must have 1 to 100 values")
-        for option in options:
-            faults.check(
-                isinstance(option, bool) or is_number(option) or (isinstance(option, str) and storable(option)),
-                path,
-                "must be a string, number or boolean, or a list of them",
-            )
+    @property
+    def has_covariate(self) -> bool:
+        """Whether the same number before the first exposure can adjust it (CUPED)."""
+        return self.kind in {"conversion", "count", "sum", "ratio", "retention"}
 
+    @property
+    def events(self) -> frozenset[str]:
+        """Names of all events that it reads."""
+        parts = [part.event for part in (self.denominator, self.start, *self.steps) if part is not None]
+        return frozenset(parts) | ({self.event} if self.event else frozenset())
 
-def _check_window(window: Window, faults: Faults) -> None:
-    faults.check(timedelta(0) <= window.start <= LONGEST_WINDOW, "window.start", "must be from PT0S to P3650D")
-    faults.check(window.end <= LONGEST_WINDOW, "window.end", "must be at most P3650D")
-    faults.check(window.start < window.end, "window.end", "must be after window.start")
+    @property
+    def _made_into(self) -> Aggregation | None:
+        if self.kind in AGGREGATIONS and self.over == "units":
+            return self.aggregation or AGGREGATIONS[self.kind][0]
+        if self.kind == "retention":
+            return "conversion"
+        return self.kind if self.kind in {"conversion", "count"} else None  # type: ignore[return-value]

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from abplatform.domain.aggregates import AggregationRequest, ArmCell
+from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.arm_cell import ArmCell, BelowCuts, Denominator, Lifetimes, Uncapped, Watch
+from abplatform.domain.metric import Metric
 
 NO_SLICE = "(none)"
 
+WATCHABLE = frozenset({"conversion", "retention", "count", "sum", "funnel"})
+
 Row = Mapping[str, Any]
+
+Place = tuple[str, str | None]
+"""A variant and the raw text of a slice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """What is known of the order of one metric's values, by variant and slice."""
+
+    below: Mapping[Place, BelowCuts] = field(default_factory=dict)
+    lifetimes: Mapping[Place, Lifetimes] = field(default_factory=dict)
 
 
 def count_map(rows: Iterable[Row], column: str, variants: Sequence[str]) -> dict[str, int]:
@@ -22,34 +38,62 @@ def count_map(rows: Iterable[Row], column: str, variants: Sequence[str]) -> dict
 
 
 def build_cells(
-    prefix: str, names: Sequence[str], request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row]
+    request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row], cuts: Mapping[int, Cuts]
 ) -> tuple[ArmCell, ...]:
-    """Cells by name, then slice, then variant; a variant without units has zeros.
+    """Cells of metrics by name, then slice, then variant; a variant without units has zeros.
 
     Args:
-        prefix: of the columns: ``y`` for metrics, ``x`` for covariates.
-        names: of the metrics or covariates.
         request: what was asked for.
         rows: `moments.moments`.
         clusters: `moments.cluster_moments`; nothing where the experiment is not clustered.
+        cuts: `cut_counts.count_cuts` by position of the metric.
     """
-    adjusted = request.adjusted if prefix == "y" else ()
-    slices = name_slices(row["slice"] for row in rows) if request.by is not None else {None: None}
-    units = {(row["variant"], row.get("slice")): row for row in rows}
-    groups = {(row["variant"], row.get("slice")): row for row in clusters}
+    places = _Places(request, rows, clusters)
+    return tuple(
+        ArmCell(
+            name=metric.key,
+            variant=variant,
+            slice=shown,
+            **_over_units(f"y{position}", row),
+            **_of_metric(request, metric, position, row),
+            **_of_cuts(cuts.get(position), (variant, raw)),
+            **(_over_clusters(f"y{position}", group) if request.clustered else {}),
+        )
+        for position, metric in enumerate(request.metrics)
+        for raw, shown, variant, row, group in places
+    )
+
+
+def build_covariates(request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row]) -> tuple[ArmCell, ...]:
+    """Cells of covariates, in the same order."""
+    places = _Places(request, rows, clusters)
     return tuple(
         ArmCell(
             name=name,
             variant=variant,
             slice=shown,
-            **_over_units(f"{prefix}{position}", units.get((variant, raw), {})),
-            **(_before(position, units.get((variant, raw), {})) if name in adjusted else {}),
-            **(_over_clusters(f"{prefix}{position}", groups.get((variant, raw), {})) if request.clustered else {}),
+            **_over_units(f"x{position}", row),
+            **(_over_clusters(f"x{position}", group) if request.clustered else {}),
         )
-        for position, name in enumerate(names)
-        for raw, shown in slices.items()
-        for variant in request.variants
+        for position, name in enumerate(request.covariates)
+        for _, shown, variant, row, group in places
     )
+
+
+class _Places:
+    """All slices and variants with their rows: ``raw, shown, variant, row, group``."""
+
+    def __init__(self, request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row]) -> None:
+        self._variants = request.variants
+        self._slices = name_slices(row["slice"] for row in rows) if request.by is not None else {None: None}
+        self._units = {(row["variant"], row.get("slice")): row for row in rows}
+        self._groups = {(row["variant"], row.get("slice")): row for row in clusters}
+
+    def __iter__(self) -> Iterator[tuple[str | None, str | None, str, Row, Row]]:
+        for raw, shown in self._slices.items():
+            for variant in self._variants:
+                place = variant, raw
+                yield raw, shown, variant, self._units.get(place, {}), self._groups.get(place, {})
 
 
 def name_slices(texts: Iterable[str | None]) -> dict[str | None, str]:
@@ -97,15 +141,51 @@ def _over_units(column: str, row: Row) -> dict[str, Any]:
     }
 
 
-def _before(position: int, row: Row) -> dict[str, Any]:
-    units = int(row.get(f"y{position}_units") or 0)
+def _of_metric(request: AggregationRequest, metric: Metric, position: int, row: Row) -> dict[str, Any]:
+    """What there is of some metrics only."""
+    found: dict[str, Any] = {}
+    if request.adjusts(metric):
+        mean, m2, product = _beside(f"b{position}", f"y{position}", row)
+        found |= {"before_mean": mean, "before_m2": m2, "before_c": product}
+    if metric.kind in {"count", "sum"}:
+        found["m3"] = _third(f"y{position}", row)
+    if metric.cap is not None and metric.cap.value is not None:
+        over = _over_units(f"u{position}", row)
+        capped = int(row.get(f"u{position}_capped") or 0)
+        found["uncapped"] = Uncapped(total=over["total"], m2=over["m2"], m3=_third(f"u{position}", row), capped=capped)
+    if metric.kind == "ratio":
+        mean, m2, product = _beside(f"d{position}", f"y{position}", row)
+        total = plain(row.get(f"d{position}_total") or 0)
+        found["denominator"] = Denominator(total=total, mean=mean, m2=m2, product=product)
+    if metric.kind == "funnel":
+        steps = range(1, len(metric.steps) + 1)
+        found["steps"] = tuple(int(row.get(f"f{position}_{step}") or 0) for step in steps)
+    if metric.key in request.watched and metric.kind in WATCHABLE:
+        over = _over_units(f"w{position}", row)
+        found["watch"] = Watch(**{name: over[name] for name in ("units", "nonzero", "mean", "m2")})
+    return found
+
+
+def _of_cuts(cuts: Cuts | None, place: Place) -> dict[str, Any]:
+    return {} if cuts is None else {"below": cuts.below.get(place), "lifetimes": cuts.lifetimes.get(place)}
+
+
+def _beside(column: str, value: str, row: Row) -> tuple[float, float, float]:
+    """Mean of a second number of each unit, and sums of squares and products of deviations."""
+    units = int(row.get(f"{value}_units") or 0)
     if not units:
-        return dict.fromkeys(("before_mean", "before_m2", "before_c"), 0.0)
-    return {
-        "before_mean": float(row[f"b{position}_total"] / units),
-        "before_m2": float(row[f"b{position}_variance"]) * units,
-        "before_c": float(row[f"b{position}_covariance"]) * units,
-    }
+        return 0.0, 0.0, 0.0
+    mean = float(row[f"{column}_total"] / units)
+    return mean, float(row[f"{column}_variance"]) * units, float(row[f"{column}_covariance"]) * units
+
+
+def _third(column: str, row: Row) -> float:
+    """Sum of cubed deviations from the mean."""
+    over = _over_units(column, row)
+    if not over["units"]:
+        return 0.0
+    mean = over["mean"]
+    return float(row[f"{column}_cubes"]) - 3 * mean * over["m2"] - over["units"] * mean**3
 
 
 def _over_clusters(column: str, row: Row) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from abplatform.domain.metric import Metric
 from abplatform.warehouse.cells import Row
 from abplatform.warehouse.progress import Progress
 from abplatform.warehouse.times import shifted
-from abplatform.warehouse.unit_values import is_closed
+from abplatform.warehouse.windows import is_closed
 from abplatform.warehouse.workspace import Workspace
 
 _MONEY = "decimal(38, 6)"

@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.metric import Metric
 
 
 def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
     """Moments over units, one row per variant (and slice).
 
     Columns per value ``v`` (``y0`` ..., ``x0`` ...): ``v_units, v_missing, v_nonzero, v_total, v_variance`` (of the
-    population, as double). Per metric that is adjusted, of its values before the exposure: ``b0_total, b0_variance,
-    b0_covariance`` (with ``y0``).
+    population, as double). What further columns there are depends on the metric:
+
+    - adjusted: of the values before the exposure ``b0_total, b0_variance, b0_covariance`` (with ``y0``);
+    - counts and sums: ``y0_cubes``; with a cap the ``y0`` are capped, and ``u0_total, u0_variance, u0_cubes,
+      u0_capped`` are of the values as they are;
+    - ratios: ``d0_total, d0_variance, d0_covariance`` (with ``y0``);
+    - funnels: ``f0_1, f0_2, ...``, the units that took so many steps;
+    - watched: ``w0_units, w0_nonzero, w0_total, w0_variance``.
     """
-    columns = {
-        f"{value}_{name}": expression
-        for value in _value_names(request)
-        for name, expression in _unit_moments(rows[value]).items()
-    }
+    rows = _cap(rows, request)
+    columns: dict[str, ir.Value] = {}
+    for value in value_names(rows, request):
+        columns |= {f"{value}_{name}": expression for name, expression in _unit_moments(rows[value]).items()}
     for position, metric in enumerate(request.metrics):
-        if request.adjusts(metric):
-            before, after = rows[f"b{position}"], rows[f"y{position}"].cast("float64")
-            columns[f"b{position}_total"] = before.sum()
-            columns[f"b{position}_variance"] = before.cast("float64").var(how="pop")
-            columns[f"b{position}_covariance"] = before.cast("float64").cov(after, how="pop")
+        columns |= _of_metric(rows, request, metric, position)
     return rows.group_by(_groups(request)).aggregate(**columns)
 
 
 def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
-    """Moments over clusters' sums of values (``y``) and units (``d``), one row per variant (and slice).
+    """Moments over clusters' sums of values (``y``) and of units, or denominators (``d``), by variant (and slice).
 
     Columns per value ``v``: ``v_clusters, v_variance_y, v_variance_d, v_covariance``; clusters without a unit that
     counts are left out.
     """
+    rows = _cap(rows, request)
     groups = _groups(request)
-    names = _value_names(request)
+    names = value_names(rows, request)
     sums: dict[str, ir.Value] = {}
     for value in names:
         sums[f"{value}_y"] = rows[value].sum().cast("float64")
-        sums[f"{value}_d"] = rows[value].count()
+        sums[f"{value}_n"] = rows[value].count()
+        below = f"d{value[1:]}"
+        is_ratio = value.startswith("y") and below in rows.columns
+        sums[f"{value}_d"] = rows[below].sum().cast("float64") if is_ratio else rows[value].count().cast("float64")
     clusters = rows.group_by([*groups, "cluster"]).aggregate(**sums)
     results: dict[str, ir.Value] = {}
     for value in names:
-        units = clusters[f"{value}_d"]
-        total = ibis.ifelse(units > 0, clusters[f"{value}_y"], ibis.null("float64"))
-        size = ibis.ifelse(units > 0, units.cast("float64"), ibis.null("float64"))
+        counts = clusters[f"{value}_n"] > 0
+        total = ibis.ifelse(counts, clusters[f"{value}_y"], ibis.null("float64"))
+        size = ibis.ifelse(counts, clusters[f"{value}_d"], ibis.null("float64"))
         results[f"{value}_clusters"] = total.count()
         results[f"{value}_mean_y"] = total.mean()
         results[f"{value}_mean_d"] = size.mean()
@@ -56,6 +62,53 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
         results[f"{value}_variance_d"] = size.var(how="pop")
         results[f"{value}_covariance"] = total.cov(size, how="pop")
     return clusters.group_by(groups).aggregate(**results)
+
+
+def value_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
+    """Columns that have means: of metrics, and of covariates."""
+    metrics = [f"y{position}" for position in range(len(request.metrics)) if f"y{position}" in rows.columns]
+    return metrics + [f"x{position}" for position in range(len(request.covariates))]
+
+
+def _cap(rows: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Values up to the cap of their metric, and beside them as they are (``u0``)."""
+    columns: dict[str, ir.Value] = {}
+    for position, metric in enumerate(request.metrics):
+        if metric.cap is not None and metric.cap.value is not None:
+            value = rows[f"y{position}"]
+            columns[f"u{position}"] = value
+            columns[f"y{position}"] = ibis.least(value, ibis.literal(metric.cap.value).cast(value.type()))
+    return rows.mutate(**columns) if columns else rows
+
+
+def _of_metric(rows: ir.Table, request: AggregationRequest, metric: Metric, position: int) -> Mapping[str, ir.Value]:
+    columns: dict[str, ir.Value] = {}
+    for letter, wanted in {"b": request.adjusts(metric), "d": metric.kind == "ratio"}.items():
+        if wanted:
+            columns |= _beside(rows, f"{letter}{position}", f"y{position}")
+    if metric.kind in {"count", "sum"}:
+        columns[f"y{position}_cubes"] = _cubes(rows[f"y{position}"])
+    if f"u{position}" in rows.columns:
+        value = rows[f"u{position}"]
+        columns |= {f"u{position}_{name}": each for name, each in _unit_moments(value).items()}
+        columns[f"u{position}_cubes"] = _cubes(value)
+        columns[f"u{position}_capped"] = (value > rows[f"y{position}"]).sum()
+    if metric.kind == "funnel":
+        depth = rows[f"f{position}"]
+        columns |= {f"f{position}_{step}": (depth >= step).sum() for step in range(1, len(metric.steps) + 1)}
+    if f"w{position}" in rows.columns:
+        columns |= {f"w{position}_{name}": each for name, each in _unit_moments(rows[f"w{position}"]).items()}
+    return columns
+
+
+def _beside(rows: ir.Table, name: str, value: str) -> Mapping[str, ir.Value]:
+    """Moments of a second number of each unit, and with the first."""
+    number, after = rows[name], rows[value].cast("float64")
+    return {
+        f"{name}_total": number.sum(),
+        f"{name}_variance": number.cast("float64").var(how="pop"),
+        f"{name}_covariance": number.cast("float64").cov(after, how="pop"),
+    }
 
 
 def _unit_moments(value: ir.NumericColumn) -> Mapping[str, ir.Value]:
@@ -68,10 +121,10 @@ def _unit_moments(value: ir.NumericColumn) -> Mapping[str, ir.Value]:
     }
 
 
+def _cubes(value: ir.NumericColumn) -> ir.Value:
+    number = value.cast("float64")
+    return (number * number * number).sum()
+
+
 def _groups(request: AggregationRequest) -> list[str]:
     return ["variant"] if request.by is None else ["variant", "slice"]
-
-
-def _value_names(request: AggregationRequest) -> list[str]:
-    metrics = [f"y{position}" for position in range(len(request.metrics))]
-    return metrics + [f"x{position}" for position in range(len(request.covariates))]

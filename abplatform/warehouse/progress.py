@@ -20,7 +20,8 @@ from abplatform.warehouse.unit_table import (
     narrow_values,
     rest_of,
 )
-from abplatform.warehouse.unit_values import add_values, value_columns, wanted_conversions
+from abplatform.warehouse.unit_values import add_values, value_columns
+from abplatform.warehouse.wanted import wanted_conversions
 from abplatform.warehouse.workspace import Workspace
 
 

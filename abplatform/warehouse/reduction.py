@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyCells, KeptUnits
 from abplatform.warehouse import queries
-from abplatform.warehouse.cells import Row, build_cells, count_map
+from abplatform.warehouse.cells import Cuts, Row, build_cells, build_covariates, count_map
+from abplatform.warehouse.cut_counts import count_cuts, has_cuts
 from abplatform.warehouse.daily import can_go_on, entered_by_day, sum_metric
 from abplatform.warehouse.daily_cells import build_daily_cells
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
+from abplatform.warehouse.news import CannotResume
 from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
 from abplatform.warehouse.unit_files import write_unit_table
 from abplatform.warehouse.unit_table import SETTLES_AFTER, UnitTable, find_waiting, narrow_values, settle, unit_columns
-from abplatform.warehouse.unit_values import analysed_rows
+from abplatform.warehouse.unit_values import analysed_rows, can_be_kept
 from abplatform.warehouse.workspace import OpenWorkspace, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    earlier: list[Row]
+    units: list[Row]
+    clusters: list[Row]
+    moments: list[Row]
+    cluster_moments: list[Row]
+    cuts: Mapping[int, Cuts]
 
 
 def reduce_events(
@@ -39,7 +51,7 @@ def reduce_events(
     """
     if not request.metrics:
         raise ValueError("request must name at least one metric")
-    kept = kept if can_go_on(request) else None
+    kept = kept if can_be_kept(request) and can_go_on(request) else None
     sources = find_sources(lake, request, kept)
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
@@ -64,6 +76,8 @@ def keep_units(
     """
     if not request.metrics:
         raise ValueError("request must name at least one metric")
+    if not can_be_kept(request):
+        raise CannotResume("a metric has values that cannot be merged")
     sources = find_sources(lake, request, kept)
     settled_before = request.as_of - SETTLES_AFTER
     if kept is not None:  # Clocks differ, and what is settled stays so: its conversions are gone.
@@ -96,19 +110,24 @@ def _make_progress(
     return begin(workspace, request, sources) if kept is None else go_on(workspace, request, sources, kept)
 
 
-def _answer(workspace: Workspace, progress: Progress, request: AggregationRequest) -> dict[str, list[Row]]:
+def _answer(workspace: Workspace, progress: Progress, request: AggregationRequest) -> _Answer:
     units = progress.units
-    rows = analysed_rows(progress.valued, request)
+    valued, cut = progress.valued, [position for position, metric in enumerate(request.metrics) if has_cuts(metric)]
+    if cut:
+        valued = workspace.keep("valued", valued)
+    rows = analysed_rows(valued, request)
     if request.clustered:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)
+    analysed = valued.filter(valued.analysed)
     entered = queries.entered_units(units)
-    return {
-        "earlier": workspace.rows(queries.earlier_phase_units(units)) if request.phase > 1 else [],
-        "units": workspace.rows(queries.counts_by_variant(entered)),
-        "clusters": workspace.rows(queries.clusters_by_variant(entered)) if request.clustered else [],
-        "moments": workspace.rows(moments(rows, request)),
-        "cluster_moments": workspace.rows(cluster_moments(rows, request)) if request.clustered else [],
-    }
+    return _Answer(
+        earlier=workspace.rows(queries.earlier_phase_units(units)) if request.phase > 1 else [],
+        units=workspace.rows(queries.counts_by_variant(entered)),
+        clusters=workspace.rows(queries.clusters_by_variant(entered)) if request.clustered else [],
+        moments=workspace.rows(moments(rows, request)),
+        cluster_moments=workspace.rows(cluster_moments(rows, request)) if request.clustered else [],
+        cuts={position: count_cuts(workspace, analysed, progress.wanted, request, position) for position in cut},
+    )
 
 
 def _reduce_daily(workspace: Workspace, progress: Progress, request: AggregationRequest) -> tuple[DailyCells, ...]:
@@ -129,14 +148,12 @@ def _unknown_variants(
 
 def _summarise(
     request: AggregationRequest,
-    answer: dict[str, list[Row]],
+    answer: _Answer,
     unknown_variants: Mapping[str, int],
     files: tuple[LakeFile, ...],
 ) -> Aggregation:
-    units, clusters = answer["units"], answer["clusters"]
+    units, clusters = answer.units, answer.clusters
     grouped = request.variants if request.clustered else ()
-    names = tuple(metric.key for metric in request.metrics)
-    over_units, over_clusters = answer["moments"], answer["cluster_moments"]
     return Aggregation(
         exposed=count_map(units, "exposed", request.variants),
         analysed=count_map(units, "analysed", request.variants),
@@ -146,9 +163,9 @@ def _summarise(
         multi_variant_clusters=count_map(clusters, "multi_variant", grouped),
         mismatched_exposures=sum(int(row["mismatched"]) for row in units),
         undrawn_exposures=sum(int(row["undrawn"]) for row in units),
-        earlier_phase_units=next((int(row["units"]) for row in answer["earlier"]), None),
+        earlier_phase_units=next((int(row["units"]) for row in answer.earlier), None),
         unknown_variants=unknown_variants,
-        cells=build_cells("y", names, request, over_units, over_clusters),
-        covariates=build_cells("x", request.covariates, request, over_units, over_clusters),
+        cells=build_cells(request, answer.moments, answer.cluster_moments, answer.cuts),
+        covariates=build_covariates(request, answer.moments, answer.cluster_moments),
         data_through=latest_receipt(files),
     )

@@ -223,6 +223,8 @@ def _properties(master: str, memory_limit: str, folder: Path) -> dict[str, str]:
         "spark.log.level": "ERROR",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.session.timeZone": "UTC",
+        # What people write in definitions is no template.
+        "spark.sql.variable.substitute": "false",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

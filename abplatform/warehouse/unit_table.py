@@ -20,12 +20,14 @@ import ibis.expr.types as ir
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.warehouse.times import moment
 from abplatform.warehouse.unit_values import value_columns
+from abplatform.warehouse.wanted import find_reading
 
 SETTLES_AFTER = timedelta(days=2)
 
 _TIME = "timestamp('UTC', 6)"
 # Half the size of what sums may need, and read twice as fast. Nobody has a trillion; who does is read anew each time.
 _MONEY = "decimal(18, 6)"
+_VALUE = "decimal(20, 6)"
 EARLIER_COLUMNS = {"known": "string", "had": _TIME}
 
 
@@ -62,8 +64,9 @@ def unit_columns(request: AggregationRequest, number: str) -> dict[str, str]:
 
 def waiting_columns(request: AggregationRequest) -> dict[str, str]:
     """Columns of conversions that wait, with Ibis's types."""
-    matches = {f"m{position}": "boolean" for position in range(len(request.metrics))}
-    return {"timestamp": _TIME, "value": "decimal(20, 6)", "unit": "string"} | matches
+    reading = find_reading(request)
+    columns = dict.fromkeys(reading.matches.values(), "boolean") | dict.fromkeys(reading.values.values(), _VALUE)
+    return {"timestamp": _TIME, "unit": "string"} | columns
 
 
 def find_touched(known: UnitTable, found: ir.Table, wanted: ir.Table) -> ir.Table:

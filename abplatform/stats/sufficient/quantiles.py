@@ -231,14 +231,26 @@ def cut_points(values: ArrayLike, *, q: float, n: int = 200) -> FloatArray:
     [0, 4392, 7056, 8424, 8928, 9000, 9008, 9064, 9216, 9512, 10000]
     """
     raw = finite_values("values", values).ravel()
-    level, count = probability("q", q), whole_counts("n", n)
+    levels = cut_levels(q=q, n=n)
     if raw.size == 0:
         raise ValueError("values must not be empty")
+    return np.unique(np.quantile(raw, levels, method="inverted_cdf"))
+
+
+def cut_levels(*, q: float, n: int = 200) -> FloatArray:
+    """The levels whose quantiles are the cut points of `cut_points`, rising from 0 to 1.
+
+    Args:
+        q, n: as there.
+
+    >>> cut_levels(q=0.9, n=5).tolist()
+    [0.0, 0.7875, 0.9, 0.9125, 1.0]
+    """
+    level, count = probability("q", q), whole_counts("n", n)
     if level.ndim:
         raise ValueError("q must be one number")
     if count.ndim or count < 3:
         raise ValueError("n must be one number of at least 3")
     # A cube has its slowest steps in the middle: a step there is a tiny share, at the ends a large one.
     offset = np.linspace(-1, 1, int(count)) ** 3
-    levels = np.clip(level + np.where(offset < 0, level, 1 - level) * offset, 0.0, 1.0)
-    return np.unique(np.quantile(raw, levels, method="inverted_cdf"))
+    return np.asarray(np.clip(level + np.where(offset < 0, level, 1 - level) * offset, 0.0, 1.0))
