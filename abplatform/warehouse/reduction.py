@@ -10,7 +10,7 @@ from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyC
 from abplatform.warehouse import queries
 from abplatform.warehouse.cells import Row, build_cells, count_map
 from abplatform.warehouse.daily import can_go_on, entered_by_day, sum_metric
-from abplatform.warehouse.daily_cells import build_daily_cells
+from abplatform.warehouse.daily_cells import build_daily_cells, cluster_centres, unit_centres
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
 from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
@@ -44,7 +44,7 @@ def reduce_events(
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
         answer = _answer(workspace, progress, request)
-        days = _reduce_daily(workspace, progress, request) if request.daily else ()
+        days = _reduce_daily(workspace, progress, request, answer) if request.daily else ()
         unknown = _unknown_variants(workspace, progress, request, kept)
     found = _summarise(request, answer, unknown, (*sources.exposures.files, *sources.conversions.files))
     return replace(found, days=days)
@@ -111,10 +111,23 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
     }
 
 
-def _reduce_daily(workspace: Workspace, progress: Progress, request: AggregationRequest) -> tuple[DailyCells, ...]:
+def _reduce_daily(
+    workspace: Workspace, progress: Progress, request: AggregationRequest, answer: dict[str, list[Row]]
+) -> tuple[DailyCells, ...]:
     units = workspace.keep("analysed_units", progress.valued.filter(progress.valued.analysed))
     entered = entered_by_day(workspace, units)
-    sums = [sum_metric(workspace, progress, units, request, position) for position in range(len(request.metrics))]
+    sums = [
+        sum_metric(
+            workspace,
+            progress,
+            units,
+            request,
+            position=position,
+            unit_centres=unit_centres(answer["moments"], request, position),
+            cluster_centres=cluster_centres(answer["cluster_moments"], position) if request.clustered else {},
+        )
+        for position in range(len(request.metrics))
+    ]
     return build_daily_cells(request, sums, entered)
 
 
