@@ -8,8 +8,8 @@ each day. A metric with a window changes once per unit, when that closes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import combinations_with_replacement
 
@@ -25,12 +25,13 @@ from abplatform.warehouse.windows import is_closed
 from abplatform.warehouse.workspace import Workspace
 
 _MONEY = "decimal(38, 6)"
+_MUCH = 1e6
 _INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DailySums:
-    """Rows of changes by ``variant`` and ``day``, see `sum_changes`.
+    """Rows of changes by ``variant`` and ``day``, see `sum_changes`, and the centres that they were taken from.
 
     Attributes:
         units: over units: ``y`` and, where the metric is adjusted, ``b``.
@@ -38,7 +39,13 @@ class DailySums:
     """
 
     units: Sequence[Row]
-    clusters: Sequence[Row]
+    unit_centres: Centres
+    clusters: Sequence[Row] = ()
+    cluster_centres: Centres = field(default_factory=dict)
+
+
+Centres = Mapping[str, float]
+"""What is taken off numbers before they are squared, by name of the number."""
 
 
 def can_go_on(request: AggregationRequest) -> bool:
@@ -61,7 +68,14 @@ def entered_by_day(workspace: Workspace, units: ir.Table) -> dict[str, dict[date
 
 
 def sum_metric(
-    workspace: Workspace, progress: Progress, units: ir.Table, request: AggregationRequest, position: int
+    workspace: Workspace,
+    progress: Progress,
+    units: ir.Table,
+    request: AggregationRequest,
+    *,
+    position: int,
+    unit_centres: Centres,
+    cluster_centres: Centres,
 ) -> DailySums:
     """The changes of one metric.
 
@@ -71,6 +85,8 @@ def sum_metric(
         units: the analysed ones, with their values; see `unit_values.add_values`.
         request: what is asked for.
         position: of the metric in the request.
+        unit_centres: of ``y`` and, where the metric is adjusted, ``b``; see `find_centre`.
+        cluster_centres: of ``y`` and ``d``; nothing where the experiment is not clustered.
     """
     metric = request.metrics[position]
     steps = _steps_of_window(units, metric, request, position)
@@ -79,19 +95,40 @@ def sum_metric(
         steps = steps.union(_later_steps(units, progress.wanted, metric, position).select(*steps.columns))
     steps = workspace.keep(f"steps{position}", steps)
     over_units = _run(steps, "unit") if several else _run_once(steps)
-    found = workspace.rows(sum_changes(over_units, ["y", "b"] if request.adjusts(metric) else ["y"]))
-    clusters = workspace.rows(sum_changes(_run(steps, "cluster"), ["y", "d"])) if request.clustered else []
-    return DailySums(units=found, clusters=clusters)
+    found = workspace.rows(sum_changes(over_units, unit_centres))
+    if not request.clustered:
+        return DailySums(units=found, unit_centres=unit_centres)
+    clusters = workspace.rows(sum_changes(_run(steps, "cluster"), cluster_centres))
+    return DailySums(units=found, unit_centres=unit_centres, clusters=clusters, cluster_centres=cluster_centres)
 
 
-def sum_changes(rows: ir.Table, names: Sequence[str]) -> ir.Table:
+def find_centre(count: float, total: float, squares: float) -> float:
+    """What to take off numbers before they are squared, so that nothing is lost to rounding.
+
+    That is their mean where they differ little from it. Elsewhere it is nothing: the numbers of early days may be far
+    smaller than those of the last one.
+
+    Args:
+        count: of the numbers on the last day.
+        total: their sum.
+        squares: sum of squared deviations from the mean of their variant.
+
+    >>> find_centre(4, 4000.0, 0.01), find_centre(4, 40.0, 900.0), find_centre(0, 0.0, 0.0)
+    (1000.0, 0.0, 0.0)
+    """
+    mean = total / count if count else 0.0
+    return mean if mean * mean * count > _MUCH * squares else 0.0
+
+
+def sum_changes(rows: ir.Table, centres: Centres) -> ir.Table:
     """How much all sums changed on each day: ``variant, day, members`` (units, or clusters that have some), and more.
 
-    ``nonzero`` (members whose value is not 0), ``total``, ``sum_y`` per name and ``product_yb`` per pair of names.
+    ``nonzero`` (members whose value is not 0), ``total``, and of numbers without their centres ``sum_y`` per name and
+    ``product_yb`` per pair of names.
 
     Args:
         rows: see `_run`.
-        names: of the numbers, ``y`` first.
+        centres: of the numbers, ``y`` first.
     """
     now, before = rows.d > 0, rows.d_before > 0
 
@@ -99,16 +136,16 @@ def sum_changes(rows: ir.Table, names: Sequence[str]) -> ir.Table:
         return (ibis.ifelse(now, of_now, 0.0) - ibis.ifelse(before, of_before, 0.0)).sum()
 
     def number(name: str, suffix: str = "") -> ir.NumericValue:
-        return rows[f"{name}{suffix}"].cast("float64")
+        return rows[f"{name}{suffix}"].cast("float64") - centres[name]
 
     columns = {
         "total": (rows.y - rows.y_before).sum(),
         "members": (now.cast("int64") - before.cast("int64")).sum(),
         "nonzero": ((rows.y != 0).cast("int64") - (rows.y_before != 0).cast("int64")).sum(),
     }
-    for name in names:
+    for name in centres:
         columns[f"sum_{name}"] = change(number(name), number(name, "_before"))
-    for one, other in combinations_with_replacement(names, 2):
+    for one, other in combinations_with_replacement(centres, 2):
         columns[f"product_{one}{other}"] = change(
             number(one) * number(other), number(one, "_before") * number(other, "_before")
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from abplatform.domain.aggregates import AggregationRequest, ArmCell, DailyCells
 from abplatform.warehouse.cells import Row, plain
-from abplatform.warehouse.daily import DailySums, days_between
+from abplatform.warehouse.daily import Centres, DailySums, days_between, find_centre
 
 MOST_DAYS = 1000
 """Of a longer history the last ones are given."""
@@ -46,7 +46,7 @@ def _series(
     days: Sequence[date],
 ) -> list[ArmCell]:
     metric = request.metrics[position]
-    over_units, over_clusters = _Totals(), _Totals()
+    over_units, over_clusters = _Totals(sums.unit_centres), _Totals(sums.cluster_centres)
     units = {row["day"]: row for row in sums.units if row["variant"] == variant}
     clusters = {row["day"]: row for row in sums.clusters if row["variant"] == variant}
     came, cells = 0, []
@@ -76,6 +76,7 @@ def _series(
 class _Totals:
     """Sums up to a day."""
 
+    centres: Centres
     members: int = 0
     nonzero: int = 0
     total: Decimal = Decimal(0)
@@ -92,7 +93,7 @@ class _Totals:
                 self.sums[name] = self.sums.get(name, 0.0) + float(value)
 
     def mean(self, name: str) -> float:
-        return self.sums[f"sum_{name}"] / self.members if self.members else 0.0
+        return self.centres[name] + self.sums[f"sum_{name}"] / self.members if self.members else 0.0
 
     def moment(self, one: str, other: str) -> float:
         """Sum over members of the products of their deviations from the two means."""
@@ -119,4 +120,31 @@ def _over_clusters(totals: _Totals) -> dict[str, Any]:
         "cluster_m2_y": totals.moment("y", "y"),
         "cluster_m2_d": totals.moment("d", "d"),
         "cluster_c_yd": totals.moment("y", "d"),
+    }
+
+
+def unit_centres(rows: Sequence[Row], request: AggregationRequest, position: int) -> Centres:
+    """The centres of one metric's numbers, from their moments at the end (`moments.moments`)."""
+    names = {"y": f"y{position}"} | ({"b": f"b{position}"} if request.adjusts(request.metrics[position]) else {})
+    counted = [(row, int(row[f"y{position}_units"])) for row in rows if row[f"y{position}_units"]]
+    return {
+        name: find_centre(
+            sum(units for _, units in counted),
+            sum(float(row[f"{column}_total"]) for row, _ in counted),
+            sum(units * float(row[f"{column}_variance"]) for row, units in counted),
+        )
+        for name, column in names.items()
+    }
+
+
+def cluster_centres(rows: Sequence[Row], position: int) -> Centres:
+    """The same over clusters (`moments.cluster_moments`)."""
+    counted = [(row, int(row[f"y{position}_clusters"])) for row in rows if row[f"y{position}_clusters"]]
+    return {
+        name: find_centre(
+            sum(clusters for _, clusters in counted),
+            sum(clusters * float(row[f"y{position}_mean_{name}"]) for row, clusters in counted),
+            sum(clusters * float(row[f"y{position}_variance_{name}"]) for row, clusters in counted),
+        )
+        for name in ("y", "d")
     }

@@ -11,7 +11,7 @@ from abplatform.warehouse import queries
 from abplatform.warehouse.cells import Cuts, Row, build_cells, build_covariates, count_map
 from abplatform.warehouse.cut_counts import count_cuts, has_cuts
 from abplatform.warehouse.daily import can_go_on, entered_by_day, sum_metric
-from abplatform.warehouse.daily_cells import build_daily_cells
+from abplatform.warehouse.daily_cells import build_daily_cells, cluster_centres, unit_centres
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
 from abplatform.warehouse.news import CannotResume
@@ -56,7 +56,7 @@ def reduce_events(
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
         answer = _answer(workspace, progress, request)
-        days = _reduce_daily(workspace, progress, request) if request.daily else ()
+        days = _reduce_daily(workspace, progress, request, answer) if request.daily else ()
         unknown = _unknown_variants(workspace, progress, request, kept)
     found = _summarise(request, answer, unknown, (*sources.exposures.files, *sources.conversions.files))
     return replace(found, days=days)
@@ -130,10 +130,23 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
     )
 
 
-def _reduce_daily(workspace: Workspace, progress: Progress, request: AggregationRequest) -> tuple[DailyCells, ...]:
+def _reduce_daily(
+    workspace: Workspace, progress: Progress, request: AggregationRequest, answer: dict[str, list[Row]]
+) -> tuple[DailyCells, ...]:
     units = workspace.keep("analysed_units", progress.valued.filter(progress.valued.analysed))
     entered = entered_by_day(workspace, units)
-    sums = [sum_metric(workspace, progress, units, request, position) for position in range(len(request.metrics))]
+    sums = [
+        sum_metric(
+            workspace,
+            progress,
+            units,
+            request,
+            position=position,
+            unit_centres=unit_centres(answer["moments"], request, position),
+            cluster_centres=cluster_centres(answer["cluster_moments"], position) if request.clustered else {},
+        )
+        for position in range(len(request.metrics))
+    ]
     return build_daily_cells(request, sums, entered)
 
 

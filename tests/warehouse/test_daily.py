@@ -17,7 +17,7 @@ from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
-from tests.builders import NOW, a_metric
+from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact
 from tests.warehouse.histories import History, a_history
 from tests.warehouse.oracle import (
     check_before,
@@ -124,6 +124,20 @@ def tame_history(seed: int) -> History:
     history = a_history(seed, extremes=(Decimal("0.125"), Decimal(1000)))
     tamed = [structs.replace(fact, value=fact.value and fact.value % 1000) for fact in history.conversions]
     return History(history.exposures, tamed)
+
+
+def test_large_amounts_that_differ_little_keep_their_variance(local_lake: Lake, engine: Engine) -> None:
+    began = NOW - 3 * DAY
+    exposures = [an_exposure_fact(f"e-{number}", unit=f"u-{number}", timestamp=began) for number in range(100)]
+    conversions = [
+        a_conversion_fact(f"c-{number}", unit=f"u-{number}", timestamp=began, value=Decimal(10**9 + number % 2))
+        for number in range(100)
+    ]
+    deliver(local_lake, History(exposures, conversions))
+    largest = a_metric("largest", kind="sum", event="purchase", window=Window(end=DAY))
+    found = engine.aggregate(local_lake, replace(REQUESTS["first-phase"], metrics=(largest,), daily=True))
+    (cell,) = (cell for cell in found.days[-1].cells if cell.units)
+    assert (cell.mean, cell.m2) == (10**9 + 0.5, pytest.approx(25.0, rel=1e-9))
 
 
 def soon() -> Metric:
