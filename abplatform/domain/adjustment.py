@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from abplatform.domain.arms import CellTable, Grid
+from abplatform.domain.arm_stats import CellTable
+from abplatform.domain.arms import Grid
 from abplatform.stats import adjust
 from abplatform.stats.results import Caution
 from abplatform.stats.sufficient.joint import JointStats
@@ -28,15 +29,15 @@ class AdjustedGrid:
 
 
 def adjust_grid(grid: Grid) -> AdjustedGrid:
-    """Adjust every metric but guardrails for its own value before the first exposure.
+    """Adjust every metric but guardrails, and those that have no such value, for its own before the first exposure.
 
     Each arm has a slope of its own (Lin, 2013), so that in large samples it never costs precision.
     """
     treatment = _joint_stats([row.treatments for row in grid.rows])
     adjusted = adjust.cuped(treatment, _joint_stats([[row.control] for row in grid.rows]))
     dropped = (adjusted.treatment.cautions | adjusted.control.cautions) & Caution.COVARIATE_DROPPED
-    guarded = np.array([row.use.role == "guardrail" for row in grid.rows])[:, None]
-    reduction = np.where((dropped != 0) | guarded, np.nan, 1 - adjusted.variance_ratio)
+    plain = [row.use.role == "guardrail" or not row.metric.has_covariate for row in grid.rows]
+    reduction = np.where((dropped != 0) | np.array(plain)[:, None], np.nan, 1 - adjusted.variance_ratio)
     return AdjustedGrid(
         grid=replace(grid, treatment=adjusted.treatment, control=adjusted.control), variance_reduction=reduction
     )

@@ -14,12 +14,14 @@ class Uncapped:
         total: exact sum.
         m2, m3: sums of squared and cubed deviations from their mean.
         capped: units whose value exceeds the cap.
+        cap: the most that a unit counts for.
     """
 
     total: Decimal
     m2: float
     m3: float
     capped: int
+    cap: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,8 @@ class ArmCell:
         open_units: units left out because their window is still open (or they lack the covariate).
         nonzero: analysed units whose value is not 0.
         total: sum of the values, exact.
-        mean, m2: mean over units and sum of squared deviations from it.
+        mean, m2: mean over units and sum of squared deviations from it. Of times to an event ``total``, ``mean`` and
+            ``m2`` are of those who got there (``nonzero``), in seconds; of quantiles of events they count events.
         before_mean, before_m2, before_c: mean over the same units of their values before the first exposure, sum of
             squared deviations from it, and of products of those with the deviations of the values themselves; None
             where the metric is not adjusted.

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.arm_stats import CellTable, stats_of
 from abplatform.domain.experiment import ExperimentDefinition, MetricUse
 from abplatform.domain.metric import Direction, Metric
-from abplatform.stats import ArmStats, MeanStats, ProportionStats, RatioStats
-
-CellTable = Sequence[Sequence[ArmCell]]
+from abplatform.stats import ArmStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,8 @@ class Comparand:
 class Grid:
     """Metrics of one class of statistics: ``treatment`` has shape (metrics, treatments), ``control`` (metrics, 1).
 
-    ``baseline``, like ``control``, is the control's mean of the data as they are, whatever the arms are adjusted for.
+    ``baseline``, like ``control``, is the control's estimate from the data as they are, whatever the arms are adjusted
+    for.
     """
 
     rows: tuple[Comparand, ...]
@@ -48,8 +49,8 @@ class Grid:
     def rarer(self) -> NDArray[np.int64]:
         """Units with the rarer kind of outcome, shaped like ``counts``: non-zero ones, for rates the rarer answer."""
         nonzero = self._pairs("nonzero")
-        conversions = np.array([row.metric.kind == "conversion" for row in self.rows])[:, None, None]
-        return np.where(conversions, np.minimum(nonzero, self.counts - nonzero), nonzero)
+        rates = np.array([row.metric.is_rate for row in self.rows])[:, None, None]
+        return np.where(rates, np.minimum(nonzero, self.counts - nonzero), nonzero)
 
     def _pairs(self, name: str) -> NDArray[np.int64]:
         return np.array(
@@ -84,47 +85,16 @@ def comparands(
 
 def grids(rows: Iterable[Comparand]) -> Iterator[Grid]:
     """Group metrics that need the same statistics and have the same good direction, to be compared in one go."""
-    groups: dict[tuple[Callable[[CellTable], ArmStats], Direction], list[Comparand]] = {}
+    groups: dict[object, tuple[Callable[[CellTable], ArmStats], list[Comparand]]] = {}
     for row in rows:
-        groups.setdefault((_reducer(row), row.metric.direction), []).append(row)
-    for (reduce, direction), members in groups.items():
+        reduce = stats_of(row.metric, row.control)
+        groups.setdefault((reduce, row.metric.direction), (reduce, []))[1].append(row)
+    for reduce, members in groups.values():
         control = reduce([[row.control] for row in members])
         yield Grid(
             rows=tuple(members),
-            direction=direction,
+            direction=members[0].metric.direction,
             treatment=reduce([row.treatments for row in members]),
             control=control,
             baseline=control.estimate,
         )
-
-
-def _reducer(row: Comparand) -> Callable[[CellTable], ArmStats]:
-    if row.control.clusters is not None:
-        return cluster_stats
-    return proportion_stats if row.metric.kind == "conversion" else mean_stats
-
-
-def proportion_stats(table: CellTable) -> ProportionStats:
-    """Units and converted units of each cell."""
-    return ProportionStats(_column(table, "units"), _column(table, "nonzero"))
-
-
-def mean_stats(table: CellTable) -> MeanStats:
-    """Units, mean and squared deviations of each cell."""
-    return MeanStats(_column(table, "units"), _column(table, "mean"), _column(table, "m2"))
-
-
-def cluster_stats(table: CellTable) -> RatioStats:
-    """Clusters of each cell with the moments of their sums of values and of units."""
-    return RatioStats(
-        _column(table, "clusters"),
-        _column(table, "cluster_mean_y"),
-        _column(table, "cluster_mean_d"),
-        m2_y=_column(table, "cluster_m2_y"),
-        m2_d=_column(table, "cluster_m2_d"),
-        c_yd=_column(table, "cluster_c_yd"),
-    )
-
-
-def _column(table: CellTable, name: str) -> NDArray[np.float64]:
-    return np.array([[getattr(cell, name) for cell in row] for row in table], dtype=np.float64)

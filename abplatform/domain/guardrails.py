@@ -6,11 +6,12 @@ wait for theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.arms import Comparand, Grid, grids
 from abplatform.domain.experiment import Amount, ExperimentDefinition
 from abplatform.stats import ArmStats, Comparison, Margin, NonInferiority, ProportionStats, sequential
@@ -45,9 +46,9 @@ def judge_guardrail(
         row: the guardrail with its cells.
         posterior: of Bayesian results.
     """
-    grid = next(grids([row]))
+    grid, all_units = next(grids([row])), next(grids([_with_all_units(row)]))
     test = _watch_counts if isinstance(grid.treatment, ProportionStats) else _watch_means
-    safe, harm, blocks = test(definition, grid, as_margin(row.use.non_inferiority_margin))
+    safe, harm, blocks = test(definition, grid, all_units, as_margin(row.use.non_inferiority_margin))
     return tuple(
         GuardrailCell(
             non_inferior=bool(safe.non_inferior[0, index]) and block is None,
@@ -60,14 +61,30 @@ def judge_guardrail(
     )
 
 
+def _with_all_units(row: Comparand) -> Comparand:
+    """The guardrail with what all units have brought so far, as far as an engine gave that.
+
+    Both arms have followed their units equally long, so that harm shows before windows close.
+    """
+    return replace(row, control=_watched(row.control), treatments=tuple(map(_watched, row.treatments)))
+
+
+def _watched(cell: ArmCell) -> ArmCell:
+    seen = cell.watch
+    if seen is None:
+        return cell
+    return replace(
+        cell, units=seen.units, nonzero=seen.nonzero, mean=seen.mean, m2=seen.m2, m3=None, uncapped=None, watch=None
+    )
+
+
 _Tests = tuple[NonInferiority, NDArray[np.float64], NDArray[np.object_]]
 """The test against the margin, p-values of harm (NaN where none can be given yet), and why to wait."""
 
 
-def _watch_counts(definition: ExperimentDefinition, grid: Grid, margin: Margin) -> _Tests:
-    treatment, control = grid.treatment, grid.control
-    if not isinstance(treatment, ProportionStats) or not isinstance(control, ProportionStats):
-        raise TypeError("grid must hold rates")
+def _watch_counts(definition: ExperimentDefinition, grid: Grid, all_units: Grid, margin: Margin) -> _Tests:
+    treatment, control = _rates(grid)
+    now, now_control = _rates(all_units)
     share = planned_shares(definition)
     safe = sequential.count_non_inferiority(
         treatment,
@@ -79,20 +96,27 @@ def _watch_counts(definition: ExperimentDefinition, grid: Grid, margin: Margin) 
         direction=grid.direction,
     )
     harm = (
-        sequential.harm_p_value(treatment.successes, control.successes, share=share)
+        sequential.harm_p_value(now.successes, now_control.successes, share=share)
         if grid.direction == "decrease"
         # Fewer of a good thing: the control is the arm with too many.
-        else sequential.harm_p_value(control.successes, treatment.successes, share=1 - share)
+        else sequential.harm_p_value(now_control.successes, now.successes, share=1 - share)
     )
     return safe, harm, np.full(len(definition.treatments), None, dtype=object)
 
 
-def _watch_means(definition: ExperimentDefinition, grid: Grid, margin: Margin) -> _Tests:
+def _watch_means(definition: ExperimentDefinition, grid: Grid, all_units: Grid, margin: Margin) -> _Tests:
     blocks = sequential.efficacy_guard(grid.counts, grid.rarer)[0]
     safe = _one_sided(definition, grid, grid.treatment, grid.control, margin)
-    harm = _one_sided(definition, grid, grid.control, grid.treatment, Margin(0.0))
-    waits = np.array([block is not None for block in blocks])
+    harm = _one_sided(definition, all_units, all_units.control, all_units.treatment, Margin(0.0))
+    early = sequential.efficacy_guard(all_units.counts, all_units.rarer)[0]
+    waits = np.array([block is not None for block in early])
     return safe, np.where(waits, np.nan, harm.p_value), blocks
+
+
+def _rates(grid: Grid) -> tuple[ProportionStats, ProportionStats]:
+    if not isinstance(grid.treatment, ProportionStats) or not isinstance(grid.control, ProportionStats):
+        raise TypeError("grid must hold rates")
+    return grid.treatment, grid.control
 
 
 def _one_sided(

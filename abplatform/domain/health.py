@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from abplatform.domain.aggregates import Aggregation, ArmCell
-from abplatform.domain.arms import cluster_stats, mean_stats
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.arm_stats import cluster_stats, mean_stats
 from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.scorecard import CovariateBalance, CovariateSource, Health, SampleRatio
 from abplatform.stats.balance import check_balance

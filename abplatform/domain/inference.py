@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abplatform.domain.adjustment import adjust_grid
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.arms import Comparand, Grid, grids
 from abplatform.domain.experiment import ExperimentDefinition, Role, prior_scale
 from abplatform.domain.guardrails import GuardrailCell, as_margin, judge_guardrail, planned_pair_units
@@ -46,6 +47,7 @@ class Line:
         fractions: information fractions of the looks that tested, up to now.
         boundary: of a group sequential test: |z| that decides at this look, at the level of ``simultaneous``.
         guardrail: of guardrails only.
+        steps: of a funnel: each of its steps, at the plan's alpha.
         adjusted_p_value, holm_p_value: within the family of the role.
     """
 
@@ -57,6 +59,7 @@ class Line:
     fractions: tuple[float, ...]
     boundary: float | None
     guardrail: GuardrailCell | None
+    steps: tuple[ComparisonCell, ...] = ()
     variance_reduction: float | None = None
     adjusted_p_value: float | None = None
     holm_p_value: float | None = None
@@ -95,6 +98,7 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method, 
         row.metric.key: judge_guardrail(definition, row, _posterior(definition, row, method)) for row in guarded
     }
     for index, row in enumerate(grid.rows):
+        steps = _compare_steps(definition, row, method, fractions[index : index + 1])
         for treatment in range(len(row.treatments)):
             watched = method == "sequential" or (method == "group_sequential" and fractions[index, treatment, -1] < 1)
             block = blocks[index, treatment] if watched else None
@@ -107,8 +111,32 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method, 
                 block=None if block is None else str(block),
                 fractions=tuple(fractions[index, treatment][fractions[index, treatment] > 0].tolist()),
                 boundary=boundaries[index][treatment],
+                steps=tuple(steps.cell(step, treatment) for step in range(len(row.metric.steps))) if steps else (),
                 guardrail=guardrails[row.metric.key][treatment] if row.use.role == "guardrail" else None,
             )
+
+
+def _compare_steps(
+    definition: ExperimentDefinition, row: Comparand, method: Method, fractions: NDArray[np.float64]
+) -> Comparison | None:
+    """How many took each step of a funnel; None for other metrics, and for clusters, whose steps are not known."""
+    if row.control.steps is None or row.control.clusters is not None:
+        return None
+    steps = range(len(row.metric.steps))
+    rows = [
+        replace(row, control=_at_step(row.control, step), treatments=_all_at(row.treatments, step)) for step in steps
+    ]
+    grid = next(grids(rows))
+    alpha = definition.plan.alpha
+    return _compare(definition, grid, method, alpha, fractions=np.repeat(fractions, len(rows), axis=0))
+
+
+def _all_at(cells: Sequence[ArmCell], step: int) -> tuple[ArmCell, ...]:
+    return tuple(_at_step(cell, step) for cell in cells)
+
+
+def _at_step(cell: ArmCell, step: int) -> ArmCell:
+    return replace(cell, nonzero=cell.steps[step] if cell.steps is not None else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,4 +175,4 @@ class Metric:
             return self.aggregation or AGGREGATIONS[self.kind][0]
         if self.kind == "retention":
             return "conversion"
-        return self.kind if self.kind in {"conversion", "count"} else None  # type: ignore[return-value]
+        return self.kind if self.kind in {"conversion", "count"} else None

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 
-from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.arm_cell import ArmCell
 
 CLOSE = 1e-12
 """Relative: an engine adds doubles in whatever order its threads finish."""

@@ -37,6 +37,37 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunnelStep:
+    """How many units of a variant came how far.
+
+    Attributes:
+        event: of the step.
+        units: that took it and all steps before, in order.
+        rate: share of the analysed units.
+        rate_of_previous: share of those who took the step before; for description.
+    """
+
+    event: str
+    units: int
+    rate: float | None
+    rate_of_previous: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepComparison:
+    """One step of a funnel in one treatment against the control: the share of analysed units that took it.
+
+    Attributes:
+        absolute, relative, p_value: as in `ComparisonResult`; not adjusted for the number of steps.
+    """
+
+    event: str
+    absolute: Interval
+    relative: Interval
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantResult:
     """One metric in one variant.
 
@@ -45,7 +76,11 @@ class VariantResult:
         open_units: units that are not in yet, since their window is still open.
         sum: exact sum of the values, as decimal text.
         mean, sd: per unit.
+        value: what is compared, where that is not the mean: the ratio of two sums, a quantile, a time in seconds.
+        denominator_sum: of a ratio: exact sum below the line, as decimal text.
         clusters: randomised clusters, where they are not the units.
+        uncapped_mean: of a capped metric: per unit, of the values as they are.
+        steps: of a funnel. Of times to an event, ``sum``, ``mean`` and ``sd`` are of those who got there.
     """
 
     variant: str
@@ -58,7 +93,7 @@ class VariantResult:
     denominator_sum: str | None = None
     clusters: int | None = None
     uncapped_mean: float | None = None
-    steps: None = None
+    steps: tuple[FunnelStep, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +114,7 @@ class ComparisonResult:
         variance_reduction: of a plan with CUPED: the share of the variance of the difference that adjusting for what
             units did before took away (below 0 if it added some); null where nothing is adjusted. The variants' means
             are those of the data, whatever this is.
+        steps: of a funnel.
         not_computable: why there are no numbers, or null.
     """
 
@@ -99,6 +135,7 @@ class ComparisonResult:
     information_fractions: tuple[float, ...] | None = None
     boundary: float | None = None
     variance_reduction: float | None = None
+    steps: tuple[StepComparison, ...] | None = None
     exploratory: bool = False
     verdict: Verdict
     not_computable: str | None = None

@@ -6,14 +6,25 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
-from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.arm_stats import estimate_of
 from abplatform.domain.arms import Comparand, comparands
 from abplatform.domain.experiment import Amount, ExperimentDefinition
 from abplatform.domain.inference import Line, compare_all
 from abplatform.domain.information import Fractions, analysed_units, information_fraction
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import AnalysisPlan, Method
-from abplatform.domain.scorecard import ComparisonResult, Interval, Margin, MetricResult, VariantResult, Verdict
+from abplatform.domain.scorecard import (
+    ComparisonResult,
+    FunnelStep,
+    Interval,
+    Margin,
+    MetricResult,
+    StepComparison,
+    VariantResult,
+    Verdict,
+)
 from abplatform.stats import EffectCell
 
 
@@ -58,18 +69,38 @@ def _always_valid(row: Comparand, method: Method) -> bool:
 
 def _variants(definition: ExperimentDefinition, row: Comparand) -> tuple[VariantResult, ...]:
     cells = {cell.variant: cell for cell in (row.control, *row.treatments)}
-    return tuple(_variant(cells[variant.key]) for variant in definition.variants)
+    return tuple(_variant(row.metric, cells[variant.key]) for variant in definition.variants)
 
 
-def _variant(cell: ArmCell) -> VariantResult:
+def _variant(metric: Metric, cell: ArmCell) -> VariantResult:
+    counted = cell.nonzero if metric.kind == "time_to" else cell.units
     return VariantResult(
         variant=cell.variant,
         units=cell.units,
         open_units=cell.open_units,
         sum=exact_text(cell.total),
-        mean=cell.mean if cell.units else None,
-        sd=math.sqrt(cell.m2 / (cell.units - 1)) if cell.units > 1 else None,
+        mean=cell.mean if counted else None,
+        sd=math.sqrt(cell.m2 / (counted - 1)) if counted > 1 else None,
+        value=estimate_of(metric, cell) if metric.kind in {"ratio", "quantile", "time_to"} else None,
+        denominator_sum=None if cell.denominator is None else exact_text(cell.denominator.total),
         clusters=cell.clusters,
+        uncapped_mean=float(cell.uncapped.total / cell.units) if cell.uncapped is not None and cell.units else None,
+        steps=_steps(metric, cell),
+    )
+
+
+def _steps(metric: Metric, cell: ArmCell) -> tuple[FunnelStep, ...] | None:
+    if cell.steps is None:
+        return None
+    before = (cell.units, *cell.steps)
+    return tuple(
+        FunnelStep(
+            event=step.event,
+            units=taken,
+            rate=taken / cell.units if cell.units else None,
+            rate_of_previous=taken / previous if previous else None,
+        )
+        for step, taken, previous in zip(metric.steps, cell.steps, before, strict=False)
     )
 
 
@@ -97,12 +128,13 @@ def _comparison(definition: ExperimentDefinition, line: Line, method: Method) ->
         simultaneous=_interval(line.simultaneous.absolute) if use.role == "primary" else None,
         chance_to_win=cell.chance_to_win,
         expected_loss=cell.expected_loss,
-        margin=None if use.non_inferiority_margin is None else _margin(use.non_inferiority_margin, line.row.control),
+        margin=_margin(use.non_inferiority_margin, line.row.metric, line.row.control),
         probability_worse_than_margin=None if line.guardrail is None else line.guardrail.worse_than_margin,
         information_fraction=information_fraction(line.row, definition.plan),
         information_fractions=line.fractions if method == "group_sequential" else None,
         boundary=line.boundary,
         variance_reduction=line.variance_reduction,
+        steps=_step_comparisons(line),
         exploratory=method != definition.plan.method,
         verdict=_verdict(line, definition.plan, method),
         not_computable=None if cell.not_computable is None else str(cell.not_computable),
@@ -110,12 +142,26 @@ def _comparison(definition: ExperimentDefinition, line: Line, method: Method) ->
     )
 
 
+def _step_comparisons(line: Line) -> tuple[StepComparison, ...] | None:
+    if not line.steps:
+        return None
+    return tuple(
+        StepComparison(
+            event=step.event, absolute=_interval(cell.absolute), relative=_interval(cell.relative), p_value=cell.p_value
+        )
+        for step, cell in zip(line.row.metric.steps, line.steps, strict=True)
+    )
+
+
 def _interval(effect: EffectCell) -> Interval:
     return Interval(estimate=effect.estimate, lower=effect.lower, upper=effect.upper)
 
 
-def _margin(amount: Amount, control: ArmCell) -> Margin:
-    absolute = amount.absolute if amount.relative is None else amount.relative * abs(control.mean)
+def _margin(amount: Amount | None, metric: Metric, control: ArmCell) -> Margin | None:
+    if amount is None:
+        return None
+    base = estimate_of(metric, control)
+    absolute = amount.absolute if amount.relative is None or base is None else amount.relative * abs(base)
     return Margin(relative=amount.relative, absolute=absolute)
 
 
@@ -170,7 +216,7 @@ def _wait(line: Line, plan: AnalysisPlan, method: Method) -> str | None:
 
 def _lacks_adjustment(line: Line, plan: AnalysisPlan) -> bool:
     """Whether the plan would adjust, but the data are such that it cannot."""
-    asked = plan.cuped and line.guardrail is None
+    asked = plan.cuped and line.guardrail is None and line.row.metric.has_covariate
     return asked and line.variance_reduction is None and line.cell.not_computable is None
 
 

@@ -21,7 +21,8 @@ from abplatform.domain.experiment import (
     changed_fields,
 )
 from abplatform.domain.life import still_forced
-from abplatform.domain.metric import Metric, check_metric
+from abplatform.domain.metric import Metric
+from abplatform.domain.metric_check import check_metric
 from abplatform.domain.prerequisites import dependants
 from abplatform.errors import Conflict, InUse
 from abplatform.services.revise import apply_changes, claim

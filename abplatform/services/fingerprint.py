@@ -11,9 +11,18 @@ from typing import Any
 
 import msgspec
 
-from abplatform.domain.aggregates import Aggregation, ArmCell
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
+
+_LATER_OF_CELLS = ("m3", "uncapped", "denominator", "steps", "below", "lifetimes", "watch")
+"""Fields of cells that looks of earlier versions did not have: their names must not change by them."""
+_LATER_OF_METRICS = {
+    name: value
+    for name, value in msgspec.to_builtins(Metric(key="", name="", kind="sum")).items()
+    if name not in {"key", "name", "kind", "event", "where", "direction", "window", "cuped_lookback"}
+}
 
 
 def fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: Aggregation) -> str:
@@ -43,20 +52,36 @@ def _rounded(cell: ArmCell) -> dict[str, Any]:
 
     An engine adds doubles in whatever order its threads finish.
     """
-    fields: dict[str, Any] = msgspec.to_builtins(cell)
+    fields: dict[str, Any] = msgspec.to_builtins(replace(cell, m3=None))
+    for name in _LATER_OF_CELLS:
+        if fields[name] is None:
+            del fields[name]
     if cell.before_m2 is None or cell.before_c is None:
         del fields["before_mean"], fields["before_m2"], fields["before_c"]
     else:
         # A product near 0 is a difference of large numbers: nine places of the correlation.
         size = math.sqrt(cell.m2) * math.sqrt(cell.before_m2)
         fields["before_c"] = round(cell.before_c / size, 9) + 0.0 if size else 0.0
-    return {name: f"{value:.9g}" if isinstance(value, float) else value for name, value in fields.items()}
+    return {name: _nine_digits(value) for name, value in fields.items()}
+
+
+def _nine_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, dict):
+        return {name: _nine_digits(part) for name, part in value.items()}
+    return [_nine_digits(part) for part in value] if isinstance(value, list) else value
 
 
 def _judged(metric: Metric, *, cuped: bool) -> msgspec.Raw:
-    """What a metric is, in the order of its fields."""
-    fields = msgspec.to_builtins(metric)
+    """What a metric is, in the order of its fields; what was not asked for before there was any is not in it."""
+    fields = msgspec.to_builtins(replace(metric, description=""))
     if not cuped:
         del fields["cuped_lookback"]
     fields["where"] = dict(sorted(fields["where"].items()))
+    if fields["window"] is not None and not fields["window"]["calendar"]:
+        del fields["window"]["calendar"]
+    for name, default in _LATER_OF_METRICS.items():
+        if fields[name] == default:
+            del fields[name]
     return msgspec.Raw(msgspec.json.encode(fields))

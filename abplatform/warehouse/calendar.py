@@ -90,7 +90,7 @@ def _local_day(times: ir.TimestampValue, span: Span) -> ir.TimestampValue:
 
 
 def _midnight(day: date) -> ir.TimestampScalar:
-    return moment(datetime.combine(day, time.min, UTC))  # type: ignore[no-any-return]
+    return moment(datetime.combine(day, time.min, UTC))
 
 
 def _choose(

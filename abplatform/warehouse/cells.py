@@ -12,6 +12,7 @@ from typing import Any
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.arm_cell import ArmCell, BelowCuts, Denominator, Lifetimes, Uncapped, Watch
 from abplatform.domain.metric import Metric
+from abplatform.warehouse.ordered import MICROSECONDS
 
 NO_SLICE = "(none)"
 
@@ -54,7 +55,7 @@ def build_cells(
             name=metric.key,
             variant=variant,
             slice=shown,
-            **_over_units(f"y{position}", row),
+            **(_over_times if metric.kind == "time_to" else _over_units)(f"y{position}", row),
             **_of_metric(request, metric, position, row),
             **_of_cuts(cuts.get(position), (variant, raw)),
             **(_over_clusters(f"y{position}", group) if request.clustered else {}),
@@ -152,7 +153,8 @@ def _of_metric(request: AggregationRequest, metric: Metric, position: int, row: 
     if metric.cap is not None and metric.cap.value is not None:
         over = _over_units(f"u{position}", row)
         capped = int(row.get(f"u{position}_capped") or 0)
-        found["uncapped"] = Uncapped(total=over["total"], m2=over["m2"], m3=_third(f"u{position}", row), capped=capped)
+        third, cap = _third(f"u{position}", row), float(metric.cap.value)
+        found["uncapped"] = Uncapped(total=over["total"], m2=over["m2"], m3=third, capped=capped, cap=cap)
     if metric.kind == "ratio":
         mean, m2, product = _beside(f"d{position}", f"y{position}", row)
         total = plain(row.get(f"d{position}_total") or 0)
@@ -164,6 +166,20 @@ def _of_metric(request: AggregationRequest, metric: Metric, position: int, row: 
         over = _over_units(f"w{position}", row)
         found["watch"] = Watch(**{name: over[name] for name in ("units", "nonzero", "mean", "m2")})
     return found
+
+
+def _over_times(column: str, row: Row) -> dict[str, Any]:
+    """Of times: all units, and the seconds of those who got there."""
+    done = int(row.get(f"{column}_nonzero") or 0)
+    total = Decimal(int(row.get(f"{column}_total") or 0)) / MICROSECONDS
+    return {
+        "units": int(row.get(f"{column}_units") or 0),
+        "open_units": int(row.get(f"{column}_missing") or 0),
+        "nonzero": done,
+        "total": plain(total),
+        "mean": float(total / done) if done else 0.0,
+        "m2": float(row[f"{column}_variance"]) * done if done else 0.0,
+    }
 
 
 def _of_cuts(cuts: Cuts | None, place: Place) -> dict[str, Any]:

@@ -19,13 +19,11 @@ from abplatform.domain.arm_cell import BelowCuts, Lifetimes
 from abplatform.domain.metric import Metric
 from abplatform.stats.sufficient.quantiles import cut_levels
 from abplatform.warehouse.cells import Cuts, Place, Row
-from abplatform.warehouse.ordered import NEVER
+from abplatform.warehouse.ordered import MICROSECONDS, NEVER
 from abplatform.warehouse.unit_values import MONEY
 from abplatform.warehouse.wanted import find_reading
 from abplatform.warehouse.windows import bound_columns, find_bounds, is_closed, is_inside
 from abplatform.warehouse.workspace import Workspace
-
-_MICROSECONDS = 1_000_000
 
 
 def has_cuts(metric: Metric) -> bool:
@@ -53,7 +51,7 @@ def count_cuts(
     places = _count_members(workspace, members)
     if metric.kind == "time_to" and metric.window is None:
         return Cuts(lifetimes=_lifetimes(workspace, items, cuts, places))
-    shown = [float(cut) / (_MICROSECONDS if metric.kind == "time_to" else 1) for cut in cuts]
+    shown = [float(cut) / (MICROSECONDS if metric.kind == "time_to" else 1) for cut in cuts]
     return Cuts(below=_below(workspace, items, cuts, places, shown))
 
 
@@ -151,7 +149,7 @@ def _lifetimes(
     bins = range(len(cuts))
     return {
         place: Lifetimes(
-            cuts=tuple(float(cut) / _MICROSECONDS for cut in cuts),
+            cuts=tuple(float(cut) / MICROSECONDS for cut in cuts),
             finished=tuple(counts.get((place, True, index), 0) for index in bins),
             censored=tuple(counts.get((place, False, index), 0) for index in bins),
         )

@@ -8,7 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from abplatform.domain.aggregates import AggregationRequest, ArmCell, DailyCells
+from abplatform.domain.aggregates import AggregationRequest, DailyCells
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.warehouse.cells import Row, plain
 from abplatform.warehouse.daily import Centres, DailySums, days_between, find_centre
 

@@ -9,6 +9,7 @@ import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Metric
+from abplatform.warehouse.ordered import MICROSECONDS, NEVER
 
 
 def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -22,6 +23,7 @@ def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
       u0_capped`` are of the values as they are;
     - ratios: ``d0_total, d0_variance, d0_covariance`` (with ``y0``);
     - funnels: ``f0_1, f0_2, ...``, the units that took so many steps;
+    - times: ``y0_...`` of those who got there, in seconds, but ``y0_units`` and ``y0_missing`` of all;
     - watched: ``w0_units, w0_nonzero, w0_total, w0_variance``.
     """
     rows = _cap(rows, request)
@@ -96,9 +98,23 @@ def _of_metric(rows: ir.Table, request: AggregationRequest, metric: Metric, posi
     if metric.kind == "funnel":
         depth = rows[f"f{position}"]
         columns |= {f"f{position}_{step}": (depth >= step).sum() for step in range(1, len(metric.steps) + 1)}
+    if metric.kind == "time_to":
+        columns |= _times(rows[f"t{position}"], f"y{position}")
     if f"w{position}" in rows.columns:
         columns |= {f"w{position}_{name}": each for name, each in _unit_moments(rows[f"w{position}"]).items()}
     return columns
+
+
+def _times(times: ir.IntegerColumn, name: str) -> Mapping[str, ir.Value]:
+    got_there = times < NEVER
+    seconds = ibis.ifelse(got_there, times, ibis.null("int64")).cast("float64") / MICROSECONDS
+    return {
+        f"{name}_units": times.count(),
+        f"{name}_missing": times.isnull().sum(),
+        f"{name}_nonzero": times.count(where=got_there),
+        f"{name}_total": ibis.ifelse(got_there, times, ibis.null("int64")).sum(),
+        f"{name}_variance": seconds.var(how="pop"),
+    }
 
 
 def _beside(rows: ir.Table, name: str, value: str) -> Mapping[str, ir.Value]:

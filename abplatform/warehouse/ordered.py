@@ -13,6 +13,8 @@ from abplatform.warehouse.windows import bound_columns, find_bounds, find_cutoff
 
 NEVER = 2**62
 """Microseconds of a time that has no end."""
+MICROSECONDS = 1_000_000
+"""In a second."""
 
 
 def is_ordered(metric: Metric) -> bool:

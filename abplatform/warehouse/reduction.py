@@ -131,7 +131,7 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
 
 
 def _reduce_daily(
-    workspace: Workspace, progress: Progress, request: AggregationRequest, answer: dict[str, list[Row]]
+    workspace: Workspace, progress: Progress, request: AggregationRequest, answer: _Answer
 ) -> tuple[DailyCells, ...]:
     units = workspace.keep("analysed_units", progress.valued.filter(progress.valued.analysed))
     entered = entered_by_day(workspace, units)
@@ -142,8 +142,8 @@ def _reduce_daily(
             units,
             request,
             position=position,
-            unit_centres=unit_centres(answer["moments"], request, position),
-            cluster_centres=cluster_centres(answer["cluster_moments"], position) if request.clustered else {},
+            unit_centres=unit_centres(answer.moments, request, position),
+            cluster_centres=cluster_centres(answer.cluster_moments, position) if request.clustered else {},
         )
         for position in range(len(request.metrics))
     ]

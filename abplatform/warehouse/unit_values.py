@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ibis
 import ibis.expr.types as ir
@@ -44,13 +44,15 @@ def value_columns(request: AggregationRequest) -> dict[str, ValueColumn]:
     """All numbers per unit that come from one pass.
 
     ``y0`` is that of the first metric, ``d0`` what stands below its line, ``b0`` the same as ``y0`` before the first
-    exposure. Times and funnels have other columns, see `ordered`; quantiles of events none.
+    exposure. Times and funnels have other columns, see `ordered`.
     """
     columns: dict[str, ValueColumn] = {}
     for position, metric in enumerate(request.metrics):
-        if is_ordered(metric) or metric.over == "events":
+        if is_ordered(metric):
             continue
-        columns[f"y{position}"] = ValueColumn(metric, metric.measure)
+        # Of quantiles of events, how many a unit has; the events themselves are no numbers of units.
+        measure = replace(metric.measure, aggregation="count") if metric.over == "events" else metric.measure
+        columns[f"y{position}"] = ValueColumn(metric, measure)
         if metric.below is not None:
             columns[f"d{position}"] = ValueColumn(metric, metric.below)
         if request.adjusts(metric):
@@ -61,9 +63,9 @@ def value_columns(request: AggregationRequest) -> dict[str, ValueColumn]:
 def can_be_kept(request: AggregationRequest) -> bool:
     """Whether what an answer knows of each unit can be gone on from: numbers that can be merged, and nothing else."""
     kept = value_columns(request)
-    return all(column.mergeable for column in kept.values()) and all(
-        f"y{position}" in kept for position in range(len(request.metrics))
-    )
+    numbers = all(f"y{position}" in kept for position in range(len(request.metrics)))
+    events = any(metric.over == "events" for metric in request.metrics)
+    return numbers and not events and all(column.mergeable for column in kept.values())
 
 
 def add_values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell, LakeState
+from abplatform.domain.aggregates import Aggregation, AggregationRequest, LakeState
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.evidence import Evidence
 from tests.builders import NOW, a_metric
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from abplatform.domain.aggregates import ArmCell
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.experiment import Amount, Variant
 from abplatform.domain.health import check_health
 from abplatform.domain.plan import Method, Prior

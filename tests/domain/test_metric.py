@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from abplatform.domain.metric import LATER_KINDS, Metric, Window, check_metric
+from abplatform.domain.metric import Metric, Window
+from abplatform.domain.metric_check import check_metric
 from abplatform.errors import InvalidInput
 from tests.builders import a_metric
 
@@ -37,10 +38,9 @@ def test_sound_metrics_pass(metric: Metric) -> None:
         ({"event": "nul\0"}, "event"),
         ({"kind": "average"}, "kind"),
         ({"direction": "up"}, "direction"),
-        ({"where": {"": 1}}, "where."),
+        ({"where": {"": 1}}, "where"),
         ({"where": {"a": ()}}, "where.a"),
-        ({"where": {"a": None}}, "where.a"),
-        ({"where": {"a": {"$gt": 1}}}, "where.a"),
+        ({"where": {"a": {"$type": "nubmer"}}}, "where.a.$type"),
         ({"where": {"a": float("nan")}}, "where.a"),
         ({"where": {"a": "lone \ud800"}}, "where.a"),
         ({"where": {"a": tuple(range(101))}}, "where.a"),
@@ -58,9 +58,3 @@ def test_a_fault_is_named_by_its_path(changes: dict[str, Any], path: str) -> Non
     with pytest.raises(InvalidInput) as refusal:
         check_metric(a_metric(**changes))
     assert list(refusal.value.errors) == [path]
-
-
-@pytest.mark.parametrize("kind", LATER_KINDS)
-def test_later_kinds_are_refused_by_name(kind: str) -> None:
-    with pytest.raises(InvalidInput, match=f"kind: {kind} is not supported yet"):
-        check_metric(a_metric(kind=kind))

@@ -15,7 +15,8 @@ from fractions import Fraction
 
 import pytest
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
+from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.metric import Metric
 

@@ -12,7 +12,8 @@ from typing import Any
 import ibis
 import pytest
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
+from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.events import NOT_DRAWN, ConversionFact, ExposureFact
 from abplatform.domain.metric import Window
 from abplatform.warehouse import queries

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from abplatform.domain.aggregates import Aggregation, AggregationRequest, ArmCell
+from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.metric import Window
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.engines import Engine

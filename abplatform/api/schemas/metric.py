@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
-from marshmallow import post_load
+from marshmallow import fields, post_load
 
 from abplatform.api.schemas.fields import (
     Document,
     Duration,
+    Flag,
+    Items,
     JsonObject,
+    Number,
     Part,
     Strict,
     Text,
@@ -21,8 +25,12 @@ from abplatform.api.schemas.fields import (
     time_field,
     write_duration,
 )
-from abplatform.domain.metric import KINDS, Metric, Window
+from abplatform.domain.metric import KINDS, Cap, Measure, Metric, Step, Window
+from abplatform.domain.metric_check import BELOW_THE_LINE
 from abplatform.storage.metrics import StoredMetric
+
+_WHERE = {"description": "condition on event properties, in the targeting language"}
+_VALUE = {"description": "name of the event property that holds the number; without one it is the event's value"}
 
 
 class WindowSchema(Strict):
@@ -30,18 +38,68 @@ class WindowSchema(Strict):
 
     start = Duration(metadata={"default": "PT0S", "format": "duration"})
     end = Duration(required=True, metadata={"format": "duration"})
+    calendar = Flag(
+        metadata={"default": False, "description": "count days of the project's calendar, from the day of the exposure"}
+    )
 
     @post_load
     def _build(self, data: Mapping[str, Any], **_: Any) -> Window:
         return Window(**data)
 
 
-class Conditions(JsonObject):
-    """Equality conditions on event properties; an array means any of."""
+class StepSchema(Strict):
+    """A step of a funnel."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
-        conditions = super()._deserialize(value, attr, data, **kwargs)
-        return {name: tuple(wanted) if isinstance(wanted, list) else wanted for name, wanted in conditions.items()}
+    event = Text(required=True)
+    where = JsonObject(metadata=_WHERE)
+    within = Duration(
+        allow_none=True,
+        metadata={"format": "duration", "description": "at most how long after the step before, or the exposure"},
+    )
+
+    @post_load
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Step:
+        return Step(**data)
+
+
+class StartSchema(Strict):
+    """The event from which time runs."""
+
+    event = Text(required=True)
+    where = JsonObject(metadata=_WHERE)
+
+    @post_load
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Measure:
+        return Measure(**data)
+
+
+class DenominatorSchema(StartSchema):
+    """What stands below the line of a ratio."""
+
+    value = Text(allow_none=True, metadata=_VALUE)
+    aggregation = Text(allow_none=True, metadata=choice(BELOW_THE_LINE, default="count"))
+
+
+class Amount(fields.Decimal):
+    """A decimal as a JSON number or string, exact."""
+
+    default_error_messages = {"invalid": "must be a decimal number", "null": "must not be null"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise self.make_error("invalid")
+        return super()._deserialize(str(value), attr, data, **kwargs)
+
+
+class CapSchema(Strict):
+    """The most that a unit counts for: a value, or a quantile that becomes one at the start."""
+
+    value = Amount(allow_none=True, metadata={"description": "above 0"})
+    quantile = Number(allow_none=True, metadata={"description": "of the values that are not 0, before the start"})
+
+    @post_load
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Cap:
+        return Cap(**data)
 
 
 class MetricChanges(Strict):
@@ -49,10 +107,33 @@ class MetricChanges(Strict):
 
     name = Text(required=True)
     kind = Text(required=True, metadata=choice(KINDS))
-    event = Text(required=True, metadata={"description": "name of the conversion events that it reads"})
-    where = Conditions(metadata={"description": "equality conditions on event properties; an array means any of"})
+    description = Text(metadata={"default": "", "description": "for people"})
+    event = Text(metadata={"description": "name of the conversion events that it reads; a funnel has steps instead"})
+    where = JsonObject(metadata=_WHERE)
+    value = Text(allow_none=True, metadata=_VALUE)
+    aggregation = Text(
+        allow_none=True,
+        metadata=choice(
+            ("sum", "last", "max", "count", "conversion"),
+            description="what the events of a unit are made into, of sum, ratio (above the line) and quantile",
+        ),
+    )
+    denominator = Part(DenominatorSchema, allow_none=True, metadata={"description": "of a ratio"})
+    start = Part(StartSchema, allow_none=True, metadata={"description": "of time_to; else the first exposure"})
+    steps = Items(Part(StepSchema), metadata={"description": "of a funnel, in order"})
+    quantile = Number(metadata={"default": 0.5, "description": "of quantile and time_to, between 0 and 1"})
+    over = Text(metadata=choice(("units", "events"), default="units", description="of quantile"))
     direction = Text(metadata=choice(("increase", "decrease"), default="increase"))
     window = Part(WindowSchema, allow_none=True, metadata={"description": "without one, everything counts"})
+    minimum_age = Duration(
+        metadata={
+            "default": "PT0S",
+            "format": "duration",
+            "description": "units count once their first exposure is so old, also where the window closes earlier",
+        }
+    )
+    cap = Part(CapSchema, allow_none=True, metadata={"description": "of count and sum"})
+    outcome = Text(allow_none=True, metadata={"description": "key of the metric that says late what this one hints at"})
     cuped_lookback = Duration(
         metadata={
             "default": "P14D",
@@ -84,6 +165,15 @@ def metric_document(stored: StoredMetric) -> dict[str, Any]:
     """The document of a metric."""
     metric, window = stored.metric, stored.metric.window
     document: dict[str, Any] = msgspec.to_builtins(metric)
-    document["window"] = window and {"start": write_duration(window.start), "end": write_duration(window.end)}
-    document["cuped_lookback"] = write_duration(metric.cuped_lookback)
+    document["window"] = window and {
+        "start": write_duration(window.start),
+        "end": write_duration(window.end),
+        "calendar": window.calendar,
+    }
+    for name in ("cuped_lookback", "minimum_age"):
+        document[name] = write_duration(getattr(metric, name))
+    for step, written in zip(metric.steps, document["steps"], strict=True):
+        written["within"] = step.within and write_duration(step.within)
+    if metric.start is not None:
+        document["start"] = {"event": metric.start.event, "where": metric.start.where}
     return document | {"revision": stored.revision, "created_at": msgspec.to_builtins(stored.created_at)}
