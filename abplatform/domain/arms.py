@@ -67,7 +67,7 @@ def comparands(
     Args:
         definition: names variants, control and roles.
         metrics: definitions of the metrics that it uses, in any order.
-        aggregation: reduced cells.
+        aggregation: reduced cells; metrics without any are left out.
         slice_: which slice of them.
     """
     by_key = {metric.key: metric for metric in metrics}
@@ -80,6 +80,7 @@ def comparands(
             treatments=tuple(cells[use.metric, variant] for variant in definition.treatments),
         )
         for use in definition.metrics
+        if (use.metric, definition.control) in cells
     )
 
 

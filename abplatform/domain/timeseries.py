@@ -56,6 +56,7 @@ class Timeseries:
             randomised.
         alpha: of the phase.
         computed_at: when; ``data_through``: latest receipt of an event that it has seen.
+        metrics: those that can be taken apart by day: rates, counts and sums.
     """
 
     experiment: str
@@ -82,7 +83,6 @@ def score_days(
         (each.day, score_metrics(definition, metrics, replace(aggregation, cells=each.cells), method=method))
         for each in aggregation.days
     ]
-    shown = score_metrics(definition, metrics, aggregation, method=method)
     return tuple(
         MetricSeries(
             metric=result.metric,
@@ -92,7 +92,7 @@ def score_days(
             always_valid=result.always_valid,
             days=tuple(_day(day, results[position]) for day, results in days),
         )
-        for position, result in enumerate(shown)
+        for position, result in enumerate(days[-1][1] if days else ())
     )
 
 

@@ -86,6 +86,7 @@ def build_request(
         as_of=as_of,
         covariates=definition.covariates,
         adjusted=_adjusted(definition),
+        watched=tuple(use.metric for use in definition.metrics if use.role == "guardrail"),
         clustered=definition.clustered,
         since=experiment.phase_started_at if served else None,
         enrolled_until=experiment.closed_at if served else None,

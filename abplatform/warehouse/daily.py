@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from decimal import Decimal
 from itertools import combinations_with_replacement
 
 import ibis
@@ -21,7 +22,8 @@ from abplatform.domain.metric import Metric
 from abplatform.warehouse.cells import Row
 from abplatform.warehouse.progress import Progress
 from abplatform.warehouse.times import shifted
-from abplatform.warehouse.windows import is_closed
+from abplatform.warehouse.wanted import Reading, find_reading
+from abplatform.warehouse.windows import closing_time, is_closed
 from abplatform.warehouse.workspace import Workspace
 
 _MONEY = "decimal(38, 6)"
@@ -50,7 +52,14 @@ Centres = Mapping[str, float]
 
 def can_go_on(request: AggregationRequest) -> bool:
     """Whether what is kept of each unit suffices: what came on which day is kept of none."""
-    return not request.daily or all(metric.window is not None for metric in request.metrics)
+    return not request.daily or all(metric.closes_after or not has_days(metric) for metric in request.metrics)
+
+
+def has_days(metric: Metric) -> bool:
+    """Whether a metric can be taken apart by day: a number per unit that counts from a day on, or grows by events."""
+    if metric.window is not None or metric.minimum_age:
+        return metric.kind in {"conversion", "retention", "count", "sum", "funnel"}
+    return metric.kind in {"conversion", "count"} or (metric.measure.aggregation == "sum" and metric.kind == "sum")
 
 
 def entered_by_day(workspace: Workspace, units: ir.Table) -> dict[str, dict[date, int]]:
@@ -90,9 +99,12 @@ def sum_metric(
     """
     metric = request.metrics[position]
     steps = _steps_of_window(units, metric, request, position)
-    several = metric.window is None
+    several = not metric.closes_after
     if several:
-        steps = steps.union(_later_steps(units, progress.wanted, metric, position).select(*steps.columns))
+        later = _later_steps(units, progress.wanted, metric, find_reading(request))
+        steps = steps.union(later.select(*steps.columns))
+        if metric.cap is not None and metric.cap.value is not None:
+            steps = _cap(steps, metric.cap.value)
     steps = workspace.keep(f"steps{position}", steps)
     over_units = _run(steps, "unit") if several else _run_once(steps)
     found = workspace.rows(sum_changes(over_units, unit_centres))
@@ -166,32 +178,45 @@ def _steps_of_window(units: ir.Table, metric: Metric, request: AggregationReques
     name = f"b{position}"
     before = units[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
     common = {"d": ibis.literal(1, "int64"), "b": before}
-    if metric.window is None:
+    if not metric.closes_after:
         nothing = ibis.literal(0).cast(_MONEY)
         return units.select("unit", "cluster", "variant", day=units["first"].date(), y=nothing, **common)
     closed = units.filter(is_closed(units["first"], metric, request))
     # A look at midnight has the windows that close at midnight.
-    day = shifted(closed["first"], metric.window.end - _INSTANT).date()
+    day = shifted(closing_time(closed["first"], metric, request), -_INSTANT).date()
     before = closed[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
-    return closed.select(
-        "unit", "cluster", "variant", day=day, y=closed[f"y{position}"].cast(_MONEY), **common | {"b": before}
-    )
+    value = closed[f"y{position}"].cast(_MONEY)
+    if metric.cap is not None and metric.cap.value is not None:
+        value = ibis.least(value, ibis.literal(metric.cap.value).cast(_MONEY))
+    return closed.select("unit", "cluster", "variant", day=day, y=value, **common | {"b": before})
 
 
-def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, position: int) -> ir.Table:
+def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, reading: Reading) -> ir.Table:
     """What each unit brings later, of a metric without a window."""
     known = units.select("unit", "cluster", "variant", "first")
-    joined = known.join(wanted.filter(wanted[f"m{position}"]), "unit")
+    joined = known.join(wanted.filter(wanted[reading.match(metric.measure)]), "unit")
     counting = joined.filter(joined.timestamp >= joined["first"])
     keys = ["unit", "cluster", "variant"]
-    if metric.kind == "sum":
+    if metric.kind in {"sum", "count"}:
+        amount = counting[reading.number(metric.measure)].sum() if metric.kind == "sum" else counting.count()
         steps = counting.group_by([*keys, counting.timestamp.date().name("day")]).aggregate(
-            y=ibis.coalesce(counting.value.sum().cast(_MONEY), ibis.literal(0).cast(_MONEY))
+            y=ibis.coalesce(amount.cast(_MONEY), ibis.literal(0).cast(_MONEY))
         )
     else:
         firsts = counting.group_by(keys).aggregate(at=counting.timestamp.min())
         steps = firsts.select(*keys, day=firsts["at"].date(), y=ibis.literal(1).cast(_MONEY))
     return steps.mutate(d=ibis.literal(0, "int64"), b=ibis.null("float64"))
+
+
+def _cap(steps: ir.Table, most: Decimal) -> ir.Table:
+    """The same where units count for no more than a cap."""
+    keys = ["unit", "cluster", "variant", "day"]
+    daily = steps.group_by(keys).aggregate(y=steps.y.sum().cast(_MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max())
+    until_now = ibis.cumulative_window(group_by="unit", order_by="day")
+    run = daily.mutate(now=daily.y.sum().over(until_now).cast(_MONEY))
+    cap = ibis.literal(most).cast(_MONEY)
+    change = ibis.least(run.now, cap) - ibis.least(run.now - run.y, cap)
+    return run.select(*keys, y=change.cast(_MONEY), d=run.d, b=run.b)
 
 
 def _run(steps: ir.Table, member: str) -> ir.Table:

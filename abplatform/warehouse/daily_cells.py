@@ -18,20 +18,20 @@ MOST_DAYS = 1000
 
 
 def build_daily_cells(
-    request: AggregationRequest, sums: Sequence[DailySums], entered: Mapping[str, Mapping[date, int]]
+    request: AggregationRequest, sums: Mapping[int, DailySums], entered: Mapping[str, Mapping[date, int]]
 ) -> tuple[DailyCells, ...]:
     """Cells as they were at the end of each day, from the first day on which a unit came in.
 
     Args:
         request: what was asked for.
-        sums: one per metric.
+        sums: by position of the metric, of those that can be taken apart by day.
         entered: how many units came in on each day, by variant.
     """
     last = request.as_of if request.until is None else min(request.as_of, request.until)
     days = days_between((day for each in entered.values() for day in each), last.date())
     series = [
         _series(request, position, sums[position], variant, entered.get(variant, {}), days)
-        for position in range(len(request.metrics))
+        for position in sums
         for variant in request.variants
     ]
     shown = range(max(0, len(days) - MOST_DAYS), len(days))

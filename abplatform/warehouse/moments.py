@@ -79,7 +79,9 @@ def _cap(rows: ir.Table, request: AggregationRequest) -> ir.Table:
         if metric.cap is not None and metric.cap.value is not None:
             value = rows[f"y{position}"]
             columns[f"u{position}"] = value
-            columns[f"y{position}"] = ibis.least(value, ibis.literal(metric.cap.value).cast(value.type()))
+            cap = ibis.literal(metric.cap.value).cast(value.type())
+            # Not the least of both: engines skip null there.
+            columns[f"y{position}"] = ibis.ifelse(value > cap, cap, value)
     return rows.mutate(**columns) if columns else rows
 
 

@@ -10,7 +10,7 @@ from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyC
 from abplatform.warehouse import queries
 from abplatform.warehouse.cells import Cuts, Row, build_cells, build_covariates, count_map
 from abplatform.warehouse.cut_counts import count_cuts, has_cuts
-from abplatform.warehouse.daily import can_go_on, entered_by_day, sum_metric
+from abplatform.warehouse.daily import can_go_on, entered_by_day, has_days, sum_metric
 from abplatform.warehouse.daily_cells import build_daily_cells, cluster_centres, unit_centres
 from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
@@ -135,8 +135,8 @@ def _reduce_daily(
 ) -> tuple[DailyCells, ...]:
     units = workspace.keep("analysed_units", progress.valued.filter(progress.valued.analysed))
     entered = entered_by_day(workspace, units)
-    sums = [
-        sum_metric(
+    sums = {
+        position: sum_metric(
             workspace,
             progress,
             units,
@@ -145,8 +145,9 @@ def _reduce_daily(
             unit_centres=unit_centres(answer.moments, request, position),
             cluster_centres=cluster_centres(answer.cluster_moments, position) if request.clustered else {},
         )
-        for position in range(len(request.metrics))
-    ]
+        for position, metric in enumerate(request.metrics)
+        if has_days(metric)
+    }
     return build_daily_cells(request, sums, entered)
 
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from abplatform.domain.aggregates import AggregationRequest, DailyCells
-from abplatform.domain.metric import Metric, Window
+from abplatform.domain.metric import Cap, Metric, Step, Window
 from abplatform.warehouse import daily_cells
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.engines import Engine
@@ -117,6 +117,40 @@ def test_a_window_that_closes_at_midnight_is_of_the_day_before(local_lake: Lake,
     request = replace(REQUESTS["first-phase"], metrics=(soon(),), adjusted=(), daily=True)
     counts = {each.day: each.cells[0].units for each in engine.aggregate(local_lake, request).days}
     assert [counts[NOW.date() - number * DAY] for number in (2, 1, 0)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("clustered", [False, True], ids=["units", "clusters"])
+def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *, clustered: bool) -> None:
+    deliver(local_lake, tame_history(4))
+    week, day_two = Window(end=7 * DAY), Window(start=DAY, end=2 * DAY, calendar=True)
+    cap, amounts = Cap(value=Decimal("99.5")), {"kind": "sum", "event": "purchase"}
+    metrics = (
+        a_metric("count", kind="count", event="purchase", window=None),
+        a_metric("counted", kind="count", event="purchase", window=week, cap=Cap(value=Decimal(1))),
+        a_metric("capped", **amounts, window=None, cap=cap),
+        a_metric("capped-soon", **amounts, window=week, cap=cap, minimum_age=9 * DAY),
+        a_metric("largest", **amounts, aggregation="max", window=week),
+        a_metric("last", **amounts, aggregation="last", window=week),
+        a_metric("old-enough", event="purchase", window=None, minimum_age=3 * DAY),
+        a_metric("back", kind="retention", event="purchase", window=day_two),
+        a_metric("both", kind="funnel", event="", steps=(Step(event="deposit"), Step(event="purchase")), window=week),
+    )
+    request = replace(REQUESTS["plain"], metrics=metrics, daily=True, clustered=clustered, time_zone="Asia/Shanghai")
+    found = engine.aggregate(local_lake, request)
+    assert {cell.name for cell in found.days[-1].cells} == {metric.key for metric in metrics}
+    for mine, look in zip(found.days[-1].cells, found.cells, strict=True):
+        counts = ("name", "variant", "units", "open_units", "nonzero", "total", "clusters")
+        assert [getattr(mine, name) for name in counts] == [getattr(look, name) for name in counts]
+        assert (mine.mean, mine.m2) == pytest.approx((look.mean, look.m2), rel=1e-9)
+        if clustered:
+            assert (mine.cluster_m2_y, mine.cluster_m2_d) == pytest.approx((look.cluster_m2_y, look.cluster_m2_d))
+
+
+def test_quantiles_and_ratios_have_no_days(local_lake: Lake, engine: Engine) -> None:
+    deliver(local_lake, tame_history(4))
+    metrics = (a_metric("median", kind="quantile", event="purchase"), a_metric("bought", event="purchase"))
+    days = engine.aggregate(local_lake, replace(REQUESTS["plain"], metrics=metrics, daily=True)).days
+    assert {cell.name for each in days for cell in each.cells} == {"bought"}
 
 
 def tame_history(seed: int) -> History:
