@@ -25,6 +25,8 @@ AGGREGATIONS: Mapping[str, tuple[Aggregation, ...]] = {
 """What a unit's events may be made into, by the kinds that leave a choice, the default first."""
 RATES = frozenset({"conversion", "retention", "funnel"})
 """Kinds that are 0 or 1 for a unit."""
+VALUED = frozenset({"ratio", "quantile", "time_to"})
+"""Kinds that compare something else than a mean over units."""
 LONGEST_WINDOW = timedelta(days=3650)
 DEFAULT_LOOKBACK = timedelta(days=14)
 

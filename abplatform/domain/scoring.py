@@ -13,7 +13,7 @@ from abplatform.domain.arms import Comparand, comparands
 from abplatform.domain.experiment import Amount, ExperimentDefinition
 from abplatform.domain.inference import Line, compare_all
 from abplatform.domain.information import Fractions, analysed_units, information_fraction
-from abplatform.domain.metric import Metric
+from abplatform.domain.metric import VALUED, Metric
 from abplatform.domain.plan import AnalysisPlan, Method
 from abplatform.domain.scorecard import (
     ComparisonResult,
@@ -81,7 +81,7 @@ def _variant(metric: Metric, cell: ArmCell) -> VariantResult:
         sum=exact_text(cell.total),
         mean=cell.mean if counted else None,
         sd=math.sqrt(cell.m2 / (counted - 1)) if counted > 1 else None,
-        value=estimate_of(metric, cell) if metric.kind in {"ratio", "quantile", "time_to"} else None,
+        value=estimate_of(metric, cell) if metric.kind in VALUED else None,
         denominator_sum=None if cell.denominator is None else exact_text(cell.denominator.total),
         clusters=cell.clusters,
         uncapped_mean=float(cell.uncapped.total / cell.units) if cell.uncapped is not None and cell.units else None,

@@ -11,6 +11,7 @@ from typing import Any
 
 import altair as alt
 
+from abplatform.domain.metric import VALUED
 from abplatform.domain.scorecard import ComparisonResult, Interval, MetricResult, Scorecard, VariantResult
 from abplatform.readout import numbers
 from abplatform.readout.rows import choose_tone, write_value
@@ -24,6 +25,15 @@ _PERCENT = "datum.value == 0 ? '0%' : format(datum.value, '+.0%')"
 # Where the page is narrow, labels are left out rather than run into each other.
 _SPACED: dict[str, Any] = {"labelOverlap": "greedy", "labelSeparation": 6}
 _ROW_HEIGHT = 34
+_WHAT = {
+    "conversion": "Rate",
+    "retention": "Share who came back",
+    "funnel": "Share who took all steps",
+    "ratio": "Ratio",
+    "quantile": "Quantile",
+    "time_to": "Time, of all units",
+}
+"""What bars show, where it is no mean per unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +211,8 @@ def _means(metric: MetricResult) -> Chart:
     values: list[dict[str, Any]] = [
         {
             "arm": numbers.visible(result.variant),
-            "value": _height(result),
-            "end": max(0.0, _height(result)),
+            "value": _height(metric, result),
+            "end": max(0.0, _height(metric, result)),
             "text": write_value(metric, result),
             "control": result.variant == control,
         }
@@ -219,7 +229,7 @@ def _means(metric: MetricResult) -> Chart:
     )
     bars = base.mark_bar(height=16, cornerRadiusEnd=3).encode(color=colour)
     texts = base.mark_text(align="left", dx=6).encode(text="text:N", x="end:Q")
-    what = "Rate" if metric.kind == "conversion" else "Mean per unit"
+    what = _WHAT.get(metric.kind, "Mean per unit")
     title = numbers.visible(metric.metric)
     return Chart(
         name=f"means-{metric.metric}",
@@ -234,8 +244,8 @@ def _means(metric: MetricResult) -> Chart:
     )
 
 
-def _height(result: VariantResult) -> float:
-    return _or(result.mean if result.value is None else result.value, 0.0)
+def _height(metric: MetricResult, result: VariantResult) -> float:
+    return _or(result.value if metric.kind in VALUED else result.mean, 0.0)
 
 
 def _histories(alpha: float, looks: Sequence[Scorecard]) -> list[Chart]:

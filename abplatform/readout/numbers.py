@@ -10,6 +10,7 @@ from abplatform.domain.scorecard import Interval
 NOTHING = "–"
 MINUS = "−"
 UNBOUNDED = "∞"
+_LENGTHS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def count(value: int) -> str:
@@ -42,6 +43,28 @@ def rate(value: float | None) -> str:
     ('10.62%', '0.573%')
     """
     return NOTHING if value is None or not math.isfinite(value) else _percent(value, signed=False)
+
+
+def duration(seconds: float | None, *, signed: bool = False) -> str:
+    """A time in its two largest units.
+
+    >>> duration(180.0), duration(93_784.2), duration(-720.5, signed=True), duration(0.25)
+    ('3 min', '1 d 2 h', '−12 min', '0.25 s')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    sign = MINUS if seconds < 0 else "+" * signed
+    size = abs(seconds)
+    if size < 60:
+        return f"{sign}{size:.{0 if size >= 10 or size == int(size) else 2}f} s"
+    left, parts = round(size) if size < 3600 else 60 * round(size / 60), list[str]()
+    for name, length in _LENGTHS:
+        whole, left = divmod(left, length)
+        if whole and len(parts) < 2:
+            parts.append(f"{whole:,} {name}")
+        elif parts:
+            break
+    return sign + " ".join(parts)
 
 
 def lift(value: float | None) -> str:
@@ -94,7 +117,7 @@ def bounds(interval: Interval, *, kind: str) -> str:
 
     Args:
         interval: whose bounds to write.
-        kind: ``lift`` (relative), ``points`` (difference of shares) or ``amount``.
+        kind: ``lift`` (relative), ``points`` (difference of shares), ``duration`` or ``amount``.
     """
     low = MINUS + UNBOUNDED if interval.lower is None else _difference(interval.lower, kind)
     high = "+" + UNBOUNDED if interval.upper is None else _difference(interval.upper, kind)
@@ -104,6 +127,8 @@ def bounds(interval: Interval, *, kind: str) -> str:
 def _difference(value: float, kind: str) -> str:
     if kind == "amount":
         return amount(value, signed=True)
+    if kind == "duration":
+        return duration(value, signed=True)
     return lift(value) if kind == "lift" else points(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from abplatform.domain.metric import RATES, VALUED
 from abplatform.domain.scorecard import ComparisonResult, Interval, Margin, MetricResult, Scorecard, VariantResult
 from abplatform.readout import numbers
 from abplatform.readout.wording import ROLE_TITLES, VERDICTS, explain, interval_name
@@ -104,20 +105,32 @@ def _metric_rows(scorecard: Scorecard, metric: MetricResult) -> Iterator[Row]:
 
 
 def _compared(row: Row, scorecard: Scorecard, metric: MetricResult, comparison: ComparisonResult) -> Row:
-    share = metric.kind == "conversion"
-    absolute = comparison.absolute.estimate
     return replace(
         row,
         relative=numbers.lift(comparison.relative.estimate),
         relative_bounds=_bounds(comparison.relative, comparison, kind="lift"),
-        absolute=numbers.points(absolute) if share else numbers.amount(absolute, signed=True),
-        absolute_bounds=_bounds(comparison.absolute, comparison, kind="points" if share else "amount"),
+        absolute=_difference(metric, comparison.absolute.estimate),
+        absolute_bounds=_bounds(comparison.absolute, comparison, kind=_scale(metric)),
         evidence=_evidence(comparison),
         verdict=VERDICTS[comparison.verdict],
         tone=choose_tone(scorecard, comparison),
         exploratory=comparison.exploratory,
-        notes=_notes(comparison),
+        notes=(*_notes(comparison), *_step_notes(metric, comparison)),
     )
+
+
+def _scale(metric: MetricResult) -> str:
+    """What its numbers are: shares, times or amounts."""
+    if metric.kind in RATES:
+        return "points"
+    return "duration" if metric.kind == "time_to" else "amount"
+
+
+def _difference(metric: MetricResult, value: float | None) -> str:
+    scale = _scale(metric)
+    if scale == "points":
+        return numbers.points(value)
+    return numbers.duration(value, signed=True) if scale == "duration" else numbers.amount(value, signed=True)
 
 
 def write_margin(metric: MetricResult, margin: Margin) -> str:
@@ -127,14 +140,30 @@ def write_margin(metric: MetricResult, margin: Margin) -> str:
         return numbers.lift(sign * abs(margin.relative))
     if margin.absolute is None:
         return numbers.NOTHING
-    harm = sign * abs(margin.absolute)
-    return numbers.points(harm) if metric.kind == "conversion" else numbers.amount(harm, signed=True)
+    return _difference(metric, sign * abs(margin.absolute))
 
 
 def write_value(metric: MetricResult, result: VariantResult) -> str:
     """A variant's rate or mean (or its estimand, where that is neither), as people read it."""
-    value = result.mean if result.value is None else result.value
-    return numbers.rate(value) if metric.kind == "conversion" else numbers.amount(value)
+    value = result.value if metric.kind in VALUED else result.mean
+    if metric.kind in RATES:
+        return numbers.rate(value)
+    return numbers.duration(value) if metric.kind == "time_to" else numbers.amount(value)
+
+
+def _step_notes(metric: MetricResult, comparison: ComparisonResult) -> Iterator[str]:
+    """How far the units of a funnel came, and what the treatment did to that."""
+    steps = {result.variant: result.steps or () for result in metric.variants}
+    mine, base = steps.get(comparison.variant, ()), steps.get(comparison.control, ())
+    for number, (step, other) in enumerate(zip(mine, base, strict=False)):
+        compared = comparison.steps[number] if comparison.steps is not None else None
+        lift = "" if compared is None else f", {numbers.lift(compared.relative.estimate)}"
+        bounds = "" if compared is None else f" {_bounds(compared.relative, comparison, kind='lift')}"
+        yield (
+            f"step {number + 1}, {numbers.visible(step.event)}: {numbers.rate(step.rate)} against "
+            f"{numbers.rate(other.rate)}{lift}{bounds}; of those who took the step before, "
+            f"{numbers.rate(step.rate_of_previous)} against {numbers.rate(other.rate_of_previous)}"
+        )
 
 
 def _units_note(result: VariantResult) -> str:
