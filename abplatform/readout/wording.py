@@ -51,6 +51,7 @@ WARNINGS = {
     "WORSE_WITHIN_MARGIN": "significantly worse than the control, but within the margin",
 }
 NOT_COMPUTABLE = {
+    "TOO_FEW_GROUPS": "fewer than two groups are large enough to be compared",
     "MIXED_SIGNS": "the means are neither all above 0 nor all below it, so that their ratios say nothing",
     "NOT_REACHED": "too few units, or too short a grid, to bound the quantile",
     "NO_UNITS": "an arm has no units",

@@ -33,6 +33,7 @@ class NotComputable(StrEnum):
     OVERFLOW = "OVERFLOW"
     ZERO_CONTROL = "ZERO_CONTROL"
     MIXED_SIGNS = "MIXED_SIGNS"
+    TOO_FEW_GROUPS = "TOO_FEW_GROUPS"
 
 
 class SetKind(StrEnum):
