@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from functools import partial
@@ -15,7 +15,7 @@ from abplatform.database import open_database
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.evidence import Evidence
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.experiment import Experiment, Pin
 from abplatform.domain.metric import Metric
 from abplatform.domain.scorecard import Scorecard
 from abplatform.domain.timeseries import Timeseries
@@ -23,6 +23,7 @@ from abplatform.errors import SchemaOutdated, StartRefused, Unavailable
 from abplatform.services import analyse
 from abplatform.services.aggregate import aggregate, build_request
 from abplatform.services.choose import Question
+from abplatform.services.fix_caps import find_caps
 from abplatform.services.follow import read_timeseries
 from abplatform.services.guard_key import is_settled, read_pseudonym_key, settle_pseudonym_key
 from abplatform.services.hold_states import holding_states
@@ -184,6 +185,11 @@ class Platform:
                 return engine.aggregate(self.lake, replace(request, daily=True))
 
             return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
+
+    @files_are_there()
+    def find_caps(self, project: str, key: str) -> Mapping[str, Pin]:
+        """What caps by quantile come to if an experiment starts now: see `services.fix_caps`."""
+        return find_caps(self.uow, self.engine, self.lake, project, key, now=self.now(), seal=self.seal)
 
     def looks(self, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
         """All looks of a phase of an experiment, the current one by default, oldest first."""

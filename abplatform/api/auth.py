@@ -43,6 +43,7 @@ class Ability(StrEnum):
     DEFINE = "define experiments, metrics, layers, holdouts and segments"
     RUN = "start and stop experiments"
     MANAGE_KEYS = "manage keys"
+    MANAGE_PROJECT = "edit the project"
 
 
 MATRIX: Mapping[Ability, frozenset[KeyRole]] = {
@@ -53,6 +54,7 @@ MATRIX: Mapping[Ability, frozenset[KeyRole]] = {
     Ability.DEFINE: frozenset({"experimenter", "admin"}),
     Ability.RUN: frozenset({"experimenter", "admin"}),
     Ability.MANAGE_KEYS: frozenset({"admin"}),
+    Ability.MANAGE_PROJECT: frozenset({"admin"}),
 }
 
 

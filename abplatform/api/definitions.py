@@ -50,10 +50,16 @@ class Shelf(Generic[Stored]):
 
         return answer_once(create)
 
-    def read(self, key: str) -> Response:
-        """Show one."""
+    def read(self, key: str, find: Callable[[Work], Stored] | None = None) -> Response:
+        """Show one.
+
+        Args:
+            key: of the definition.
+            find: finds another state of it than the present one.
+        """
         with platform().uow.reading() as work:
-            return self._shown(work, self.repository(work).get(project(), key))
+            stored = self.repository(work).get(project(), key) if find is None else find(work)
+            return self._shown(work, stored)
 
     def edit(self, key: str, change: Callable[[Work, int], Stored]) -> Response:
         """Change one from the version that ``If-Match`` names.
@@ -73,6 +79,21 @@ class Shelf(Generic[Stored]):
             return self._answer(work, step(work, revision), {"Cache-Control": "private, no-cache"}, status=200)
 
         return answer_once(take)
+
+    def make_next(self, key: str, make: Callable[[Work, int], Stored], locate: Callable[[Stored], str]) -> Response:
+        """Make what comes after one, from the version that ``If-Match`` names; once per ``Idempotency-Key``.
+
+        Args:
+            key: of the definition.
+            make: gets the revision that the caller has read.
+            locate: the address of what was made.
+        """
+
+        def create(work: Work) -> Answer:
+            stored = make(work, self._expected(work, key))
+            return self._answer(work, stored, {"Location": locate(stored)}, status=201)
+
+        return answer_once(create)
 
     def delete(self, key: str, remove: Callable[[Work, int], None]) -> None:
         """Delete one in the version that ``If-Match`` names."""

@@ -21,10 +21,12 @@ from abplatform.api import (
     layers,
     metrics,
     ofrep,
+    projects,
     results,
     segments,
     snapshot,
     steps,
+    templates,
 )
 from abplatform.api.auth import API_KEY_SCHEME, SECURITY_SCHEME
 from abplatform.api.problems import CONTENT_TYPE
@@ -38,6 +40,7 @@ RESOURCES = (
     steps.resource,
     results.resource,
     metrics.resource,
+    templates.resource,
     layers.resource,
     holdouts.resource,
     segments.resource,
@@ -46,6 +49,7 @@ RESOURCES = (
     ofrep.resource,
     events.resource,
     keys.resource,
+    projects.resource,
     health.resource,
 )
 DOCS_POLICY = (

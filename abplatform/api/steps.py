@@ -40,9 +40,12 @@ class Steps(MethodView):
         first exposures do not count, windows run on. Stopping ends serving and gives the slots back. No body is needed.
         """
         check_no_fields(request)
+        caps = platform().find_caps(project(), key) if step == "start" else live.NO_CAPS
         return shelf.take_step(
             key,
-            lambda work, revision: live.take_step(work, project(), key, step, now=platform().now(), revision=revision),
+            lambda work, revision: live.take_step(
+                work, project(), key, step, now=platform().now(), revision=revision, caps=caps
+            ),
         )
 
 

@@ -27,9 +27,11 @@ _COMMANDS = {
     "pseudonymise": ("abplatform.cli.pseudonymise", "Write a table with pseudonyms in place of raw ids; audited."),
     "simulate": ("abplatform.cli.simulate", "Measure how often a method errs, on simulated experiments."),
     "demo": ("abplatform.cli.demo", "Run the whole main job once, on real and on simulated data."),
+    "metrics": ("abplatform.cli.metrics", "Install metrics from templates, list them, check that their events arrive."),
     "lake": ("abplatform.cli.lake", "Inspect the lake's tables, check their files, tidy them up."),
     "db": ("abplatform.cli.db", "Create, update and inspect the database schema."),
     "keys": ("abplatform.cli.keys", "Make API keys."),
+    "project": ("abplatform.cli.project", "Show and change what holds for the whole project, such as its time zone."),
 }
 
 

@@ -32,3 +32,21 @@ def progress_bar(description: str, total: float) -> Iterator[Callable[[float], N
     with Progress(*parts, console=console, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def counting_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """The same, for work that says how much of it each step does.
+
+    Args:
+        description, total: see `progress_bar`.
+    """
+    done = 0
+    with progress_bar(description, total) as show:
+
+        def count(items: int) -> None:
+            nonlocal done
+            done += items
+            show(done)
+
+        yield count

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from abplatform.cli.progress import progress_bar
+from abplatform.cli.progress import counting_bar
 from abplatform.cli.session import log_to_stderr, open_platform, stop_when_told
 
 if TYPE_CHECKING:
@@ -33,14 +33,7 @@ def _seal_once(platform: Platform) -> None:
     if not projects:
         click.echo("no events wait to be sealed")
     for project in projects:
-        waiting, done = platform.inbox.pending(project), 0
-        with progress_bar(f"sealing {project}", waiting) as show:
-
-            def count(events: int) -> None:
-                nonlocal done
-                done += events
-                show(done)
-
+        with counting_bar(f"sealing {project}", platform.inbox.pending(project)) as count:
             report = platform.seal(project, progress=count)
         for kind, sealed in report.sealed.items():
             duplicates, conflicts = report.duplicates[kind], report.conflicts[kind]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.events import EventKind
 from abplatform.domain.metric import Metric
+
+WATCHABLE = frozenset({"conversion", "count", "sum", "retention", "funnel"})
+"""Kinds of metrics that add up while windows are open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +47,15 @@ class AggregationRequest:
         until: exposures and conversions at or after it do not count (the stop of a served experiment).
         as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
         by: name of an exposure attribute to slice by (its value at first exposure).
-        watched: keys of the metrics whose harm is watched: of all units, those with open windows included.
+        watched: keys of the metrics whose harm is watched: of all units, those with open windows included; as far as
+            their kind is one of `WATCHABLE`.
         daily: whether what was known at the end of each day is wanted too.
         unit_type: set where units of another type than the project's own are analysed: a conversion then belongs to
             the unit of that type that it names. One that names none belongs to its ``unit``, as everywhere else:
             pseudonyms of two types never meet, so that this concerns facts that were written whole (imports).
         time_zone: of the project, an IANA name; decides which days windows of calendar days are of.
         state: of the lake; the present one of each table where there is none.
+        exposed_between: first and last day (in UTC) of exposures in that state, which engines fill in.
     """
 
     project: str
@@ -71,10 +76,15 @@ class AggregationRequest:
     unit_type: str | None = None
     time_zone: str = "UTC"
     state: LakeState | None = None
+    exposed_between: tuple[date, date] | None = None
 
     def adjusts(self, metric: Metric) -> bool:
         """Whether the metric's value before the first exposure is wanted too."""
         return metric.key in self.adjusted and metric.has_covariate
+
+    def watches(self, metric: Metric) -> bool:
+        """Whether what all units have brought so far is wanted too."""
+        return metric.key in self.watched and metric.kind in WATCHABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +152,7 @@ class Aggregation:
         cells: one per metric x variant (x slice), zeros included for variants without units.
         covariates: one per covariate x variant (x slice).
         data_through: latest receipt of any event in the lake's tables that was read; None without any.
+        slices: cells by name of the dimension, where any were asked for.
         days: by day without gaps, where they were asked for; at most the last 1,000.
     """
 
@@ -158,4 +169,5 @@ class Aggregation:
     data_through: datetime | None
     undrawn_exposures: int = 0
     earlier_phase_units: int | None = None
+    slices: Mapping[str, tuple[ArmCell, ...]] = field(default_factory=dict)
     days: tuple[DailyCells, ...] = ()

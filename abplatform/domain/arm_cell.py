@@ -47,7 +47,8 @@ class BelowCuts:
     Attributes:
         cuts: rising; the same in all variants and slices.
         members: units (or clusters) of the cell, those without a value included.
-        mean_d, m2_d: mean over members of the number of their values, and sum of squared deviations from it.
+        mean_d, m2_d: mean over members of the number of their values, and sum of squared deviations from it. A time
+            that has no end is a value above all cut points.
         mean_y, m2_y, c_yd: per cut point: mean over members of the number of values at or below it, sum of squared
             deviations from it, and of products with those of the number of all their values.
     """
@@ -68,7 +69,8 @@ class Lifetimes:
     Attributes:
         cuts: times in seconds, rising.
         finished: units that finished after the time before and up to this one.
-        censored: units last seen in the same interval.
+        censored: units last seen in the same interval; those for whom time never began to run are in none, like those
+            who were seen for longer.
     """
 
     cuts: tuple[float, ...]
@@ -78,7 +80,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """All units of a variant with what they have brought so far, however short that is ago.
+    """All units of a variant with what they have brought so far (up to the cap), however short that is ago.
 
     Both variants have followed their units equally long, so that harm shows before windows close.
 
@@ -104,12 +106,14 @@ class ArmCell:
         nonzero: analysed units whose value is not 0.
         total: sum of the values, exact.
         mean, m2: mean over units and sum of squared deviations from it. Of times to an event ``total``, ``mean`` and
-            ``m2`` are of those who got there (``nonzero``), in seconds; of quantiles of events they count events.
+            ``m2`` are of those who got there (``nonzero``), in seconds; of quantiles of events they count events that
+            have a value.
         before_mean, before_m2, before_c: mean over the same units of their values before the first exposure, sum of
             squared deviations from it, and of products of those with the deviations of the values themselves; None
             where the metric is not adjusted.
         clusters: number of clusters; the fields after it are over clusters, of their sums of values (``y``) and
-            of units, or of denominators (``d``); None where the experiment is not clustered.
+            of units, or of denominators, or of units that got there (``d``); None where the experiment is not
+            clustered.
         m3: sum of cubed deviations from the mean; of counts and sums.
         uncapped: of a capped metric: the values as they are.
         denominator: of a ratio.

@@ -179,6 +179,7 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         faults.check(use.role in ROLES, f"{path}.role", f"must be one of {', '.join(ROLES)}")
         if definition.clustered:
             faults.check(use.role != "guardrail", f"{path}.role", "guardrails of clusters are not supported yet")
+            _check_clustered(metrics.get(use.metric), f"{path}.metric", faults)
         _check_amount(use.mde, f"{path}.mde", faults)
         _check_margin(use, metrics.get(use.metric), f"{path}.non_inferiority_margin", faults)
     if definition.plan.method == "bayesian" and definition.plan.prior is None:
@@ -190,6 +191,14 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         )
 
 
+def _check_clustered(metric: Metric | None, path: str, faults: Faults) -> None:
+    """Times without a window end for each unit at another age: their variance is known for single units only."""
+    endless = metric is not None and metric.kind == "time_to" and metric.window is None
+    faults.check(
+        not endless, path, "is a time_to metric without a window, not supported for clusters yet; give it a window"
+    )
+
+
 def _check_margin(use: MetricUse, metric: Metric | None, path: str, faults: Faults) -> None:
     if use.role == "guardrail":
         faults.check(use.non_inferiority_margin is not None, path, "a guardrail must have a margin")
@@ -197,8 +206,12 @@ def _check_margin(use: MetricUse, metric: Metric | None, path: str, faults: Faul
         faults.check(use.non_inferiority_margin is None, path, "belongs to guardrails only")
     _check_amount(use.non_inferiority_margin, path, faults)
     margin = use.non_inferiority_margin
-    if margin is not None and margin.relative is not None and metric is not None and metric.direction == "increase":
+    if margin is None or metric is None:
+        return
+    if margin.relative is not None and metric.direction == "increase":
         faults.check(margin.relative < 1, path, "must be below 1: a fall by 100% would be accepted")
+    if margin.absolute is not None and metric.is_rate:
+        faults.check(margin.absolute < 1, path, "must be below 1: rates never differ by more")
 
 
 def _check_amount(amount: Amount | None, path: str, faults: Faults) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Literal
 
 from abplatform.domain.plan import AnalysisPlan
@@ -55,12 +56,17 @@ class MetricUse:
         role: primaries decide, guardrails must not get worse, secondaries inform.
         mde: smallest effect worth finding.
         non_inferiority_margin: how much worse a guardrail may be at most.
+        version: of the metric, pinned by the start; None in a draft, which follows the newest, and in experiments that
+            started before metrics had versions: they use version 1.
+        cap: the number that a cap by quantile became at the start.
     """
 
     metric: str
     role: Role = "secondary"
     mde: Amount | None = None
     non_inferiority_margin: Amount | None = None
+    version: int | None = None
+    cap: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +267,24 @@ def changed_fields(before: ExperimentDefinition, after: ExperimentDefinition) ->
     return tuple(
         name for name in ExperimentDefinition.__dataclass_fields__ if getattr(before, name) != getattr(after, name)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What the start of an experiment has fixed of a metric: see `MetricUse`."""
+
+    version: int | None
+    cap: Decimal | None = None
+
+
+def pin_metrics(definition: ExperimentDefinition, pins: Mapping[str, Pin]) -> ExperimentDefinition:
+    """The definition with what is fixed of metrics by key; what it has fixed, and metrics not named, stay."""
+    uses = (_pinned(use, pins[use.metric]) if use.metric in pins else use for use in definition.metrics)
+    return replace(definition, metrics=tuple(uses))
+
+
+def _pinned(use: MetricUse, pin: Pin) -> MetricUse:
+    return use if use.version is not None else replace(use, version=pin.version, cap=pin.cap)
 
 
 def prior_scale(definition: ExperimentDefinition) -> float | None:

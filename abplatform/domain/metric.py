@@ -53,8 +53,10 @@ class Measure:
     Attributes:
         event: name of the conversion events.
         where: condition on their properties.
-        value: name of the property that holds the number; without one it is the event's own value.
-        aggregation: what a unit's events are made into; only where there is a choice.
+        value: name of the property that holds the number; without one it is the event's own value. A property that is
+            no number, or not below 10^14, is no value; others are rounded to 6 places, halves away from 0.
+        aggregation: what a unit's events are made into; only where there is a choice. The ``last`` one is that of the
+            latest time, and then of the largest id; events without a value are skipped, and without any it is 0.
     """
 
     event: str
@@ -71,6 +73,8 @@ class Step:
         event: name of the conversion events that take it.
         where: condition on their properties.
         within: at most how long after the step before, or the first exposure.
+
+    No event takes two steps. Those at the same time come in the order of the first step that each fits, then of ids.
     """
 
     event: str
@@ -163,7 +167,7 @@ class Metric:
     @property
     def has_covariate(self) -> bool:
         """Whether the same number before the first exposure can adjust it (CUPED)."""
-        return self.kind in {"conversion", "count", "sum", "ratio", "retention"}
+        return self.kind in {"conversion", "count", "sum", "retention"}
 
     @property
     def events(self) -> frozenset[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.arm_cell import ArmCell
@@ -14,9 +15,14 @@ from abplatform.domain.arm_cell import ArmCell
 CLOSE = 1e-12
 """Relative: an engine adds doubles in whatever order its threads finish."""
 
-_EXACT = frozenset({"units", "open_units", "nonzero", "clusters"})
 # Products of deviations may cancel each other: what they are small against is the size of what was multiplied.
-_FACTORS = {"before_c": ("m2", "before_m2"), "cluster_c_yd": ("cluster_m2_y", "cluster_m2_d")}
+_FACTORS = {
+    "before_c": ("m2", "before_m2"),
+    "cluster_c_yd": ("cluster_m2_y", "cluster_m2_d"),
+    "denominator.product": ("m2", "denominator.m2"),
+}
+# So may cubes: they are small against those of the values themselves.
+_CUBES = {"m3": ("mean", "m2"), "uncapped.m3": ("uncapped.total", "uncapped.m2")}
 _NAMES = frozenset({"name", "variant", "slice"})
 
 Value = int | float | Decimal | datetime | None
@@ -29,7 +35,7 @@ class Reproduced:
     Attributes:
         name: where it stands: ``exposed.control``, or ``purchase.control.m2`` of a metric (or covariate).
         was, now: None where there is no such number.
-        agrees: counts, sums of metrics and times if they are equal, all else within 1e-12 relative.
+        agrees: counts, sums of metrics and times if they are equal, all else within 1e-12 of what it is made of.
     """
 
     name: str
@@ -81,15 +87,31 @@ def _numbers(aggregation: Aggregation) -> Iterator[tuple[str, _Number]]:
 
 def _cell_numbers(cell: ArmCell, *, exact_total: bool) -> Iterator[tuple[str, _Number]]:
     place = ".".join(part for part in (cell.name, cell.variant, cell.slice) if part is not None)
-    for field in fields(cell):
-        value = getattr(cell, field.name)
-        if field.name in _NAMES or value is None:
-            continue
-        exact = field.name in _EXACT or (field.name == "total" and exact_total)
-        yield f"{place}.{field.name}", _Number(value, None if exact else _scale(cell, field.name, value))
+    known = {name: value for name, value in _flat(cell) if name not in _NAMES}
+    for name, value in known.items():
+        exact = isinstance(value, int) or (isinstance(value, Decimal) and exact_total)
+        yield f"{place}.{name}", _Number(value, None if exact else _scale(known, name, value))
 
 
-def _scale(cell: ArmCell, name: str, value: float | Decimal) -> float:
-    factors = [getattr(cell, factor) or 0.0 for factor in _FACTORS.get(name, ())]
-    product = math.sqrt(factors[0]) * math.sqrt(factors[1]) if factors else 0.0
-    return max(abs(float(value)), product)
+def _flat(part: object, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All values of a cell, those of its parts included: ``m2``, ``denominator.m2``, ``below.mean_y.3``."""
+    if is_dataclass(part):
+        for field in fields(part):
+            yield from _flat(getattr(part, field.name), f"{path}.{field.name}" if path else field.name)
+    elif isinstance(part, tuple):
+        for index, each in enumerate(part):
+            yield from _flat(each, f"{path}.{index}")
+    elif part is not None:
+        yield path, part
+
+
+def _scale(known: Mapping[str, Any], name: str, value: float | Decimal) -> float:
+    """What a number is small against."""
+    one, other = (float(known.get(factor, 0)) for factor in _FACTORS.get(name, ("", "")))
+    size: float = max(abs(float(value)), math.sqrt(one) * math.sqrt(other))
+    if name in _CUBES:
+        centre, m2 = (float(known.get(factor, 0)) for factor in _CUBES[name])
+        units = float(known["units"])
+        mean = centre / max(units, 1.0) if name == "uncapped.m3" else centre
+        size = max(size, units * abs(mean) ** 3, m2**1.5)
+    return size

@@ -91,7 +91,8 @@ def build_request(
         since=experiment.phase_started_at if served else None,
         enrolled_until=experiment.closed_at if served else None,
         until=(experiment.phase_ended_at or experiment.stopped_at) if served else None,
-        unit_type=None if definition.clustered else _other_unit_type(project, experiment),
+        unit_type=None if definition.clustered else other_unit_type(project, experiment),
+        time_zone=project.time_zone,
         state=state,
     )
 
@@ -102,7 +103,7 @@ def _adjusted(definition: ExperimentDefinition) -> tuple[str, ...]:
     return tuple(use.metric for use in definition.metrics if use.role != "guardrail") if adjusts else ()
 
 
-def _other_unit_type(project: Project, experiment: Experiment) -> str | None:
+def other_unit_type(project: Project, experiment: Experiment) -> str | None:
     """The type of the analysed units, where it is not the project's own."""
     analysed = experiment.definition.analysis_unit or experiment.definition.unit_type
     return None if analysed == project.unit_type else analysed

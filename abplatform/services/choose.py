@@ -10,6 +10,7 @@ from abplatform.domain.metric import Metric
 from abplatform.domain.phase import choose_phase
 from abplatform.domain.plan import METHODS, WATCHED, Method
 from abplatform.errors import InvalidInput, NotAnalysable
+from abplatform.services.pin import pinned_metrics
 from abplatform.storage.looks import Look
 from abplatform.storage.session import UnitOfWork
 
@@ -56,7 +57,7 @@ def choose(uow: UnitOfWork, project: str, key: str, question: Question) -> Asked
         experiment = choose_phase(work.experiments.get(project, key), question.phase)
         if experiment.status == "draft":
             raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
-        metrics = [work.metrics.get(project, use.metric).metric for use in experiment.definition.metrics]
+        metrics = pinned_metrics(work, project, experiment.definition)
         latest = work.looks.latest(project, key, experiment.phase)
     return Asked(experiment, metrics, latest, _check_question(question, experiment, metrics))
 

@@ -18,13 +18,16 @@ from abplatform.domain.experiment import (
     OF_A_PHASE,
     Experiment,
     ExperimentDefinition,
+    Pin,
     changed_fields,
+    pin_metrics,
 )
 from abplatform.domain.life import still_forced
 from abplatform.domain.metric import Metric
 from abplatform.domain.metric_check import check_metric
 from abplatform.domain.prerequisites import dependants
-from abplatform.errors import Conflict, InUse
+from abplatform.errors import Conflict, InUse, InvalidInput
+from abplatform.services.pin import pinned_metrics, uses_version
 from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.session import Work
@@ -38,6 +41,7 @@ def create_experiment(work: Work, project: str, definition: ExperimentDefinition
         AlreadyExists: the project has an experiment of that key.
         NotFound: there is no such project.
     """
+    _check_unpinned(definition)
     check_for_project(work, work.projects.lock(project), definition)
     salt = secrets.token_hex(16)
     experiment = Experiment(
@@ -69,12 +73,13 @@ def edit_experiment(work: Work, project: str, key: str, changes: Mapping[str, ob
         InvalidInput: naming each field that is wrong or not supported yet.
     """
     experiment = claim(work, work.experiments, project, key, revision=revision)
-    definition = apply_changes(experiment.definition, changes)
+    definition = _keep_versions(experiment, apply_changes(experiment.definition, changes))
     changed = changed_fields(experiment.definition, definition)
     if not changed:
         return experiment
     _check_not_frozen(experiment, changed)
     if experiment.status == "draft":
+        _check_unpinned(definition)
         check_for_project(work, work.projects.get(project), definition)
     else:
         check_words(definition)
@@ -107,57 +112,76 @@ def delete_experiment(work: Work, project: str, key: str, *, revision: int) -> N
 
 
 def create_metric(work: Work, project: str, metric: Metric, *, now: datetime) -> StoredMetric:
-    """Make a metric.
+    """Make a metric, in version 1.
 
     Raises:
-        InvalidInput: naming each field that is wrong or not supported yet.
+        InvalidInput: naming each field that is wrong.
         AlreadyExists: the project has a metric of that key.
         NotFound: there is no such project.
     """
     work.projects.lock(project)
-    check_metric(metric)
+    check_among_metrics(work, project, metric)
     stored = StoredMetric(metric=metric, created_at=now)
     work.metrics.add(project, stored)
     return stored
 
 
 def edit_metric(work: Work, project: str, key: str, changes: Mapping[str, object], *, revision: int) -> StoredMetric:
-    """Change any field of a metric but its key, unless it has counted for an experiment already.
+    """Change any field of the newest version of a metric but its key, unless it has counted for an experiment already.
 
-    Changes that change nothing leave the revision as it is.
+    Changes that change nothing leave the revision as it is. What an archived experiment was judged by stays too: its
+    results can still be read.
 
     Raises:
         NotFound: there is no such metric.
         PreconditionFailed: it has another revision by now.
-        InUse: an experiment that has started uses it; the sentence names it.
-        InvalidInput: naming each field that is wrong or not supported yet.
+        InUse: an experiment that has started uses the version; the sentence names it.
+        InvalidInput: naming each field that is wrong.
     """
     stored = claim(work, work.metrics, project, key, revision=revision)
     metric = apply_changes(stored.metric, changes)
     if metric == stored.metric:
         return stored
-    check_metric(metric)
-    frozen_by = [experiment for experiment in _users(work, project, key) if experiment.status != "draft"]
+    check_among_metrics(work, project, metric)
+    frozen_by = [each for each in _users(work, project, key) if uses_version(each, key, stored.version)]
     if frozen_by:
-        raise InUse(f"{key} is a metric of {frozen_by[0].key}, which has started; define another metric instead")
+        raise InUse(
+            f"version {stored.version} of {key} is a metric of {frozen_by[0].key}, which has started; make the next "
+            f"version instead (POST /metrics/{key}/versions): experiments that start after it use that"
+        )
     edited = replace(stored, metric=metric, revision=stored.revision + 1)
     work.metrics.save(project, edited, expected_revision=revision)
     return edited
 
 
 def delete_metric(work: Work, project: str, key: str, *, revision: int) -> None:
-    """Delete a metric that no experiment uses.
+    """Delete a metric that no experiment uses, with all its versions.
 
     Raises:
         NotFound: there is no such metric.
         PreconditionFailed: it has another revision by now.
-        InUse: an experiment uses it; the sentence names it.
+        InUse: an experiment uses it, or it is the outcome of another metric; the sentence names that.
     """
     claim(work, work.metrics, project, key, revision=revision)
     users = _users(work, project, key)
     if users:
         raise InUse(f"{key} is a metric of {users[0].key}")
+    for stored in work.metrics.every_version(project):
+        if stored.metric.outcome == key and stored.key != key:
+            raise InUse(f"{key} is the outcome of version {stored.version} of the metric {stored.key}")
     work.metrics.remove(project, key, expected_revision=revision)
+
+
+def check_among_metrics(work: Work, project: str, metric: Metric) -> None:
+    """Refuse a metric that could not be computed as it says, or whose outcome is not among the project's others.
+
+    Raises:
+        InvalidInput: naming each field that is wrong.
+    """
+    others = None
+    if metric.outcome is not None:
+        others = {stored.key: stored.metric for stored in work.metrics.all(project)}
+    check_metric(metric, others)
 
 
 def check_for_project(work: Work, project: Project, definition: ExperimentDefinition) -> None:
@@ -170,7 +194,7 @@ def check_for_project(work: Work, project: Project, definition: ExperimentDefini
     experiments = work.experiments.all(project.key) if definition.prerequisites else ()
     catalogue = Catalogue(
         unit_type=project.unit_type,
-        metrics={stored.key: stored.metric for stored in work.metrics.all(project.key)},
+        metrics=_usable_metrics(work, project.key, definition),
         layers={stored.key: stored.layer.unit_type for stored in work.layers.all(project.key)},
         segments=work.segments.keys(project.key),
         experiments={each.key: each for each in experiments},
@@ -193,9 +217,34 @@ def _check_not_frozen(experiment: Experiment, changed: tuple[str, ...]) -> None:
     )
 
 
-def _users(work: Work, project: str, metric: str) -> list[Experiment]:
+def _usable_metrics(work: Work, project: str, definition: ExperimentDefinition) -> dict[str, Metric]:
+    """All metrics of a project by key, in the versions that the definition has pinned, else the newest."""
+    newest = {stored.key: stored.metric for stored in work.metrics.all(project)}
+    pinned = replace(definition, metrics=tuple(use for use in definition.metrics if use.version is not None))
+    return newest | {metric.key: metric for metric in pinned_metrics(work, project, pinned)}
+
+
+def _keep_versions(experiment: Experiment, definition: ExperimentDefinition) -> ExperimentDefinition:
+    """The definition with the versions that the experiment has pinned, where an edit says none."""
+    pinned = {use.metric: Pin(use.version, use.cap) for use in experiment.definition.metrics}
+    return pin_metrics(definition, pinned)
+
+
+def _check_unpinned(definition: ExperimentDefinition) -> None:
+    rule = "is set by the start; must be null or absent"
+    paths = [
+        f"metrics.{index}.{name}"
+        for index, use in enumerate(definition.metrics)
+        for name in ("version", "cap")
+        if getattr(use, name) is not None
+    ]
+    if paths:
+        raise InvalidInput({path: [rule] for path in paths})
+
+
+def _users(work: Work, project: str, key: str) -> list[Experiment]:
     return [
         experiment
         for experiment in work.experiments.all(project)
-        if any(use.metric == metric for use in experiment.definition.metrics)
+        if any(use.metric == key for use in experiment.definition.metrics)
     ]

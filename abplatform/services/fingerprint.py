@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.arm_cell import ArmCell
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.experiment import Experiment, MetricUse
 from abplatform.domain.metric import Metric
 
 _LATER_OF_CELLS = ("m3", "uncapped", "denominator", "steps", "below", "lifetimes", "watch")
@@ -39,12 +39,19 @@ def fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: 
     covariates = [replace(cell, total=Decimal(0)) for cell in aggregation.covariates]  # their sums are doubles too
     cells = [_rounded(cell) for cell in (*aggregation.cells, *covariates)]
     counts = msgspec.to_builtins(replace(aggregation, cells=(), covariates=(), data_through=None))
-    del counts["earlier_phase_units"], counts["days"]  # those who come back change nothing, and days say nothing new
-    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0)
+    # Those who come back change nothing; days and slices say nothing new.
+    del counts["earlier_phase_units"], counts["days"], counts["slices"]
+    uses = tuple(map(_without_version, experiment.definition.metrics))
+    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0, metrics=uses)
     status = experiment.status if experiment.phase_ended_at is None else None
     judged = [_judged(metric, cuped=definition.plan.cuped) for metric in metrics]
     content = (definition, status, judged, counts, cells)
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+
+
+def _without_version(use: MetricUse) -> MetricUse:
+    """A use as it was written before metrics had versions; what the pinned one says is in the name by itself."""
+    return replace(use, version=cast("None", msgspec.UNSET), cap=cast("None", msgspec.UNSET))
 
 
 def _rounded(cell: ArmCell) -> dict[str, Any]:

@@ -14,16 +14,18 @@ from typing import Literal
 
 from abplatform.domain import life
 from abplatform.domain.checks import is_number
-from abplatform.domain.experiment import OF_A_PHASE, DecisionRecord, Experiment, ExperimentDefinition
+from abplatform.domain.experiment import OF_A_PHASE, DecisionRecord, Experiment, ExperimentDefinition, Pin
 from abplatform.domain.life import TimedStep
 from abplatform.domain.prerequisites import dependants, unready
 from abplatform.errors import Conflict, InUse, InvalidInput
 from abplatform.services.define import check_for_project
 from abplatform.services.enrol import append_slots, enrol, lay_slots
+from abplatform.services.pin import pin_first, pin_newest
 from abplatform.services.publish import publish_snapshot
 from abplatform.services.revise import apply_changes, claim
 from abplatform.storage.session import Work
 
+NO_CAPS: Mapping[str, Pin] = {}
 BareStep = Literal["start"] | TimedStep
 
 
@@ -41,9 +43,19 @@ class PhaseRequest:
 
 
 def take_step(
-    work: Work, project: str, key: str, step: BareStep, *, now: datetime, revision: int | None = None
+    work: Work,
+    project: str,
+    key: str,
+    step: BareStep,
+    *,
+    now: datetime,
+    revision: int | None = None,
+    caps: Mapping[str, Pin] = NO_CAPS,
 ) -> Experiment:
     """Take a step that needs nothing further: start, pause, resume, close, stop or archive.
+
+    Args:
+        caps: of a start: what caps by quantile come to; see `fix_caps.find_caps`.
 
     Raises:
         NotFound: there is no such experiment.
@@ -58,7 +70,7 @@ def take_step(
     before = claim(work, work.experiments, project, key, revision=revision)
     life.check_step(before, step)
     if step == "start":
-        return _start(work, project, before, now=now)
+        return _start(work, project, before, caps, now=now)
     if step == "archive":
         _check_not_needed(work, project, key)
     return _keep(work, project, before, life.take(before, step, now=now))
@@ -104,7 +116,7 @@ def open_phase(
     unknown = {name: ["is not a field that a phase can change"] for name in request.changes if name not in OF_A_PHASE}
     if unknown:
         raise InvalidInput(unknown)
-    definition = apply_changes(before.definition, request.changes)
+    definition = pin_first(apply_changes(before.definition, request.changes))
     _check_not_needed(work, project, key)
     _check_ready(work, project, definition)
     after = life.open_phase(
@@ -135,9 +147,10 @@ def decide(work: Work, project: str, key: str, decision: DecisionRecord, *, revi
     return _keep(work, project, before, life.decide(before, decision))
 
 
-def _start(work: Work, project: str, before: Experiment, *, now: datetime) -> Experiment:
+def _start(work: Work, project: str, before: Experiment, caps: Mapping[str, Pin], *, now: datetime) -> Experiment:
     _check_ready(work, project, before.definition)
-    return _keep(work, project, before, life.start(before, enrol(work, project, before), now=now))
+    pinned = replace(before, definition=pin_newest(work, project, before.definition, caps))
+    return _keep(work, project, before, life.start(pinned, enrol(work, project, before), now=now))
 
 
 def _keep(work: Work, project: str, before: Experiment, after: Experiment) -> Experiment:

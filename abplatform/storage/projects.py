@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from abplatform.domain.access import Project
 from abplatform.errors import AlreadyExists, NotFound
-from abplatform.storage.rows import insert_new
+from abplatform.storage.rows import insert_new, update_one
 from abplatform.storage.schema import project as table
 
-_FIELDS = ("key", "name", "unit_type", "created_at")
+_FIELDS = ("key", "name", "unit_type", "time_zone", "created_at", "revision")
 
 
 class Projects:
@@ -48,6 +48,16 @@ class Projects:
         """
         values = {name: getattr(project, name) for name in _FIELDS}
         insert_new(self._connection, table, values, name=f"project {project.key}")
+
+    def save(self, project: Project, *, expected_revision: int) -> None:
+        """Replace the name and the time zone of a project that nobody has changed since it was read.
+
+        Raises:
+            PreconditionFailed: someone has.
+        """
+        is_that = sa.and_(table.c.key == project.key, table.c.revision == expected_revision)
+        values = {name: getattr(project, name) for name in ("name", "time_zone", "revision")}
+        update_one(self._connection, sa.update(table).where(is_that).values(values), name=f"project {project.key}")
 
     def ensure(self, key: str, *, now: datetime) -> Project:
         """One project, made with the defaults if there is none yet; several processes may ask at once."""

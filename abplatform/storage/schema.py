@@ -49,6 +49,8 @@ project = sa.Table(
     sa.Column("key", _KEY, primary_key=True),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("unit_type", _KEY, nullable=False),
+    sa.Column("time_zone", sa.String(64), nullable=False, server_default="UTC"),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_at", UtcTime, nullable=False),
     comment="one environment of one product",
 )
@@ -97,8 +99,23 @@ experiment = _definitions(
 
 metric = _definitions(
     "metric",
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("version_created_at", UtcTime, nullable=True, comment="of later versions than the first"),
     sa.Column("definition", sa.Text, nullable=False),
     comment="metrics: the definition as JSON",
+)
+
+metric_version = sa.Table(
+    "metric_version",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("version_created_at", UtcTime, nullable=True),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["project", "key"], ["metric.project", "metric.key"]),
+    comment="metrics: versions that a later one has replaced, never changed",
 )
 
 layer = _definitions(

@@ -16,8 +16,6 @@ from abplatform.warehouse.ordered import MICROSECONDS
 
 NO_SLICE = "(none)"
 
-WATCHABLE = frozenset({"conversion", "retention", "count", "sum", "funnel"})
-
 Row = Mapping[str, Any]
 
 Place = tuple[str, str | None]
@@ -162,7 +160,7 @@ def _of_metric(request: AggregationRequest, metric: Metric, position: int, row: 
     if metric.kind == "funnel":
         steps = range(1, len(metric.steps) + 1)
         found["steps"] = tuple(int(row.get(f"f{position}_{step}") or 0) for step in steps)
-    if metric.key in request.watched and metric.kind in WATCHABLE:
+    if request.watches(metric):
         over = _over_units(f"w{position}", row)
         found["watch"] = Watch(**{name: over[name] for name in ("units", "nonzero", "mean", "m2")})
     return found

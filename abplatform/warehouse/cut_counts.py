@@ -1,7 +1,7 @@
 """How many values lie at or below cut points: what quantiles are made of.
 
 Two passes: the cut points are values of all variants pooled, close together around the wanted quantile; then the values
-of each variant are counted between them. With few distinct values every one is a cut point, and nothing is lost.
+of each variant are counted between them. Up to 200 distinct values are all cut points, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from abplatform.warehouse.unit_values import MONEY
 from abplatform.warehouse.wanted import find_reading
 from abplatform.warehouse.windows import bound_columns, find_bounds, is_closed, is_inside
 from abplatform.warehouse.workspace import Workspace
+
+ALL_CUTS = 200
+"""Up to so many distinct values, each is a cut point."""
 
 
 def has_cuts(metric: Metric) -> bool:
@@ -73,13 +76,21 @@ def _items(members: ir.Table, wanted: ir.Table, request: AggregationRequest, pos
 
 
 def _find_cuts(workspace: Workspace, items: ir.Table, metric: Metric) -> list[Any]:
-    """Values of all variants pooled, rising."""
-    total = int(workspace.rows(items.aggregate(items=items.count()))[0]["items"])
-    levels = cut_levels(q=metric.quantile)
-    ranks = sorted({max(0, math.ceil(level * total) - 1) for level in levels.tolist()} if total else ())
-    ranked = items.select("value", rank=ibis.row_number().over(ibis.window(order_by=items.value)))
-    rows = workspace.rows(ranked.filter(ranked["rank"].isin(ranks)).select("value").distinct()) if ranks else []
-    found = sorted(row["value"] for row in rows if row["value"] != NEVER)
+    """Values of all variants pooled, rising: every one where they are few, else those of ranks around the quantile.
+
+    The largest is always there, since a curve ends with it.
+    """
+    real = items.filter(items.value < NEVER) if metric.kind == "time_to" else items
+    size = workspace.rows(items.aggregate(items=items.count(), values=items.value.nunique()))[0]
+    if int(size["values"]) <= ALL_CUTS:
+        rows = workspace.rows(real.select("value").distinct())
+    else:
+        levels = cut_levels(q=metric.quantile, n=ALL_CUTS)
+        ranks = sorted({max(0, math.ceil(level * int(size["items"])) - 1) for level in levels.tolist()})
+        ranked = items.select("value", rank=ibis.row_number().over(ibis.window(order_by=items.value)))
+        rows = workspace.rows(ranked.filter(ranked["rank"].isin(ranks)).select("value").distinct())
+        rows += workspace.rows(real.aggregate(value=real.value.max()))
+    found = sorted({row["value"] for row in rows} - {NEVER if metric.kind == "time_to" else None, None})
     # Two amounts may be one double.
     return list({float(value): value for value in found}.values())
 
@@ -159,7 +170,7 @@ def _lifetimes(
 
 def _bin(value: ir.NumericValue, cuts: Sequence[Any]) -> ir.IntegerValue:
     """The first cut point that a value does not exceed; their number where it exceeds all."""
-    branches = [(value <= ibis.literal(cut).cast(value.type()), index) for index, cut in enumerate(cuts)]
+    branches = [(value <= ibis.literal(cut, type=value.type()), index) for index, cut in enumerate(cuts)]
     last = ibis.literal(len(cuts)).cast("int32")
     return ibis.cases(*branches, else_=last).cast("int32") if branches else last
 

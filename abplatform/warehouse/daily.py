@@ -187,7 +187,7 @@ def _steps_of_window(units: ir.Table, metric: Metric, request: AggregationReques
     before = closed[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
     value = closed[f"y{position}"].cast(_MONEY)
     if metric.cap is not None and metric.cap.value is not None:
-        value = ibis.least(value, ibis.literal(metric.cap.value).cast(_MONEY))
+        value = ibis.least(value, ibis.literal(metric.cap.value, type=_MONEY))
     return closed.select("unit", "cluster", "variant", day=day, y=value, **common | {"b": before})
 
 
@@ -214,7 +214,7 @@ def _cap(steps: ir.Table, most: Decimal) -> ir.Table:
     daily = steps.group_by(keys).aggregate(y=steps.y.sum().cast(_MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max())
     until_now = ibis.cumulative_window(group_by="unit", order_by="day")
     run = daily.mutate(now=daily.y.sum().over(until_now).cast(_MONEY))
-    cap = ibis.literal(most).cast(_MONEY)
+    cap = ibis.literal(most, type=_MONEY)
     change = ibis.least(run.now, cap) - ibis.least(run.now - run.y, cap)
     return run.select(*keys, y=change.cast(_MONEY), d=run.d, b=run.b)
 

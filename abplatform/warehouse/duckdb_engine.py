@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from abplatform.warehouse.cells import Row
 from abplatform.warehouse.data_files import ROW_GROUP
 from abplatform.warehouse.duck import open_spilling_duckdb
 from abplatform.warehouse.durable_io import DurableFileIO
+from abplatform.warehouse.history import quantile_before
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.reduction import keep_units, reduce_events
 
@@ -47,6 +49,10 @@ class DuckDBEngine:
     def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
         """See `engines.Engine`."""
         return keep_units(lake, request, self._open, kept=kept, folder=folder)
+
+    def quantile_before(self, lake: Lake, request: AggregationRequest, *, quantile: float) -> Decimal | None:
+        """See `engines.Engine`."""
+        return quantile_before(lake, request, self._open, quantile=quantile)
 
     def close(self) -> None:
         """Nothing is open between two analyses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Protocol
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
@@ -43,6 +44,9 @@ class Engine(Protocol):
         Raises:
             ValueError, CannotResume, SnapshotExpired, Unavailable: see `aggregate`.
         """
+
+    def quantile_before(self, lake: Lake, request: AggregationRequest, *, quantile: float) -> Decimal | None:
+        """A quantile of what units were worth before a time, see `history.quantile_before`."""
 
     def close(self) -> None:
         """Give back what is open."""

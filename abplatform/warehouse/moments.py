@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Metric
 from abplatform.warehouse.ordered import MICROSECONDS, NEVER
+from abplatform.warehouse.unit_values import MONEY
 
 
 def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -41,16 +42,11 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
     Columns per value ``v``: ``v_clusters, v_variance_y, v_variance_d, v_covariance``; clusters without a unit that
     counts are left out.
     """
-    rows = _cap(rows, request)
-    groups = _groups(request)
-    names = value_names(rows, request)
+    rows, groups = _cap(rows, request), _groups(request)
+    names = _clustered_names(rows, request)
     sums: dict[str, ir.Value] = {}
     for value in names:
-        sums[f"{value}_y"] = rows[value].sum().cast("float64")
-        sums[f"{value}_n"] = rows[value].count()
-        below = f"d{value[1:]}"
-        is_ratio = value.startswith("y") and below in rows.columns
-        sums[f"{value}_d"] = rows[below].sum().cast("float64") if is_ratio else rows[value].count().cast("float64")
+        sums |= {f"{value}_{name}": each for name, each in _cluster_sums(rows, value).items()}
     clusters = rows.group_by([*groups, "cluster"]).aggregate(**sums)
     results: dict[str, ir.Value] = {}
     for value in names:
@@ -66,6 +62,24 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
     return clusters.group_by(groups).aggregate(**results)
 
 
+def _clustered_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
+    times = [f"y{position}" for position in range(len(request.metrics)) if f"t{position}" in rows.columns]
+    return [*value_names(rows, request), *times]
+
+
+def _cluster_sums(rows: ir.Table, name: str) -> Mapping[str, ir.Value]:
+    """Of each cluster its sum ``y``, what that is divided by ``d``, and how many units count ``n``."""
+    time, below = f"t{name[1:]}", f"d{name[1:]}"
+    if name.startswith("y") and time in rows.columns:
+        times = rows[time]
+        seconds, size = ibis.coalesce(_seconds(times).sum(), 0.0), times.count(where=times < NEVER)
+        return {"y": seconds, "d": size.cast("float64"), "n": times.count()}
+    value = rows[name]
+    is_ratio = name.startswith("y") and below in rows.columns
+    size = rows[below].sum() if is_ratio else value.count()
+    return {"y": value.sum().cast("float64"), "d": size.cast("float64"), "n": value.count()}
+
+
 def value_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
     """Columns that have means: of metrics, and of covariates."""
     metrics = [f"y{position}" for position in range(len(request.metrics)) if f"y{position}" in rows.columns]
@@ -77,11 +91,12 @@ def _cap(rows: ir.Table, request: AggregationRequest) -> ir.Table:
     columns: dict[str, ir.Value] = {}
     for position, metric in enumerate(request.metrics):
         if metric.cap is not None and metric.cap.value is not None:
-            value = rows[f"y{position}"]
-            columns[f"u{position}"] = value
-            cap = ibis.literal(metric.cap.value).cast(value.type())
-            # Not the least of both: engines skip null there.
-            columns[f"y{position}"] = ibis.ifelse(value > cap, cap, value)
+            columns[f"u{position}"] = rows[f"y{position}"]
+            for name in (f"y{position}", f"w{position}"):
+                if name in rows.columns:
+                    cap = ibis.literal(metric.cap.value, type=MONEY)
+                    # Not the least of both: engines skip null there.
+                    columns[name] = ibis.ifelse(rows[name] > cap, cap, rows[name])
     return rows.mutate(**columns) if columns else rows
 
 
@@ -109,14 +124,18 @@ def _of_metric(rows: ir.Table, request: AggregationRequest, metric: Metric, posi
 
 def _times(times: ir.IntegerColumn, name: str) -> Mapping[str, ir.Value]:
     got_there = times < NEVER
-    seconds = ibis.ifelse(got_there, times, ibis.null("int64")).cast("float64") / MICROSECONDS
     return {
         f"{name}_units": times.count(),
         f"{name}_missing": times.isnull().sum(),
         f"{name}_nonzero": times.count(where=got_there),
         f"{name}_total": ibis.ifelse(got_there, times, ibis.null("int64")).sum(),
-        f"{name}_variance": seconds.var(how="pop"),
+        f"{name}_variance": _seconds(times).var(how="pop"),
     }
+
+
+def _seconds(times: ir.IntegerColumn) -> ir.FloatingValue:
+    """Of those who got there; null of others."""
+    return ibis.ifelse(times < NEVER, times, ibis.null("int64")).cast("float64") / MICROSECONDS
 
 
 def _beside(rows: ir.Table, name: str, value: str) -> Mapping[str, ir.Value]:

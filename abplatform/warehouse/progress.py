@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ibis.expr.types as ir
 
@@ -31,6 +31,11 @@ class Sources:
 
     exposures: News
     conversions: News
+
+    def narrow(self, request: AggregationRequest) -> AggregationRequest:
+        """The request with the days that exposures are of: the calendar of fewer years is shorter."""
+        days = [file.day for file in self.exposures.files]
+        return replace(request, exposed_between=(min(days), max(days))) if days else request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

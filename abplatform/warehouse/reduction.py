@@ -53,6 +53,7 @@ def reduce_events(
         raise ValueError("request must name at least one metric")
     kept = kept if can_be_kept(request) and can_go_on(request) else None
     sources = find_sources(lake, request, kept)
+    request = sources.narrow(request)
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
         answer = _answer(workspace, progress, request)
@@ -79,6 +80,7 @@ def keep_units(
     if not can_be_kept(request):
         raise CannotResume("a metric has values that cannot be merged")
     sources = find_sources(lake, request, kept)
+    request = sources.narrow(request)
     settled_before = request.as_of - SETTLES_AFTER
     if kept is not None:  # Clocks differ, and what is settled stays so: its conversions are gone.
         settled_before = max(settled_before, kept.settled_before)
@@ -114,7 +116,7 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
     units = progress.units
     valued, cut = progress.valued, [position for position, metric in enumerate(request.metrics) if has_cuts(metric)]
     if cut:
-        valued = workspace.keep("valued", valued)
+        valued = workspace.keep("valued_units", valued)
     rows = analysed_rows(valued, request)
     if request.clustered:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.errors import StartRefused
+from abplatform.warehouse.history import quantile_before
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.reduction import keep_units, reduce_events
 from abplatform.warehouse.workspace import Workspace
@@ -52,6 +54,10 @@ class SparkEngine:
     def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
         """See `engines.Engine`."""
         return keep_units(lake, request, self._open, kept=kept, folder=folder)
+
+    def quantile_before(self, lake: Lake, request: AggregationRequest, *, quantile: float) -> Decimal | None:
+        """See `engines.Engine`."""
+        return quantile_before(lake, request, self._open, quantile=quantile)
 
     def close(self) -> None:
         """End the session and its Java process."""

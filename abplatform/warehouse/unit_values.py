@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import ibis
@@ -50,7 +49,7 @@ def value_columns(request: AggregationRequest) -> dict[str, ValueColumn]:
     for position, metric in enumerate(request.metrics):
         if is_ordered(metric):
             continue
-        # Of quantiles of events, how many a unit has; the events themselves are no numbers of units.
+        # Of quantiles of events, how many with a value a unit has; the values themselves are no numbers of units.
         measure = replace(metric.measure, aggregation="count") if metric.over == "events" else metric.measure
         columns[f"y{position}"] = ValueColumn(metric, measure)
         if metric.below is not None:
@@ -106,10 +105,33 @@ def analysed_rows(units: ir.Table, request: AggregationRequest) -> ir.Table:
         for name in (f"{letter}{position}" for letter in "ydbtf"):
             if name in units.columns:
                 columns[name] = ibis.ifelse(closed, analysed[name], ibis.null(analysed[name].type()))
-        if metric.key in request.watched and f"y{position}" in units.columns:
+        if request.watches(metric):
             columns[f"w{position}"] = analysed[f"y{position}"]
     covariates = [f"x{position}" for position in range(len(request.covariates))]
     return analysed.select("variant", "slice", "cluster", *covariates, **columns)
+
+
+def reduced(events: ir.Table, measure: Measure, reading: Reading, counts: ir.BooleanValue | None = None) -> ir.Value:
+    """What a measure makes of a unit's events, as an aggregate over them; null where there is nothing to add up.
+
+    Args:
+        events: see `wanted.wanted_conversions`.
+        measure: what to make of them.
+        reading: names their columns.
+        counts: which of them; all by default.
+    """
+    if measure.aggregation == "conversion":
+        return (events.count(where=counts) > 0).cast("int64").cast(MONEY)
+    if measure.aggregation == "count":
+        return events.count(where=counts).cast(MONEY)
+    number = events[reading.number(measure)]
+    if measure.aggregation == "max":
+        return number.max(where=counts).cast(MONEY)
+    if measure.aggregation == "last":
+        at = ibis.struct({"at": events.timestamp, "event_id": events.event_id, "number": number.cast(MONEY)})
+        known = number.notnull() if counts is None else counts & number.notnull()
+        return at.max(where=known)["number"]
+    return number.sum(where=counts).cast(MONEY)
 
 
 def _values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -120,28 +142,10 @@ def _values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> i
     for name, column in value_columns(request).items():
         inside = is_before if column.before else is_inside
         counts = joined[reading.match(column.measure)] & inside(joined, column.metric, bounds)
-        columns[name] = _reduced(joined, column.measure, counts, reading)
-    grouped = joined.group_by("number").aggregate(**columns)
-    lasts = {name: grouped[name]["number"] for name, column in _lasts(request).items()}
-    return grouped.mutate(**lasts) if lasts else grouped
-
-
-def _lasts(request: AggregationRequest) -> Mapping[str, ValueColumn]:
-    return {name: column for name, column in value_columns(request).items() if column.measure.aggregation == "last"}
-
-
-def _reduced(joined: ir.Table, measure: Measure, counts: ir.BooleanValue, reading: Reading) -> ir.Value:
-    if measure.aggregation == "conversion":
-        return (joined.count(where=counts) > 0).cast("int64").cast(MONEY)
-    if measure.aggregation == "count":
-        return joined.count(where=counts).cast(MONEY)
-    number = joined[reading.number(measure)]
-    if measure.aggregation == "max":
-        return number.max(where=counts).cast(MONEY)
-    if measure.aggregation == "last":
-        at = ibis.struct({"at": joined.timestamp, "event_id": joined.event_id, "number": number.cast(MONEY)})
-        return at.max(where=counts & number.notnull())
-    return number.sum(where=counts).cast(MONEY)
+        if column.metric.over == "events":
+            counts &= joined[reading.number(column.metric.measure)].notnull()
+        columns[name] = reduced(joined, column.measure, reading, counts)
+    return joined.group_by("number").aggregate(**columns)
 
 
 def _together(known: ir.DecimalValue, new: ir.DecimalValue, measure: Measure) -> ir.Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
@@ -14,6 +14,9 @@ from abplatform.warehouse.calendar import day_begins
 from abplatform.warehouse.times import moment, shifted
 
 _NO_DELAY = timedelta(0)
+# Where nothing says when exposures were.
+_FIRST_DAY = date(1990, 1, 1)
+_AHEAD = timedelta(days=1)
 
 Bound = tuple[timedelta, bool]
 """A delay after the first exposure, and whether it is of calendar days."""
@@ -99,5 +102,6 @@ def _begins_before(window: Window) -> bool:
 def _at(first: ir.TimestampValue, bound: Bound, request: AggregationRequest) -> ir.TimestampValue:
     delay, calendar = bound
     if calendar:
-        return day_begins(first, request.time_zone, delay.days, as_of=request.as_of)
+        between = request.exposed_between or (_FIRST_DAY, (request.as_of + _AHEAD).date())
+        return day_begins(first, request.time_zone, delay.days, between=between)
     return shifted(first, delay)

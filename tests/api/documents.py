@@ -138,6 +138,8 @@ POSTED: dict[str, Body] = {
     "/experiments/rate-display/forced": forced_body(),
     "/experiments/rate-display/schedule": schedule_body(),
     "/metrics": metric_body("new"),
+    "/metrics/purchase/versions": {"event": "order"},
+    "/metric-templates/install": {"templates": ["registration"]},
     "/layers": layer_body("new"),
     "/holdouts": holdout_body("new"),
     "/segments": segment_body("new"),

@@ -110,6 +110,8 @@ def test_generated_requests_find_no_server_error_and_no_answer_that_is_not_descr
     for path in (
         "/experiments",
         "/metrics",
+        "/metrics/purchase/versions",
+        "/projects",
         "/layers",
         "/holdouts",
         "/segments",

@@ -62,7 +62,7 @@ def says(document: Any, sent: Any) -> bool:
     return bool(document == sent)
 
 
-STATE = {*EXPERIMENT_STATE, "free", "experiments", "ended_at", "count"}
+STATE = {*EXPERIMENT_STATE, "free", "experiments", "ended_at", "count", "version", "version_created_at"}
 
 
 def test_what_a_read_gives_can_be_sent_again_under_another_key(service: Service) -> None:

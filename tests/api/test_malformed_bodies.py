@@ -136,6 +136,7 @@ ENDPOINTS: dict[str, tuple[str, str, Body]] = {path: ("POST", path, body) for pa
     "metric edit": ("PATCH", "/metrics/purchase", {"name": "A"}),
     "layer edit": ("PATCH", "/layers/home-page", {"name": "A"}),
     "holdout edit": ("PATCH", "/holdouts/q3", {"name": "A"}),
+    "project edit": ("PATCH", "/projects/default", {"name": "A"}),
     "segment edit": ("PATCH", "/segments/staff", {"unit_ids": ["u-1"]}),
     "exposures": ("POST", "/exposures", {"events": [exposure_body()]}),
     "conversions": ("POST", "/conversions", {"events": [conversion_body()]}),

@@ -37,12 +37,18 @@ OPERATIONS = {
     ("POST", "/experiments/rate-display/archive"): AUTHORS,
     ("GET", "/experiments/rate-display/results"): READERS,
     ("GET", "/experiments/rate-display/results/looks"): READERS,
+    ("GET", "/experiments/rate-display/results/timeseries"): READERS,
     ("POST", "/experiments/rate-display/results/refresh"): READERS,
     ("GET", "/metrics"): READERS,
     ("POST", "/metrics"): AUTHORS,
     ("GET", "/metrics/purchase"): READERS,
     ("PATCH", "/metrics/purchase"): AUTHORS,
     ("DELETE", "/metrics/purchase"): AUTHORS,
+    ("GET", "/metrics/purchase/versions"): READERS,
+    ("POST", "/metrics/purchase/versions"): AUTHORS,
+    ("GET", "/metric-templates"): READERS,
+    ("GET", "/metric-templates/registration"): READERS,
+    ("POST", "/metric-templates/install"): AUTHORS,
     ("GET", "/layers"): READERS,
     ("POST", "/layers"): AUTHORS,
     ("GET", "/layers/home-page"): READERS,
@@ -68,11 +74,14 @@ OPERATIONS = {
     ("GET", "/keys"): ADMINS,
     ("POST", "/keys"): ADMINS,
     ("DELETE", "/keys/0123456789abcdef"): ADMINS,
+    ("GET", "/projects"): READERS,
+    ("GET", "/projects/default"): READERS,
+    ("PATCH", "/projects/default"): ADMINS,
 }
 
 
 # The key of a definition in a path.
-KEYED = re.compile("/(rate-display|purchase|home-page|q3|vip-branches)(?=/|$)")
+KEYED = re.compile("/(rate-display|purchase|home-page|q3|vip-branches|default)(?=/|$)")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -96,7 +105,8 @@ def test_the_table_has_every_operation_of_the_api(service: Service) -> None:
     public = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
     steps = {"start", "pause", "resume", "close", "stop", "archive"}
     tested = {(method, KEYED.sub("/{key}", f"/api/v1{path}".rpartition("root:")[2])) for method, path in OPERATIONS}
-    tested = {(method, path.replace("0123456789abcdef", "{key_id}")) for method, path in tested}
+    for known, name in (("0123456789abcdef", "{key_id}"), ("metric-templates/registration", "metric-templates/{key}")):
+        tested = {(method, path.replace(known, name)) for method, path in tested}
     tested = {
         (method, f"{path.rpartition('/')[0]}/{{step}}" if path.rpartition("/")[2] in steps else path)
         for method, path in tested

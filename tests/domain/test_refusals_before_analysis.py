@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,16 @@ from abplatform.domain.experiment import Amount, ExperimentDefinition
 from abplatform.errors import InvalidInput
 from tests.builders import a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment
 
-CATALOGUE = Catalogue(unit_type="user_id", metrics={key: a_metric(key) for key in ("purchase", "complaint")})
+METRICS = (
+    a_metric(),
+    a_metric("complaint"),
+    a_metric("days-to-open", kind="time_to"),
+    a_metric("ever-open", kind="time_to", window=None),
+    a_metric("order-size", kind="quantile", over="events"),
+    a_metric("spend", kind="sum"),
+)
+CATALOGUE = Catalogue(unit_type="user_id", metrics={metric.key: metric for metric in METRICS})
+FIXED = a_plan(method="fixed")
 VILLAGES: dict[str, Any] = {"unit_type": "village", "analysis_unit": "household"}
 GUARDRAIL = a_metric_use("complaint", role="guardrail", mde=None, non_inferiority_margin=Amount(absolute=0.001))
 
@@ -24,6 +34,18 @@ GUARDRAIL = a_metric_use("complaint", role="guardrail", mde=None, non_inferiorit
         (
             an_external_experiment(**VILLAGES, plan=a_plan(method="fixed"), metrics=(a_metric_use(), GUARDRAIL)),
             "metrics.1.role",
+        ),
+        (
+            an_external_experiment(**VILLAGES, plan=FIXED, metrics=(a_metric_use(), a_metric_use("ever-open"))),
+            "metrics.1.metric",
+        ),
+        (
+            an_experiment(metrics=(a_metric_use(), replace(GUARDRAIL, non_inferiority_margin=Amount(absolute=1.0)))),
+            "metrics.1.non_inferiority_margin",
+        ),
+        (
+            an_experiment(metrics=(a_metric_use(), replace(GUARDRAIL, non_inferiority_margin=Amount(relative=1.0)))),
+            "metrics.1.non_inferiority_margin",
         ),
         (an_external_experiment(unit_type="user_id", analysis_unit="order", plan=a_plan(method="fixed")), "unit_type"),
         (an_external_experiment(unit_type="x" * 65), "unit_type"),
@@ -41,6 +63,26 @@ def test_definitions_that_analysis_could_not_compute_are_refused(definition: Exp
     with pytest.raises(InvalidInput) as refusal:
         check_definition(definition, CATALOGUE)
     assert list(refusal.value.errors) == [field]
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        *(
+            an_external_experiment(**VILLAGES, plan=FIXED, metrics=(a_metric_use(), a_metric_use(key)))
+            for key in ("days-to-open", "order-size", "spend")
+        ),
+        *(
+            an_experiment(
+                metrics=(a_metric_use(), a_metric_use(key, role="guardrail", mde=None, non_inferiority_margin=margin))
+            )
+            for key in ("days-to-open", "ever-open", "order-size", "spend")
+            for margin in (Amount(relative=0.2), Amount(absolute=3600.0))
+        ),
+    ],
+)
+def test_definitions_that_analysis_can_compute_pass(definition: ExperimentDefinition) -> None:
+    check_definition(definition, CATALOGUE)
 
 
 @pytest.mark.parametrize("payload", [float("nan"), {"deep": float("inf")}, "\ud800", "nul \0", object()])

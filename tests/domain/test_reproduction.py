@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.arm_cell import BelowCuts, Denominator
 from abplatform.domain.reproduction import compare
 from tests.builders import later
 from tests.domain.aggregations import a_rate, an_aggregation
@@ -50,6 +52,24 @@ def test_moments_may_differ_in_their_last_digits() -> None:
     shaken = replace(CELL, m2=CELL.m2 * (1 + 1e-13), mean=CELL.mean * (1 - 1e-13), before_c=1e-6 + 1e-10)
     age = replace(COVARIATE, total=COVARIATE.total * (1 + Decimal("1e-13")))
     assert differing(replace(FOUND, cells=(shaken,), covariates=(age,))) == []
+
+
+def test_parts_of_a_cell_are_compared_number_by_number() -> None:
+    below = BelowCuts(cuts=(1.0, 2.0), members=3, mean_d=1.0, m2_d=0.0, mean_y=(0.5, 1.0), m2_y=(0.5, 0), c_yd=(0.1, 0))
+    parts = Denominator(total=Decimal(7), mean=0.5, m2=4.0, product=1e-9)
+    was = replace(CELL, steps=(100, 50), below=below, denominator=parts, m3=1e-10)
+
+    def named(**changes: Any) -> list[str]:
+        now = replace(FOUND, cells=(replace(was, **changes),))
+        return [number.name for number in compare(replace(FOUND, cells=(was,)), now) if not number.agrees]
+
+    assert named() == []
+    assert named(steps=(100, 51)) == ["purchase.control.steps.1"]
+    assert named(below=replace(below, mean_y=(0.5 + 1e-9, 1.0))) == ["purchase.control.below.mean_y.0"]
+    assert named(denominator=replace(parts, total=Decimal(8))) == ["purchase.control.denominator.total"]
+    # A sum of cubes, or of products, near zero has the digits of what was added up.
+    assert named(m3=-1e-10, denominator=replace(parts, product=-1e-12)) == ["purchase.control.denominator.product"]
+    assert named(m3=1e-6) == ["purchase.control.m3"]
 
 
 def test_counts_of_units_and_the_latest_receipt_are_compared_too() -> None:

@@ -130,7 +130,7 @@ def test_the_start_freezes_all_but_name_and_hypothesis(uow: UnitOfWork, steps: t
     changes = {"name": "New", "hypothesis": "Other"}
     with uow.begin() as work:
         edited = define.edit_experiment(work, "default", "rate-display", changes, revision=revision)
-    assert edited.definition == an_experiment(name="New", hypothesis="Other")
+    assert edited.definition == an_experiment(name="New", hypothesis="Other", metrics=(a_metric_use(version=1),))
     assert edited.preregistered
 
 
@@ -162,10 +162,10 @@ def test_a_metric_is_made_edited_and_deleted(uow: UnitOfWork) -> None:
 
 def test_wrong_metrics_are_refused_by_field(uow: UnitOfWork) -> None:
     with uow.begin() as work:
-        with pytest.raises(InvalidInput, match="kind: ratio is not supported yet"):
+        with pytest.raises(InvalidInput, match="denominator: is required"):
             define.create_metric(work, "default", a_metric("share", kind="ratio"), now=NOW)
-        with pytest.raises(InvalidInput, match="kind: funnel is not supported yet"):
-            define.edit_metric(work, "default", "purchase", {"kind": "funnel"}, revision=1)
+        with pytest.raises(InvalidInput, match="steps: must be 2 to 10 steps"):
+            define.edit_metric(work, "default", "purchase", {"kind": "funnel", "event": ""}, revision=1)
         with pytest.raises(InvalidInput, match="key: cannot be changed"):
             define.edit_metric(work, "default", "purchase", {"key": "other"}, revision=1)
         with pytest.raises(InvalidInput, match="revision: is not a field"):

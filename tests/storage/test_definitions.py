@@ -22,7 +22,13 @@ from tests.builders import NOW, a_holdout, a_layer, a_metric, a_segment, a_segme
 KINDS: dict[str, tuple[Any, Any]] = {
     "metrics": (
         StoredMetric(metric=a_metric("one"), created_at=NOW),
-        StoredMetric(metric=a_metric("one", event="other", window=None), created_at=NOW, revision=2),
+        StoredMetric(
+            metric=a_metric("one", event="other", window=None),
+            created_at=NOW,
+            revision=2,
+            version=2,
+            version_created_at=later(microseconds=1),
+        ),
     ),
     "layers": (
         StoredLayer(layer=a_layer("one"), salt="abc", created_at=NOW),

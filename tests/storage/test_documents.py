@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from abplatform.domain.experiment import Amount, ExperimentDefinition, MetricUse, Prerequisite, Variant
-from abplatform.domain.metric import Metric, Window
+from abplatform.domain.metric import Cap, Measure, Metric, Step, Window
 from abplatform.domain.plan import AnalysisPlan, Prior
 from abplatform.domain.scorecard import Scorecard
 from abplatform.storage.documents import from_text, to_text
@@ -24,8 +25,8 @@ FULL_DEFINITION = an_experiment(
     ),
     control="对照",
     metrics=(
-        MetricUse(metric="purchase", role="primary", mde=Amount(relative=0.05)),
-        MetricUse(metric="complaint", role="guardrail", non_inferiority_margin=Amount(absolute=0.001)),
+        MetricUse(metric="purchase", role="primary", mde=Amount(relative=0.05), version=1),
+        MetricUse(metric="complaint", role="guardrail", non_inferiority_margin=Amount(absolute=0.001), version=2),
     ),
     plan=AnalysisPlan(
         method="bayesian",
@@ -51,10 +52,24 @@ FULL_DEFINITION = an_experiment(
 )
 FULL_METRIC = a_metric(
     kind="sum",
-    where={"product": "term-deposit", "channel": ("web", "app"), "n": (1, 2.5, True), "m": False},
+    where={"product": "term-deposit", "channel": ["web", "app"], "n": {"$in": [1, 2.5, True]}, "m": False},
     direction="decrease",
-    window=Window(start=timedelta(microseconds=1), end=timedelta(days=3650)),
+    window=Window(start=timedelta(microseconds=1), end=timedelta(days=3650), calendar=True),
     cuped_lookback=timedelta(days=28),
+    description="存款",
+    value="amount",
+    aggregation="max",
+    denominator=Measure(event="order", where={"a": 1}, value="fee", aggregation="sum"),
+    start=Measure(event="open", where={"b": [None]}, value="x", aggregation="count"),
+    steps=(
+        Step(event="one", where={"c": 2**70}, within=timedelta(hours=1)),
+        Step(event="two", where={"d": 1}, within=timedelta(days=1)),
+    ),
+    quantile=0.1 + 0.2,
+    over="events",
+    minimum_age=timedelta(days=7),
+    cap=Cap(value=Decimal("123456789012.000001"), quantile=0.99),
+    outcome="retention",
 )
 
 

@@ -183,7 +183,7 @@ def test_snapshot_versions_follow_each_other(uow: UnitOfWork) -> None:
 def test_looks_are_numbered_and_kept_as_they_were(uow: UnitOfWork) -> None:
     clustered = a_rate("control", 10, 1, slice="web", before_c=-0.1, clusters=3, cluster_c_yd=5e-324)
     found = an_aggregation(clustered, unknown_variants={"x": 1}, data_through=later(days=-1), earlier_phase_units=0)
-    metric = a_metric(where={"product": ("a", 1, 1.5, True)}, cuped_lookback=timedelta(days=1))
+    metric = a_metric(where={"product": ["a", 1, 1.5, True]}, cuped_lookback=timedelta(days=1))
     evidence = an_evidence(
         found, metrics=(metric,), as_of=later(microseconds=1), state=LakeState(exposures=2**63 - 1, conversions=None)
     )

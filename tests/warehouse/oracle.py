@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def expected_units(exposures: Sequence[ExposureFact], request: AggregationReques
     for unit in units.values():
         unit.analysed = len(unit.variants) == 1
     if request.clustered:
-        met = defaultdict(set)
+        met: dict[str, set[str]] = defaultdict(set)
         for name, unit in units.items():
             met[cluster_of(name, unit)] |= unit.variants
         for name, unit in units.items():
@@ -259,13 +260,28 @@ def check_equal(found: Aggregation, wanted: Aggregation) -> None:
     assert replace(found, cells=(), covariates=()) == replace(wanted, cells=(), covariates=())
     assert len(found.cells) == len(wanted.cells)
     for mine, other in zip(found.cells + found.covariates, wanted.cells + wanted.covariates, strict=True):
-        # A covariance near zero is a difference of large numbers: measured against what it is made of.
-        scales = {
-            "cluster_c_yd": (other.cluster_m2_y or 0) * (other.cluster_m2_d or 0),
-            "before_c": other.m2 * (other.before_m2 or 0),
-        }
-        for field in fields(ArmCell):
-            value, expected = getattr(mine, field.name), getattr(other, field.name)
-            scale = scales.get(field.name, 0) ** 0.5
-            near = pytest.approx(expected, rel=1e-12, abs=1e-12 * scale) if isinstance(expected, float) else expected
-            assert value == near, (mine.name, field.name)
+        check_fields(mine, other, _scales(other), other.name)
+
+
+def check_fields(mine: Any, other: Any, scales: Mapping[str, float], name: str) -> None:
+    """Fields of a cell, or of a part of it: numbers of floating point within 1e-12 of their scales."""
+    for field in fields(other):
+        value, expected = getattr(mine, field.name), getattr(other, field.name)
+        if is_dataclass(expected):
+            check_fields(value, expected, scales, name)
+            continue
+        if isinstance(expected, float):
+            expected = pytest.approx(expected, rel=1e-12, abs=1e-12 * scales.get(field.name, 0))
+        assert value == expected, (name, field.name)
+
+
+def _scales(cell: ArmCell) -> Mapping[str, float]:
+    """What a covariance or a third moment near zero is made of: it is a difference of large numbers."""
+    below, raw = cell.denominator, cell.uncapped
+    mean, m2 = (float(raw.total) / max(cell.units, 1), raw.m2) if raw is not None else (cell.mean, cell.m2)
+    return {
+        "cluster_c_yd": ((cell.cluster_m2_y or 0) * (cell.cluster_m2_d or 0)) ** 0.5,
+        "before_c": (cell.m2 * (cell.before_m2 or 0)) ** 0.5,
+        "product": (cell.m2 * (below.m2 if below is not None else 0)) ** 0.5,
+        "m3": cell.units * abs(mean) ** 3 + m2**1.5,
+    }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,6 +58,11 @@ class SparkProcess:
         """See `engines.Engine`."""
         written: KeptUnits = self.ask(_keep, *_addresses(lake), request, kept, folder)
         return written
+
+    def quantile_before(self, lake: Lake, request: AggregationRequest, *, quantile: float) -> Decimal | None:
+        """See `engines.Engine`."""
+        found: Decimal | None = self.ask(_quantile_before, *_addresses(lake), request, quantile)
+        return found
 
     def aggregate_at_once(
         self, lake: Lake, requests: Sequence[AggregationRequest], kept: KeptUnits | None = None
@@ -197,6 +203,13 @@ def _keep(
 ) -> KeptUnits:
     with closing(Lake(root, catalog)) as lake:
         return engine.keep(lake, request, kept, folder=folder)
+
+
+def _quantile_before(
+    engine: SparkEngine, warehouse: str, catalog: str, request: AggregationRequest, quantile: float
+) -> Decimal | None:
+    with closing(Lake(warehouse, catalog)) as lake:
+        return engine.quantile_before(lake, request, quantile=quantile)
 
 
 def _read(engine: SparkEngine, files: Sequence[LakeFile]) -> list[dict[str, Any]]:

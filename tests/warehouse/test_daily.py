@@ -123,7 +123,7 @@ def test_a_window_that_closes_at_midnight_is_of_the_day_before(local_lake: Lake,
 def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *, clustered: bool) -> None:
     deliver(local_lake, tame_history(4))
     week, day_two = Window(end=7 * DAY), Window(start=DAY, end=2 * DAY, calendar=True)
-    cap, amounts = Cap(value=Decimal("99.5")), {"kind": "sum", "event": "purchase"}
+    cap, amounts = Cap(value=Decimal("99.123457")), {"kind": "sum", "event": "purchase"}
     metrics = (
         a_metric("count", kind="count", event="purchase", window=None),
         a_metric("counted", kind="count", event="purchase", window=week, cap=Cap(value=Decimal(1))),

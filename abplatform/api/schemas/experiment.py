@@ -9,6 +9,7 @@ import msgspec
 from marshmallow import post_load
 
 from abplatform.api.schemas.fields import (
+    DecimalNumber,
     Document,
     Flag,
     Items,
@@ -76,6 +77,15 @@ class MetricUseSchema(Strict):
     mde = Part(AmountSchema, allow_none=True, metadata={"description": "smallest effect worth finding"})
     non_inferiority_margin = Part(
         AmountSchema, allow_none=True, metadata={"description": "how much worse a guardrail may be at most"}
+    )
+
+    version = WholeNumber(
+        allow_none=True,
+        metadata={"description": "of the metric, set by the start: null until then, also where it is sent"},
+    )
+    cap = DecimalNumber(
+        allow_none=True,
+        metadata={"description": "what a cap by quantile became at the start: null until then, also where it is sent"},
     )
 
     @post_load

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import marshmallow
@@ -45,6 +46,17 @@ class Number(fields.Float):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.make_error("invalid")
         return value
+
+
+class DecimalNumber(fields.Decimal):
+    """A decimal as a JSON number or string, exact."""
+
+    default_error_messages = {"invalid": "must be a decimal number", "null": "must not be null"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise self.make_error("invalid")
+        return super()._deserialize(str(value), attr, data, **kwargs)
 
 
 class WholeNumber(fields.Integer):

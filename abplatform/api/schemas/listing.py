@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import marshmallow
@@ -49,6 +50,16 @@ class ExperimentQuery(PageQuery):
     )
 
 
+class VersionQuery(Strict):
+    """Which version of a metric."""
+
+    version = QueryNumber(
+        load_default=None,
+        validate=validate.Range(1, error="must be at least 1"),
+        metadata={"description": "the newest by default"},
+    )
+
+
 class LooksQuery(Strict):
     """Which looks at an experiment."""
 
@@ -78,8 +89,9 @@ class ResultsQuery(LooksQuery):
             raise marshmallow.ValidationError(f"must be one of {', '.join(METHODS)}")
 
 
+@cache
 def page_of(document: type[marshmallow.Schema]) -> type[Document]:
-    """The schema of a page of documents."""
+    """The schema of a page of documents: one for each kind of them."""
     name = document.__name__.removesuffix("Document") + "Page"
     parts = {
         "items": fields.List(fields.Nested(document), required=True),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import msgspec
-from marshmallow import fields, post_load
+from marshmallow import post_load
 
 from abplatform.api.schemas.fields import (
+    DecimalNumber,
     Document,
     Duration,
     Flag,
@@ -80,21 +80,10 @@ class DenominatorSchema(StartSchema):
     aggregation = Text(allow_none=True, metadata=choice(BELOW_THE_LINE, default="count"))
 
 
-class Amount(fields.Decimal):
-    """A decimal as a JSON number or string, exact."""
-
-    default_error_messages = {"invalid": "must be a decimal number", "null": "must not be null"}  # noqa: RUF012
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise self.make_error("invalid")
-        return super()._deserialize(str(value), attr, data, **kwargs)
-
-
 class CapSchema(Strict):
     """The most that a unit counts for: a value, or a quantile that becomes one at the start."""
 
-    value = Amount(allow_none=True, metadata={"description": "above 0"})
+    value = DecimalNumber(allow_none=True, metadata={"description": "above 0"})
     quantile = Number(allow_none=True, metadata={"description": "of the values that are not 0, before the start"})
 
     @post_load
@@ -157,13 +146,17 @@ class MetricDocument(MetricChanges, Document):
     """A metric as it stands."""
 
     key = Text()
+    version = WholeNumber(
+        metadata={"description": "from 1; experiments keep the one that was the newest at their start"}
+    )
+    version_created_at = time_field("when this version was made, of later ones than the first")
     revision = WholeNumber(metadata={"description": "grows with every change"})
-    created_at = time_field("when it was made")
+    created_at = time_field("when the metric was made")
 
 
-def metric_document(stored: StoredMetric) -> dict[str, Any]:
-    """The document of a metric."""
-    metric, window = stored.metric, stored.metric.window
+def definition_document(metric: Metric) -> dict[str, Any]:
+    """What the author of a metric would send, with all fields."""
+    window = metric.window
     document: dict[str, Any] = msgspec.to_builtins(metric)
     document["window"] = window and {
         "start": write_duration(window.start),
@@ -176,4 +169,11 @@ def metric_document(stored: StoredMetric) -> dict[str, Any]:
         written["within"] = step.within and write_duration(step.within)
     if metric.start is not None:
         document["start"] = {"event": metric.start.event, "where": metric.start.where}
-    return document | {"revision": stored.revision, "created_at": msgspec.to_builtins(stored.created_at)}
+    return document
+
+
+def metric_document(stored: StoredMetric) -> dict[str, Any]:
+    """The document of a metric."""
+    document = definition_document(stored.metric)
+    state = {name: getattr(stored, name) for name in ("version", "version_created_at", "revision", "created_at")}
+    return document | msgspec.to_builtins(state)
