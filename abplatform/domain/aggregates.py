@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.events import EventKind
 from abplatform.domain.metric import Metric
 
@@ -46,7 +47,7 @@ class AggregationRequest:
             that are in go on (the end of enrolment, or of a past phase).
         until: exposures and conversions at or after it do not count (the stop of a served experiment).
         as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
-        by: name of an exposure attribute to slice by (its value at first exposure).
+        dimensions: what to slice by, each for itself; at most `MOST_DIMENSIONS`.
         watched: keys of the metrics whose harm is watched: of all units, those with open windows included; as far as
             their kind is one of `WATCHABLE`.
         daily: whether what was known at the end of each day is wanted too.
@@ -70,7 +71,7 @@ class AggregationRequest:
     since: datetime | None = None
     enrolled_until: datetime | None = None
     until: datetime | None = None
-    by: str | None = None
+    dimensions: tuple[Dimension, ...] = ()
     watched: tuple[str, ...] = ()
     daily: bool = False
     unit_type: str | None = None
@@ -127,7 +128,7 @@ class DailyCells:
     """What a look at the end of a day (in UTC) would have found, had it known which units to leave out.
 
     Attributes:
-        cells: one per metric x variant, as `Aggregation.cells` without slices.
+        cells: one per metric x variant, as `Aggregation.cells`.
     """
 
     day: date
@@ -149,10 +150,10 @@ class Aggregation:
         unknown_variants: exposures by variant keys that the experiment does not have.
         earlier_phase_units: units that would be in this phase, but an earlier one had them, or where clusters were
             randomised their cluster; of the counts above only ``unknown_variants`` has them. None for phase 1.
-        cells: one per metric x variant (x slice), zeros included for variants without units.
-        covariates: one per covariate x variant (x slice).
+        cells: one per metric x variant, zeros included for variants without units.
+        covariates: one per covariate x variant.
         data_through: latest receipt of any event in the lake's tables that was read; None without any.
-        slices: cells by name of the dimension, where any were asked for.
+        slices: by name of the dimension one cell per metric x slice x variant.
         days: by day without gaps, where they were asked for; at most the last 1,000.
     """
 

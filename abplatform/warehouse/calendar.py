@@ -7,6 +7,7 @@ of days.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -53,10 +54,17 @@ def day_begins(times: ir.TimestampValue, zone: str, days: int, *, between: tuple
         between: first and last day, in UTC, of the times: the fewer years, the fewer comparisons.
     """
     spans = find_spans(zone, *between, days)
-    # The latest first: most times are of these years.
-    branches = [(times >= moment(span.begins), _beginning(times, span, days)) for span in reversed(spans[1:])]
-    first = _beginning(times, spans[0], days)
-    return ibis.cases(*branches, else_=first) if branches else first
+    return _choose(times, spans, [shifted(_local_day(times, span), days * _DAY - span.later) for span in spans])
+
+
+def local_days(times: ir.TimestampValue, zone: str, *, between: tuple[date, date]) -> ir.TimestampValue:
+    """The day of each time in a time zone, as its midnight, as if that were in UTC.
+
+    Args:
+        times, zone, between: see `day_begins`.
+    """
+    spans = find_spans(zone, *between, 0)
+    return _choose(times, spans, [_local_day(times, span) for span in spans])
 
 
 @lru_cache(maxsize=256)
@@ -88,8 +96,14 @@ def _offset(day: date, zone: str) -> timedelta:
     return datetime.combine(day, time.min, ZoneInfo(zone)).utcoffset() or timedelta(0)
 
 
-def _beginning(times: ir.TimestampValue, span: Span, days: int) -> ir.TimestampValue:
-    """Of the day so many days later, for times in a span."""
-    # Midnight as if it were UTC; the last day of a span may have 25 hours.
-    local = ibis.least(shifted(times, span.offset).truncate("D"), moment(datetime.combine(span.last, time.min, UTC)))
-    return shifted(local, days * _DAY - span.later)
+def _local_day(times: ir.TimestampValue, span: Span) -> ir.TimestampValue:
+    # The last day of a span may have 25 hours.
+    return ibis.least(shifted(times, span.offset).truncate("D"), moment(datetime.combine(span.last, time.min, UTC)))
+
+
+def _choose(times: ir.TimestampValue, spans: Sequence[Span], found: Sequence[ir.TimestampValue]) -> ir.TimestampValue:
+    """What was found for the span of each time."""
+    # The latest first: most times are of these years.
+    pairs = list(zip(spans[1:], found[1:], strict=True))
+    branches = [(times >= moment(span.begins), each) for span, each in reversed(pairs)]
+    return ibis.cases(*branches, else_=found[0]) if branches else found[0]

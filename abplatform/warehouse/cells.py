@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -36,18 +36,42 @@ def count_map(rows: Iterable[Row], column: str, variants: Sequence[str]) -> dict
     return {variant: found.get(variant, 0) for variant in variants}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What an engine found about all units, or by the slices of one dimension.
+
+    Attributes:
+        moments: see `moments.moments`.
+        clusters: see `moments.cluster_moments`; nothing where the experiment is not clustered.
+        cuts: see `cut_counts.count_cuts`, by position of the metric.
+    """
+
+    moments: Sequence[Row]
+    clusters: Sequence[Row] = ()
+    cuts: Mapping[int, Cuts] = field(default_factory=dict)
+
+    def slices(self) -> dict[str | None, str]:
+        """Names of the slices that there are, by their raw text."""
+        return name_slices(row["slice"] for row in self.moments)
+
+    def at(self, place: Place) -> tuple[Row, Row]:
+        """The rows of a variant in a slice: of units, and of clusters."""
+        units = (row for row in self.moments if (row["variant"], row.get("slice")) == place)
+        groups = (row for row in self.clusters if (row["variant"], row.get("slice")) == place)
+        return next(units, {}), next(groups, {})
+
+
 def build_cells(
-    request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row], cuts: Mapping[int, Cuts]
+    request: AggregationRequest, found: Found, slices: Mapping[str | None, str | None] | None = None
 ) -> tuple[ArmCell, ...]:
     """Cells of metrics by name, then slice, then variant; a variant without units has zeros.
 
     Args:
         request: what was asked for.
-        rows: `moments.moments`.
-        clusters: `moments.cluster_moments`; nothing where the experiment is not clustered.
-        cuts: `cut_counts.count_cuts` by position of the metric.
+        found: by an engine.
+        slices: names by raw text; nothing for all units together.
     """
-    places = _Places(request, rows, clusters)
+    places = _places(request, found, slices)
     return tuple(
         ArmCell(
             name=metric.key,
@@ -55,7 +79,7 @@ def build_cells(
             slice=shown,
             **(_over_times if metric.kind == "time_to" else _over_units)(f"y{position}", row),
             **_of_metric(request, metric, position, row),
-            **_of_cuts(cuts.get(position), (variant, raw)),
+            **_of_cuts(found.cuts.get(position), (variant, raw)),
             **(_over_clusters(f"y{position}", group) if request.clustered else {}),
         )
         for position, metric in enumerate(request.metrics)
@@ -63,36 +87,31 @@ def build_cells(
     )
 
 
-def build_covariates(request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row]) -> tuple[ArmCell, ...]:
+def build_covariates(request: AggregationRequest, found: Found) -> tuple[ArmCell, ...]:
     """Cells of covariates, in the same order."""
-    places = _Places(request, rows, clusters)
+    places = _places(request, found, None)
     return tuple(
         ArmCell(
             name=name,
             variant=variant,
-            slice=shown,
             **_over_units(f"x{position}", row),
             **(_over_clusters(f"x{position}", group) if request.clustered else {}),
         )
         for position, name in enumerate(request.covariates)
-        for _, shown, variant, row, group in places
+        for _, _, variant, row, group in places
     )
 
 
-class _Places:
-    """All slices and variants with their rows: ``raw, shown, variant, row, group``."""
-
-    def __init__(self, request: AggregationRequest, rows: Sequence[Row], clusters: Sequence[Row]) -> None:
-        self._variants = request.variants
-        self._slices = name_slices(row["slice"] for row in rows) if request.by is not None else {None: None}
-        self._units = {(row["variant"], row.get("slice")): row for row in rows}
-        self._groups = {(row["variant"], row.get("slice")): row for row in clusters}
-
-    def __iter__(self) -> Iterator[tuple[str | None, str | None, str, Row, Row]]:
-        for raw, shown in self._slices.items():
-            for variant in self._variants:
-                place = variant, raw
-                yield raw, shown, variant, self._units.get(place, {}), self._groups.get(place, {})
+def _places(
+    request: AggregationRequest, found: Found, slices: Mapping[str | None, str | None] | None
+) -> list[tuple[str | None, str | None, str, Row, Row]]:
+    """All slices and variants with their rows: raw text, name, variant, row of units, row of clusters."""
+    whole: Mapping[str | None, str | None] = {None: None}
+    return [
+        (raw, shown, variant, *found.at((variant, raw)))
+        for raw, shown in (whole if slices is None else slices).items()
+        for variant in request.variants
+    ]
 
 
 def name_slices(texts: Iterable[str | None]) -> dict[str | None, str]:

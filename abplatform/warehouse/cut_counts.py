@@ -20,6 +20,7 @@ from abplatform.domain.metric import Metric
 from abplatform.stats.sufficient.quantiles import cut_levels
 from abplatform.warehouse.cells import Cuts, Place, Row
 from abplatform.warehouse.ordered import MICROSECONDS, NEVER
+from abplatform.warehouse.slicing import slice_columns
 from abplatform.warehouse.unit_values import MONEY
 from abplatform.warehouse.wanted import find_reading
 from abplatform.warehouse.windows import bound_columns, find_bounds, is_closed, is_inside
@@ -36,21 +37,31 @@ def has_cuts(metric: Metric) -> bool:
 
 def count_cuts(
     workspace: Workspace, units: ir.Table, wanted: ir.Table, request: AggregationRequest, position: int
-) -> Cuts:
-    """Choose the cut points of one metric, and count.
+) -> Mapping[str | None, Cuts]:
+    """Choose the cut points of one metric, and count: all units, and by the slices of each dimension.
 
     Args:
         workspace: where to compute.
-        units: the analysed ones with their values; see `unit_values.add_values`.
+        units: the analysed ones with their values (`unit_values.add_values`) and slices (`slicing.add_slices`).
         wanted: conversions; see `wanted.wanted_conversions`.
         request: what is asked for.
         position: of the metric in the request.
+
+    Returns:
+        By column of the dimension; None for all units.
     """
     metric = request.metrics[position]
     closed = units.filter(is_closed(units["first"], metric, request))
     members = closed.mutate(member=closed.cluster if request.clustered else closed.unit)
     items = workspace.keep(f"items{position}", _items(members, wanted, request, position))
     cuts = _find_cuts(workspace, items, metric)
+    return {
+        slice_: _count(workspace, _sliced(members, slice_), _sliced(items, slice_), metric, cuts)
+        for slice_ in (None, *slice_columns(request))
+    }
+
+
+def _count(workspace: Workspace, members: ir.Table, items: ir.Table, metric: Metric, cuts: Sequence[Any]) -> Cuts:
     places = _count_members(workspace, members)
     if metric.kind == "time_to" and metric.window is None:
         return Cuts(lifetimes=_lifetimes(workspace, items, cuts, places))
@@ -58,9 +69,13 @@ def count_cuts(
     return Cuts(below=_below(workspace, items, cuts, places, shown))
 
 
+def _sliced(table: ir.Table, slice_: str | None) -> ir.Table:
+    return table.mutate(slice=ibis.null("string") if slice_ is None else table[slice_])
+
+
 def _items(members: ir.Table, wanted: ir.Table, request: AggregationRequest, position: int) -> ir.Table:
-    """What is ordered: ``member, variant, slice, value`` and of times ``followed``."""
-    metric, keys = request.metrics[position], ["member", "variant", "slice"]
+    """What is ordered: ``member, variant``, slices, ``value`` and of times ``followed``."""
+    metric, keys = request.metrics[position], ["member", "variant", *slice_columns(request)]
     if metric.kind == "time_to":
         return members.select(*keys, value=members[f"t{position}"], followed=members[f"f{position}"])
     if metric.over == "units":

@@ -13,8 +13,8 @@ from abplatform.warehouse.ordered import MICROSECONDS, NEVER
 from abplatform.warehouse.unit_values import MONEY
 
 
-def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
-    """Moments over units, one row per variant (and slice).
+def moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = None) -> ir.Table:
+    """Moments over units, one row per variant (and ``slice``, by the column of a dimension).
 
     Columns per value ``v`` (``y0`` ..., ``x0`` ...): ``v_units, v_missing, v_nonzero, v_total, v_variance`` (of the
     population, as double). What further columns there are depends on the metric:
@@ -33,21 +33,21 @@ def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
         columns |= {f"{value}_{name}": expression for name, expression in _unit_moments(rows[value]).items()}
     for position, metric in enumerate(request.metrics):
         columns |= _of_metric(rows, request, metric, position)
-    return rows.group_by(_groups(request)).aggregate(**columns)
+    return rows.group_by(_groups(rows, slice_)).aggregate(**columns)
 
 
-def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
+def cluster_moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = None) -> ir.Table:
     """Moments over clusters' sums of values (``y``) and of units, or denominators (``d``), by variant (and slice).
 
     Columns per value ``v``: ``v_clusters, v_variance_y, v_variance_d, v_covariance``; clusters without a unit that
     counts are left out.
     """
-    rows, groups = _cap(rows, request), _groups(request)
-    names = _clustered_names(rows, request)
+    rows = _cap(rows, request)
+    groups, names = _groups(rows, slice_), _clustered_names(rows, request)
     sums: dict[str, ir.Value] = {}
     for value in names:
         sums |= {f"{value}_{name}": each for name, each in _cluster_sums(rows, value).items()}
-    clusters = rows.group_by([*groups, "cluster"]).aggregate(**sums)
+    clusters = rows.group_by([*groups, rows.cluster]).aggregate(**sums)
     results: dict[str, ir.Value] = {}
     for value in names:
         counts = clusters[f"{value}_n"] > 0
@@ -59,7 +59,7 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
         results[f"{value}_variance_y"] = total.var(how="pop")
         results[f"{value}_variance_d"] = size.var(how="pop")
         results[f"{value}_covariance"] = total.cov(size, how="pop")
-    return clusters.group_by(groups).aggregate(**results)
+    return clusters.group_by([group.get_name() for group in groups]).aggregate(**results)
 
 
 def _clustered_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
@@ -163,5 +163,5 @@ def _cubes(value: ir.NumericColumn) -> ir.Value:
     return (number * number * number).sum()
 
 
-def _groups(request: AggregationRequest) -> list[str]:
-    return ["variant"] if request.by is None else ["variant", "slice"]
+def _groups(rows: ir.Table, slice_: str | None) -> list[ir.Value]:
+    return [rows.variant] if slice_ is None else [rows.variant, rows[slice_].name("slice")]

@@ -18,6 +18,7 @@ import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.events import NOT_DRAWN
+from abplatform.warehouse.slicing import attribute_columns
 from abplatform.warehouse.times import moment
 
 COLUMNS_OF_EXPOSURES = {
@@ -82,15 +83,15 @@ def first_exposures(counted: ir.Table, request: AggregationRequest) -> ir.Table:
     """One row per unit.
 
     Columns: ``unit``; of its first exposure (by time, then event id) ``first`` (the time), ``event_id, variant,
-    cluster, slice`` and ``x0, x1, ...`` (covariates as doubles); ``several`` (whether it met more than one variant);
-    ``mismatched`` (exposures by another variant than this platform draws) and ``undrawn`` (those of them where it
-    draws none).
+    cluster``, ``x0, x1, ...`` (covariates as doubles) and ``s0, s1, ...`` (attributes to slice by); ``several``
+    (whether it met more than one variant); ``mismatched`` (exposures by another variant than this platform draws) and
+    ``undrawn`` (those of them where it draws none).
     """
     known = counted.filter(counted.variant.isin(request.variants))
     # The order of the fields is that of the rows.
     details: dict[str, ir.Value] = {"first": known.timestamp, "event_id": known.event_id, "variant": known.variant}
     details["cluster"] = known.cluster if request.clustered else ibis.null("string")
-    details["slice"] = known.attributes.get(request.by) if request.by is not None else ibis.null("string")
+    details |= {column: known.attributes.get(name) for column, name in attribute_columns(request).items()}
     for position, name in enumerate(request.covariates):
         details[f"x{position}"] = known.attributes.get(name)
     units = known.group_by("unit").aggregate(

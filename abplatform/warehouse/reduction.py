@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import ibis.expr.types as ir
+
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyCells, KeptUnits
 from abplatform.warehouse import queries
-from abplatform.warehouse.cells import Cuts, Row, build_cells, build_covariates, count_map
+from abplatform.warehouse.cells import Cuts, Found, Row, build_cells, build_covariates, count_map
 from abplatform.warehouse.cut_counts import count_cuts, has_cuts
 from abplatform.warehouse.daily import can_go_on, entered_by_day, has_days, sum_metric
 from abplatform.warehouse.daily_cells import build_daily_cells, cluster_centres, unit_centres
@@ -16,6 +18,7 @@ from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
 from abplatform.warehouse.news import CannotResume
 from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
+from abplatform.warehouse.slicing import add_slices, slice_columns
 from abplatform.warehouse.unit_files import write_unit_table
 from abplatform.warehouse.unit_table import SETTLES_AFTER, UnitTable, find_waiting, narrow_values, settle, unit_columns
 from abplatform.warehouse.unit_values import analysed_rows, can_be_kept
@@ -27,9 +30,7 @@ class _Answer:
     earlier: list[Row]
     units: list[Row]
     clusters: list[Row]
-    moments: list[Row]
-    cluster_moments: list[Row]
-    cuts: Mapping[int, Cuts]
+    found: Mapping[str | None, Found]
 
 
 def reduce_events(
@@ -117,19 +118,31 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
     valued, cut = progress.valued, [position for position, metric in enumerate(request.metrics) if has_cuts(metric)]
     if cut:
         valued = workspace.keep("valued_units", valued)
-    rows = analysed_rows(valued, request)
-    if request.clustered:  # else they are read once
+    analysed = add_slices(valued.filter(valued.analysed), request)
+    rows = analysed_rows(analysed, request)
+    if request.clustered or request.dimensions:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)
-    analysed = valued.filter(valued.analysed)
+    cuts = {position: count_cuts(workspace, analysed, progress.wanted, request, position) for position in cut}
     entered = queries.entered_units(units)
     return _Answer(
         earlier=workspace.rows(queries.earlier_phase_units(units)) if request.phase > 1 else [],
         units=workspace.rows(queries.counts_by_variant(entered)),
         clusters=workspace.rows(queries.clusters_by_variant(entered)) if request.clustered else [],
-        moments=workspace.rows(moments(rows, request)),
-        cluster_moments=workspace.rows(cluster_moments(rows, request)) if request.clustered else [],
-        cuts={position: count_cuts(workspace, analysed, progress.wanted, request, position) for position in cut},
+        found={
+            slice_: _find(workspace, rows, request, slice_, {position: each[slice_] for position, each in cuts.items()})
+            for slice_ in (None, *slice_columns(request))
+        },
     )
+
+
+def _find(
+    workspace: Workspace, rows: ir.Table, request: AggregationRequest, slice_: str | None, cuts: Mapping[int, Cuts]
+) -> Found:
+    """What there is to say of all units, or of the slices of one dimension."""
+    if slice_ is not None:
+        request = replace(request, covariates=())
+    clusters = workspace.rows(cluster_moments(rows, request, slice_)) if request.clustered else []
+    return Found(moments=workspace.rows(moments(rows, request, slice_)), clusters=clusters, cuts=cuts)
 
 
 def _reduce_daily(
@@ -144,8 +157,8 @@ def _reduce_daily(
             units,
             request,
             position=position,
-            unit_centres=unit_centres(answer.moments, request, position),
-            cluster_centres=cluster_centres(answer.cluster_moments, position) if request.clustered else {},
+            unit_centres=unit_centres(answer.found[None].moments, request, position),
+            cluster_centres=cluster_centres(answer.found[None].clusters, position) if request.clustered else {},
         )
         for position, metric in enumerate(request.metrics)
         if has_days(metric)
@@ -181,7 +194,12 @@ def _summarise(
         undrawn_exposures=sum(int(row["undrawn"]) for row in units),
         earlier_phase_units=next((int(row["units"]) for row in answer.earlier), None),
         unknown_variants=unknown_variants,
-        cells=build_cells(request, answer.moments, answer.cluster_moments, answer.cuts),
-        covariates=build_covariates(request, answer.moments, answer.cluster_moments),
+        cells=build_cells(request, answer.found[None]),
+        covariates=build_covariates(request, answer.found[None]),
+        slices={
+            dimension.name: build_cells(request, found, found.slices())
+            for dimension, found in zip(request.dimensions, map(answer.found.get, slice_columns(request)), strict=True)
+            if found is not None
+        },
         data_through=latest_receipt(files),
     )

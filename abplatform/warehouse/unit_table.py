@@ -18,6 +18,7 @@ import ibis
 import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
+from abplatform.warehouse.slicing import attribute_columns
 from abplatform.warehouse.times import moment
 from abplatform.warehouse.unit_values import value_columns
 from abplatform.warehouse.wanted import find_reading
@@ -57,7 +58,8 @@ def unit_columns(request: AggregationRequest, number: str) -> dict[str, str]:
         number: type of what tells units apart.
     """
     known = {"number": number, "unit": "string", "several": "boolean", "mismatched": "int64", "undrawn": "int64"}
-    known |= {"first": _TIME, **dict.fromkeys(("event_id", "variant", "cluster", "slice"), "string")}
+    texts = ("event_id", "variant", "cluster", *attribute_columns(request))
+    known |= {"first": _TIME, **dict.fromkeys(texts, "string")}
     known |= dict.fromkeys(_covariates(request), "float64")
     return known | dict.fromkeys(value_columns(request), _MONEY)
 
@@ -106,7 +108,7 @@ def merge_units(touched: ir.Table, found: ir.Table, request: AggregationRequest,
         request: what is asked for.
         settled_before: see `UnitTable`.
     """
-    details = ["first", "event_id", "variant", "cluster", "slice", *_covariates(request)]
+    details = ["first", "event_id", "variant", "cluster", *attribute_columns(request), *_covariates(request)]
     both = touched.outer_join(found.rename({f"new_{name}": name for name in found.columns}), [("unit", "new_unit")])
     no = ibis.literal(False)
     new = both.unit.isnull()

@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Measure, Metric
 from abplatform.warehouse.ordered import add_ordered, is_ordered
+from abplatform.warehouse.slicing import slice_columns
 from abplatform.warehouse.wanted import Reading, find_reading
 from abplatform.warehouse.windows import bound_columns, find_bounds, is_before, is_closed, is_inside
 
@@ -89,26 +90,25 @@ def add_values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -
     return add_ordered(units, wanted, request)
 
 
-def analysed_rows(units: ir.Table, request: AggregationRequest) -> ir.Table:
-    """One row per analysed unit: ``variant, slice, cluster``, its values (null while open) and its covariates.
+def analysed_rows(analysed: ir.Table, request: AggregationRequest) -> ir.Table:
+    """One row per unit: ``variant, cluster``, its slices, its values (null while open) and its covariates.
 
     ``w0`` is the value of a metric whose harm is watched, open or not.
 
     Args:
-        units: see `add_values`, and ``analysed``.
+        analysed: the units that count, see `add_values`, with their slices (`slicing.add_slices`).
         request: what is asked for.
     """
-    analysed = units.filter(units.analysed)
     columns: dict[str, ir.Value] = {}
     for position, metric in enumerate(request.metrics):
         closed = is_closed(analysed["first"], metric, request)
         for name in (f"{letter}{position}" for letter in "ydbtf"):
-            if name in units.columns:
+            if name in analysed.columns:
                 columns[name] = ibis.ifelse(closed, analysed[name], ibis.null(analysed[name].type()))
         if request.watches(metric):
             columns[f"w{position}"] = analysed[f"y{position}"]
     covariates = [f"x{position}" for position in range(len(request.covariates))]
-    return analysed.select("variant", "slice", "cluster", *covariates, **columns)
+    return analysed.select("variant", "cluster", *slice_columns(request), *covariates, **columns)
 
 
 def reduced(events: ir.Table, measure: Measure, reading: Reading, counts: ir.BooleanValue | None = None) -> ir.Value:

@@ -82,6 +82,11 @@ def is_closed(first: ir.TimestampValue, metric: Metric, request: AggregationRequ
     return first <= moment(cutoff - metric.closes_after) if metric.closes_after else ibis.literal(True)
 
 
+def exposed_between(request: AggregationRequest) -> tuple[date, date]:
+    """First and last day (in UTC) on which units may have been exposed."""
+    return request.exposed_between or (_FIRST_DAY, (request.as_of + _AHEAD).date())
+
+
 def find_cutoff(request: AggregationRequest) -> datetime:
     """Up to when events are known, and count."""
     return request.as_of if request.until is None else min(request.as_of, request.until)
@@ -102,6 +107,5 @@ def _begins_before(window: Window) -> bool:
 def _at(first: ir.TimestampValue, bound: Bound, request: AggregationRequest) -> ir.TimestampValue:
     delay, calendar = bound
     if calendar:
-        between = request.exposed_between or (_FIRST_DAY, (request.as_of + _AHEAD).date())
-        return day_begins(first, request.time_zone, delay.days, between=between)
+        return day_begins(first, request.time_zone, delay.days, between=exposed_between(request))
     return shifted(first, delay)

@@ -26,13 +26,17 @@ Number = Decimal | int
 
 
 def check_kind(
-    found: Sequence[ArmCell], members: Sequence[Member], metric: Metric, request: AggregationRequest
+    found: Sequence[ArmCell],
+    members: Sequence[Member],
+    metric: Metric,
+    request: AggregationRequest,
+    dimension: str | None = None,
 ) -> None:
-    """All cells of a metric against what it makes of each unit."""
+    """All cells of a metric (in the slices of a dimension) against what it makes of each unit."""
     assert len({_grid_of(cell) for cell in found if _grid_of(cell) is not None}) <= 1, "one grid for all"
     check_grid(found, members, metric)
     for cell in found:
-        mine = [each for each in members if each.variant == cell.variant and _shown(each.slice, request) == cell.slice]
+        mine = [each for each in members if each.variant == cell.variant and _shown(each, dimension) == cell.slice]
         closed = [each for each in mine if not each.is_open]
         assert (cell.units, cell.open_units) == (len(closed), len(mine) - len(closed))
         _check_moments(cell, closed, metric, request)
@@ -43,9 +47,10 @@ def check_kind(
         check_order(cell, closed, metric)
 
 
-def _shown(text: str | None, request: AggregationRequest) -> str | None:
-    if request.by is None:
+def _shown(member: Member, dimension: str | None) -> str | None:
+    if dimension is None:
         return None
+    text = member.slices[dimension]
     return "(none)" if text is None else str(json.loads(text))
 
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from abplatform.assignment import compile_condition
 from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.metric import Measure, Metric, Step, Window
 from abplatform.domain.property_filter import normalise_filter
@@ -42,7 +43,7 @@ class Member:
     """
 
     variant: str
-    slice: str | None
+    slices: Mapping[str, str | None]
     cluster: str
     is_open: bool
     value: Decimal | None
@@ -71,6 +72,16 @@ def expected_members(
     ]
 
 
+def _slice(exposure: ExposureFact, dimension: Dimension, zone: str) -> str | None:
+    """JSON text of a unit's value of a dimension."""
+    if dimension.period is None:
+        return exposure.attributes.get(dimension.name)
+    day = exposure.timestamp.astimezone(ZoneInfo(zone)).date()
+    if dimension.period == "week":
+        day -= timedelta(days=day.weekday())
+    return json.dumps(str(day.replace(day=1) if dimension.period == "month" else day))
+
+
 def _member(
     exposure: ExposureFact, cluster: str, events: Events, metric: Metric, request: AggregationRequest
 ) -> Member:
@@ -83,7 +94,7 @@ def _member(
     value = _value(metric, inside, took, depth)
     return Member(
         variant=exposure.variant,
-        slice=exposure.attributes.get(request.by) if request.by is not None else None,
+        slices={each.name: _slice(exposure, each, request.time_zone) for each in request.dimensions},
         cluster=cluster,
         is_open=is_open(first, metric, request),
         value=value,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -257,10 +258,14 @@ def _check_cluster_moments(cell: ArmCell, sums: list[Decimal], sizes: list[int],
 
 def check_equal(found: Aggregation, wanted: Aggregation) -> None:
     """Counts, sums and names equal, moments within 1e-12."""
-    assert replace(found, cells=(), covariates=()) == replace(wanted, cells=(), covariates=())
-    assert len(found.cells) == len(wanted.cells)
-    for mine, other in zip(found.cells + found.covariates, wanted.cells + wanted.covariates, strict=True):
+    assert replace(found, cells=(), covariates=(), slices={}) == replace(wanted, cells=(), covariates=(), slices={})
+    assert list(found.slices) == list(wanted.slices)
+    for mine, other in zip(_all_cells(found), _all_cells(wanted), strict=True):
         check_fields(mine, other, _scales(other), other.name)
+
+
+def _all_cells(aggregation: Aggregation) -> list[ArmCell]:
+    return [*aggregation.cells, *aggregation.covariates, *chain.from_iterable(aggregation.slices.values())]
 
 
 def check_fields(mine: Any, other: Any, scales: Mapping[str, float], name: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
 from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.events import NOT_DRAWN, ConversionFact, ExposureFact
 from abplatform.domain.metric import Window
 from abplatform.warehouse import queries
@@ -23,7 +24,9 @@ from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.moments import cluster_moments, moments
-from abplatform.warehouse.unit_values import add_values, analysed_rows, wanted_conversions
+from abplatform.warehouse.slicing import add_slices
+from abplatform.warehouse.unit_values import add_values, analysed_rows
+from abplatform.warehouse.wanted import wanted_conversions
 from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact, later
 
 HOUR = timedelta(hours=1)
@@ -55,7 +58,8 @@ def reduce(local_lake: Lake, engine: DuckDBEngine) -> Any:
 
 def cell(result: Aggregation, name: str, variant: str = "control", slice_: str | None = None) -> ArmCell:
     """The one cell of that name."""
-    (found,) = [each for each in result.cells if (each.name, each.variant, each.slice) == (name, variant, slice_)]
+    cells = result.cells if slice_ is None else next(iter(result.slices.values()))
+    (found,) = [each for each in cells if (each.name, each.variant, each.slice) == (name, variant, slice_)]
     return found
 
 
@@ -121,12 +125,15 @@ def test_the_first_exposure_by_time_counts_whatever_arrives_first(reduce: Any) -
     early = an_exposure_fact("a", timestamp=NOW, attributes={"channel": '"early"'})
     conversion = a_conversion_fact(timestamp=later(hours=1))
 
-    assert cell(reduce(late, conversion, early, by="channel"), "bought", slice_="early").total == 1
+    assert (
+        cell(reduce(late, conversion, early, dimensions=(Dimension(name="channel"),)), "bought", slice_="early").total
+        == 1
+    )
 
 
 def test_equal_times_are_told_apart_by_event_id(reduce: Any) -> None:
     facts = [an_exposure_fact(id_, attributes={"channel": f'"{id_}"'}) for id_ in ("b", "a", "c")]
-    assert {each.slice for each in reduce(*facts, by="channel").cells} == {"a"}
+    assert {each.slice for each in reduce(*facts, dimensions=(Dimension(name="channel"),)).slices["channel"]} == {"a"}
 
 
 def test_a_unit_in_two_variants_is_left_out_and_counted_by_the_first(reduce: Any) -> None:
@@ -274,11 +281,12 @@ def test_slices_add_up_to_the_whole_and_are_named_for_people(reduce: Any) -> Non
         an_exposure_fact(str(n), unit=str(n), attributes={} if text is None else {"city": text})
         for n, text in enumerate(texts)
     ]
-    result = reduce(*facts, by="city", metrics=(BOUGHT,))
+    result = reduce(*facts, dimensions=(Dimension(name="city"),), metrics=(BOUGHT,))
 
-    units = {each.slice: each.units for each in result.cells if each.variant == "control"}
+    cells = result.slices["city"]
+    units = {each.slice: each.units for each in cells if each.variant == "control"}
     assert units == {"(none)": 1, '"(none)"': 1, "上海": 1, 'with "quotes"': 1, "3": 1}
-    assert {each.slice: each.units for each in result.cells if each.variant == "treatment"} == dict.fromkeys(units, 0)
+    assert {each.slice: each.units for each in cells if each.variant == "treatment"} == dict.fromkeys(units, 0)
 
 
 def test_names_of_slices_are_never_equal() -> None:
@@ -337,11 +345,11 @@ def test_spark_too_can_say_all_expressions(monkeypatch: pytest.MonkeyPatch) -> N
         adjusted=("soon",),
         unit_type="device_id",
     )
-    counted = queries.phase_exposures(exposures, replace(request, by="channel"))
+    counted = queries.phase_exposures(exposures, replace(request, dimensions=(Dimension(name="channel"),)))
     earlier = [queries.earlier_phases(exposures, request, name) for name in ("unit", "cluster")]
     units = queries.leave_out(queries.first_exposures(counted, request), request, *earlier)
     valued = add_values(units.mutate(number=units.unit), wanted_conversions(conversions, request), request)
-    rows = analysed_rows(valued, request)
+    rows = analysed_rows(add_slices(valued.filter(valued.analysed), request), request)
     entered = queries.entered_units(units)
     for answer in (
         queries.unknown_variants(counted, request),

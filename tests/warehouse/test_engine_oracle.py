@@ -11,6 +11,7 @@ import pytest
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
 from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.metric import Window
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.engines import Engine
@@ -33,6 +34,7 @@ from tests.warehouse.oracle import (
     whose,
 )
 
+CHANNEL = (Dimension(name="channel"),)
 METRICS = (
     a_metric("bought", event="purchase", window=None),
     a_metric("bought-soon", event="purchase", window=Window(end=timedelta(days=3))),
@@ -59,21 +61,21 @@ REQUESTS = {
     "plain": AggregationRequest(**BASE),
     "bounded": AggregationRequest(**BASE, since=NOW - timedelta(days=12), until=NOW - timedelta(hours=12)),
     "clustered": AggregationRequest(**BASE, clustered=True),
-    "sliced": AggregationRequest(**BASE, by="channel", covariates=("age", "channel", "missing")),
-    "clustered-sliced": AggregationRequest(**BASE, clustered=True, by="channel", covariates=("age",)),
+    "sliced": AggregationRequest(**BASE, dimensions=CHANNEL, covariates=("age", "channel", "missing")),
+    "clustered-sliced": AggregationRequest(**BASE, clustered=True, dimensions=CHANNEL, covariates=("age",)),
     "first-phase": AggregationRequest(**BASE | {"phase": 1}),
     "closed": AggregationRequest(**BASE, since=NOW - timedelta(days=12), enrolled_until=NOW - timedelta(days=6)),
     "closed-and-stopped": AggregationRequest(
         **BASE, clustered=True, enrolled_until=NOW - timedelta(days=6), until=NOW - timedelta(hours=12)
     ),
-    "another-unit-type": AggregationRequest(**BASE, unit_type="device_id", by="channel"),
+    "another-unit-type": AggregationRequest(**BASE, unit_type="device_id", dimensions=CHANNEL),
     "adjusted": AggregationRequest(**BASE, adjusted=("bought", "late-revenue", "funds", "never")),
     "adjusted-sliced": AggregationRequest(
         **BASE,
         adjusted=tuple(metric.key for metric in METRICS),
         since=NOW - timedelta(days=12),
         until=NOW - timedelta(hours=12),
-        by="channel",
+        dimensions=CHANNEL,
         unit_type="device_id",
     ),
     "in-the-past": AggregationRequest(**BASE | {"as_of": NOW - timedelta(days=8)}),
@@ -97,18 +99,18 @@ def test_engine_agrees_with_plain_loops(local_lake: Lake, each_engine: Engine, s
     _check_clusters(result, units, request)
     wanted = [metric.key for metric in request.metrics]
     assert [cell.name for cell in result.cells[:: len(result.cells) // len(wanted)]] == wanted
-    for cell in result.cells:
+    assert list(result.slices) == [dimension.name for dimension in request.dimensions]
+    for cell in (*result.cells, *result.slices.get("channel", ())):
         metric = next(metric for metric in METRICS if metric.key == cell.name)
         events = {name: [fact for fact in history.conversions if whose(fact, request) == name] for name in units}
         values = {
-            name: expected_value(unit, events[name], metric, request)
-            for name, unit in _members(units, cell, request).items()
+            name: expected_value(unit, events[name], metric, request) for name, unit in _members(units, cell).items()
         }
         check_cell(cell, values, units, request)
         before = {name: expected_before(units[name], events[name], metric, request) for name in values}
         check_before(cell, values, before, adjusted=metric.key in request.adjusted)
     for cell in result.covariates:
-        members = _members(units, cell, request)
+        members = _members(units, cell)
         check_cell(
             cell,
             {name: _number(unit.first.attributes.get(cell.name)) for name, unit in members.items()},
@@ -143,13 +145,13 @@ def _check_clusters(result: Aggregation, units: dict[str, Unit], request: Aggreg
     assert result.analysed_clusters == _tally((first[name] for name in clusters if name not in mixed), declared)
 
 
-def _members(units: dict[str, Unit], cell: ArmCell, request: AggregationRequest) -> dict[str, Unit]:
+def _members(units: dict[str, Unit], cell: ArmCell) -> dict[str, Unit]:
     return {
         name: unit
         for name, unit in units.items()
         if unit.analysed
         and unit.first.variant == cell.variant
-        and (request.by is None or SLICES[unit.first.attributes.get(request.by)] == cell.slice)
+        and (cell.slice is None or SLICES[unit.first.attributes.get("channel")] == cell.slice)
     }
 
 

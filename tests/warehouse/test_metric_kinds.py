@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.metric import Cap, Measure, Metric, Step, Window
 from abplatform.domain.metric_check import LARGEST_CAP, check_metric
@@ -160,6 +161,9 @@ def _a_conversion(rng: random.Random, event_id: str, unit: int, timestamp: datet
     )
 
 
+DIMENSIONS = (Dimension(name="channel"), Dimension(name="week", period="week"), Dimension(name="day", period="day"))
+
+
 def a_request(metrics: Sequence[Metric], **changes: Any) -> AggregationRequest:
     """All that can be asked about the metrics."""
     keys = tuple(metric.key for metric in metrics)
@@ -186,8 +190,14 @@ def check_answer(found: Aggregation, history: History, request: AggregationReque
     for metric in request.metrics:
         members = expected_members(units, events, metric, request)
         cells = [cell for cell in found.cells if cell.name == metric.key]
-        assert len(cells) >= len(request.variants)
+        assert len(cells) == len(request.variants)
         check_kind(cells, members, metric, request)
+        assert list(found.slices) == [dimension.name for dimension in request.dimensions]
+        for name, slices in found.slices.items():
+            sliced = [cell for cell in slices if cell.name == metric.key]
+            shown = sum(cell.units + cell.open_units for cell in sliced)
+            assert shown == sum(cell.units + cell.open_units for cell in cells), "slices add up to the whole"
+            check_kind(sliced, members, metric, request, name)
 
 
 @pytest.mark.parametrize("window", [None, HOURS, CALENDAR, NEXT_DAY], ids=["none", "hours", "calendar", "next-day"])
@@ -201,7 +211,7 @@ def test_the_metrics_of_these_tests_could_be_saved(window: Window | None) -> Non
 def test_every_kind_agrees_with_plain_loops(local_lake: Lake, engine: Engine, seed: int, window: Window | None) -> None:
     history = a_dense_history(seed)
     fill(local_lake, history.exposures, history.conversions)
-    details: dict[str, Any] = {"clustered": True, "by": "channel", "until": NOW + 90 * HOUR} if seed == 2 else {}
+    details: dict[str, Any] = {"clustered": True, "dimensions": DIMENSIONS, "until": NOW + 90 * HOUR} if seed == 2 else {}
     request = a_request(metrics_of(window), **details)
     check_answer(engine.aggregate(local_lake, request), history, request)
 
@@ -226,7 +236,7 @@ def test_spark_agrees_too(local_lake: Lake, spark_on_threads: Engine, engine: En
     found = {(key, metric.key): metric for key, window in windows.items() for metric in metrics_of(window)}
     metrics = [replace(found[names], key="-".join(names)) for names in ON_SPARK[clustered]]
     request = a_request(
-        metrics, time_zone=zone, as_of=around + 5 * DAY, clustered=clustered, by="channel" if clustered else None
+        metrics, time_zone=zone, as_of=around + 5 * DAY, clustered=clustered, dimensions=DIMENSIONS if clustered else ()
     )
     answer = spark_on_threads.aggregate(local_lake, request)
     check_answer(answer, history, request)
@@ -266,7 +276,7 @@ def test_going_on_says_the_same_as_reading_everything(local_lake: Lake, engine: 
         if metric.key in names
     ]
     found.append(a_metric("hardly-capped", kind="sum", event="pay", cap=Cap(value=LARGEST_CAP)))
-    request = a_request(found, clustered=True, by="channel", time_zone="Asia/Shanghai")
+    request = a_request(found, clustered=True, dimensions=DIMENSIONS, time_zone="Asia/Shanghai")
     early = NOW + 2 * DAY
     fill(
         local_lake,

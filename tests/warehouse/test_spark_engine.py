@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.metric import Window
 from abplatform.errors import StartRefused, Unavailable
@@ -93,7 +94,9 @@ def test_text_money_and_time_are_what_they_are_in_duckdb(
         for n, option in enumerate(ODD_OPTIONS)
     ]
     soon = a_metric("soon", kind="sum", event="purchase", window=Window(start=HOUR, end=3 * HOUR))
-    request = replace(REQUEST, metrics=(REVENUE, soon, *chosen), by="city", covariates=("age", "absent"))
+    request = replace(
+        REQUEST, metrics=(REVENUE, soon, *chosen), dimensions=(Dimension(name="city"),), covariates=("age", "absent")
+    )
 
     found = spark_on_threads.aggregate(local_lake, request)
 
@@ -132,7 +135,12 @@ def test_analyses_at_once_do_not_meet_and_leave_nothing(
 ) -> None:
     history = a_history(3)
     fill(local_lake, history.exposures, history.conversions)
-    requests = [PHASE_2, replace(PHASE_2, clustered=True), replace(PHASE_2, by="channel"), PHASE_2]
+    requests = [
+        PHASE_2,
+        replace(PHASE_2, clustered=True),
+        replace(PHASE_2, dimensions=(Dimension(name="channel"),)),
+        PHASE_2,
+    ]
 
     for found, request in zip(spark_on_threads.aggregate_at_once(local_lake, requests), requests, strict=True):
         check_equal(found, engine.aggregate(local_lake, request))
@@ -159,7 +167,7 @@ def test_a_file_that_is_missing_is_no_empty_file(local_lake: Lake, spark_on_thre
 def test_a_standalone_cluster_gives_the_same(local_lake: Lake, engine: DuckDBEngine, tmp_path: Path) -> None:
     history = a_history(4, units=300)
     fill(local_lake, history.exposures, history.conversions)
-    request = replace(PHASE_2, clustered=True, by="channel", covariates=("age",))
+    request = replace(PHASE_2, clustered=True, dimensions=(Dimension(name="channel"),), covariates=("age",))
 
     with spark_cluster(tmp_path) as cluster, spark_engine(cluster.url) as spark:
         spark.ask(wait_for_executors, 0.5)

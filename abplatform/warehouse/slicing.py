@@ -1,0 +1,44 @@
+"""Slices of units: a column of text per dimension, JSON as attributes have it."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from abplatform.domain.aggregates import AggregationRequest
+from abplatform.domain.dimension import Dimension
+from abplatform.warehouse.calendar import local_days
+from abplatform.warehouse.windows import exposed_between
+
+_UNITS = {"day": "D", "week": "W", "month": "M"}
+
+
+def attribute_columns(request: AggregationRequest) -> dict[str, str]:
+    """Names of attributes by the column that holds them, as exposures gave them (``s0``)."""
+    return {
+        f"s{position}": dimension.name
+        for position, dimension in enumerate(request.dimensions)
+        if dimension.period is None
+    }
+
+
+def slice_columns(request: AggregationRequest) -> list[str]:
+    """The columns of all dimensions (``s0``, ``s1``, ...)."""
+    return [f"s{position}" for position in range(len(request.dimensions))]
+
+
+def add_slices(units: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Units with the columns of all dimensions; those of attributes are there already."""
+    columns = {
+        f"s{position}": _period_of(units["first"], dimension, request)
+        for position, dimension in enumerate(request.dimensions)
+        if dimension.period is not None
+    }
+    return units.mutate(**columns) if columns else units
+
+
+def _period_of(first: ir.TimestampValue, dimension: Dimension, request: AggregationRequest) -> ir.StringValue:
+    day = local_days(first, request.time_zone, between=exposed_between(request))
+    text = day.truncate(_UNITS[dimension.period or "day"]).date().cast("string")
+    quote = ibis.literal('"')
+    return quote + text + quote
