@@ -50,7 +50,7 @@ class Steps(MethodView):
 class Ramp(MethodView):
     """More coverage."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="raise the coverage of an experiment")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(RampSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -65,7 +65,7 @@ class Ramp(MethodView):
 class Phase(MethodView):
     """The next phase."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="open a phase of an experiment")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(PhaseSchema(partial=("variants", "control")))
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -87,7 +87,7 @@ class Phase(MethodView):
 class Decide(MethodView):
     """What people decided."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="record a decision about an experiment")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(DecisionRequestSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -103,7 +103,7 @@ class Decide(MethodView):
 class RefreshSchedule(MethodView):
     """How often the worker looks at the results."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="set a schedule of results")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(ScheduleSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -122,7 +122,7 @@ class RefreshSchedule(MethodView):
 class Forced(MethodView):
     """Variants of test accounts."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="force variants on test accounts")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(ForcedSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)

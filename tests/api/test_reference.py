@@ -88,6 +88,6 @@ def run(command: str, service: Service) -> int:
 
 def test_the_examples_run_in_order(service: Service) -> None:
     examples = [*commands(PAGE), *commands(LOOKS)]
-    assert (len(commands(PAGE)) > 12, len(commands(LOOKS))) == (True, 6)
+    assert (len(commands(PAGE)) > 12, len(commands(LOOKS))) == (True, 7)
     statuses = {command: run(command, service) for command in examples}
     assert {command: status for command, status in statuses.items() if status >= 300} == {}
