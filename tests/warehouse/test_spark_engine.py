@@ -209,7 +209,7 @@ def test_a_request_without_metrics_starts_nothing(local_lake: Lake) -> None:
 
 def test_without_pyspark_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("abplatform.warehouse.spark_engine.find_spec", lambda name: None)
-    with pytest.raises(StartRefused, match=r"pip install 'abplatform\[spark\]'"):
+    with pytest.raises(StartRefused, match=r"pip install -e '\.\[spark\]'"):
         build_engine("spark://local[2]")
 
 
