@@ -228,7 +228,7 @@ def build_platform(settings: Settings) -> Platform:
         pseudonym_key=read_pseudonym_key(settings),
         uow=UnitOfWork(database),
         inbox=Inbox(database, most_waiting=settings.inbox_limit),
-        lake=Lake(settings.warehouse_url, settings.metadata_url),
+        lake=Lake(settings.warehouse_url, settings.metadata_url, is_shared=not settings.keeps_own_lake),
         engine=engine,
     )
 
@@ -246,10 +246,10 @@ def prepare_database(settings: Settings) -> None:
     try:
         if settings.embedded and not migrate.is_current(database):
             migrate.upgrade(settings.metadata_url)
-        if not migrate.is_current(database):
-            raise SchemaOutdated(
-                "the schema of the database is not the one of this version; run: abplatform db upgrade"
-            )
+        revision, head = migrate.current_revision(database), migrate.head_revision()
+        if revision != head:
+            found = f"the schema of the database is at {revision or 'no revision'}, this version needs {head}"
+            raise SchemaOutdated(found, is_older=migrate.is_known(revision))
         _settle(UnitOfWork(database), read_pseudonym_key(settings))
     finally:
         database.dispose()

@@ -6,11 +6,14 @@ Every change happens inside `transaction`, which always ends in a commit or a ro
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,12 @@ _RETRY_SECONDS = 0.01
 _NEXT_TRY_SECONDS = 0.0005
 _BEGIN = "BEGIN IMMEDIATE"
 _HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REMIND_SECONDS = 600.0
+_CONNECT_SECONDS = 5
+
+_log = logging.getLogger(__name__)
+# A command that ends by a fault says so itself.
+_log.addHandler(logging.NullHandler())
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -64,7 +73,10 @@ def open_database(url: str) -> sa.Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         # Whatever the server's default is: an acknowledged event has to be on its disk.
-        durable = {"options": "-c synchronous_commit=on"}
+        durable: dict[str, Any] = {"options": "-c synchronous_commit=on"}
+        if "connect_timeout" not in parsed.query:
+            # A host that drops packets would hold a thread for minutes.
+            durable["connect_timeout"] = _CONNECT_SECONDS
         return sa.create_engine(
             parsed,
             pool_pre_ping=True,
@@ -135,7 +147,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         Unavailable: if the database does not answer, is locked for too long, or has no room.
     """
-    with database_answers(), engine.begin() as connection:
+    with database_answers(engine, writes=True), engine.begin() as connection:
         yield connection
 
 
@@ -146,7 +158,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         Unavailable: if the database does not answer.
     """
-    with database_answers(), engine.connect() as connection:
+    with database_answers(engine), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             yield connection.execution_options(abplatform_reads_only=True)
         else:
@@ -154,8 +166,12 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def database_answers() -> Iterator[None]:
+def database_answers(engine: sa.Engine | None = None, *, writes: bool = False) -> Iterator[None]:
     """Speak of a database that does not answer as the rest of the platform does.
+
+    Args:
+        engine: what is asked. With it an outage stands in the log once, and its end.
+        writes: whether something is changed: a full disk does not heal by being read.
 
     Raises:
         Unavailable: instead of the driver's errors, where trying again can help.
@@ -163,14 +179,73 @@ def database_answers() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise Unavailable("the database is busy; try again shortly") from error
+        raise _unavailable(_BUSY, str(error), engine, writes=writes) from error
     except DBAPIError as error:
         if _sqlite_code(error) in _DAMAGED:
             raise Unavailable(f"the database file is damaged ({error.orig}); restore it from a backup") from error
         fault = _passing_fault(error)
         if fault is None:
             raise
-        raise Unavailable(f"{fault}; try again shortly") from error
+        raise _unavailable(fault, str(error.orig), engine, writes=writes) from error
+    if engine is not None:
+        _outage(_place(engine.url)).end(writes=writes)
+
+
+def _unavailable(fault: str, said: str, engine: sa.Engine | None, *, writes: bool) -> Unavailable:
+    first_line = " ".join(said.strip().partition("\n")[0].split())
+    detail = f"{fault}; try again shortly"
+    if engine is None:
+        return Unavailable(detail, cause=first_line)
+    place = _place(engine.url)
+    _outage(place).tell(fault, first_line, writes=writes)
+    return Unavailable(detail, cause=f"{place}: {first_line}")
+
+
+def _place(url: sa.URL) -> str:
+    """Where a database is, without its user and password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    host = url.host or url.query.get("host") or "localhost"
+    return f"host {host}, port {url.port or _POSTGRESQL_PORT}, database {url.database}"
+
+
+class _Outage:
+    """Whether one database answers, as far as this process knows; the log is told of changes only."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self._told = 0.0
+        self._fault = ""
+        self._ends_by_writing = False
+
+    def tell(self, fault: str, said: str, *, writes: bool) -> None:
+        """It has failed: the log hears of the first time, and every ten minutes."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._began is not None and fault == self._fault and now - self._told < _REMIND_SECONDS
+            self._began = now if self._began is None else self._began
+            self._ends_by_writing |= writes
+            if known:
+                return
+            self._fault, self._told = fault, now
+        _log.warning(fault, extra={"database": self._place, "said": said})
+
+    def end(self, *, writes: bool) -> None:
+        """It has answered."""
+        if self._began is None or (self._ends_by_writing and not writes):
+            return
+        with self._lock:
+            began, self._began, self._ends_by_writing = self._began, None, False
+        if began is not None:
+            seconds = round(time.monotonic() - began, 1)
+            _log.info("the database answers again", extra={"database": self._place, "seconds": seconds})
+
+
+@cache
+def _outage(place: str) -> _Outage:
+    return _Outage(place)
 
 
 def _passing_fault(error: DBAPIError) -> str | None:
@@ -188,6 +263,8 @@ def _sqlite_code(error: DBAPIError) -> int:
 
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_POSTGRESQL_PORT = 5432
+_BUSY = "the database is busy"
 _NO_ANSWER = "the database does not answer"
 _READ_ONLY = "the database can only be read"
 _FULL = "the disk of the database is full"

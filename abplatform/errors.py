@@ -172,9 +172,18 @@ class IdempotencyMismatch(AbplatformError):
 
 
 class Unavailable(AbplatformError):
-    """A part that this depends on does not answer now; the same request may succeed later."""
+    """A part that this depends on does not answer now; the same request may succeed later.
+
+    Args:
+        detail: for whoever asked.
+        cause: for those who run the platform: which part, where, and what was said there.
+    """
 
     code = "UNAVAILABLE"
+
+    def __init__(self, detail: str, *, cause: str = "") -> None:
+        super().__init__(detail)
+        self.cause = cause
 
 
 class InboxFull(AbplatformError):
@@ -196,6 +205,15 @@ class BadSetting(StartRefused):
 
 
 class SchemaOutdated(StartRefused):
-    """The database has another schema than this version of the program."""
+    """The database has another schema than this version of the program.
+
+    Args:
+        detail: which one.
+        is_older: whether an upgrade of the database helps.
+    """
 
     code = "SCHEMA_OUTDATED"
+
+    def __init__(self, detail: str, *, is_older: bool = False) -> None:
+        super().__init__(detail)
+        self.is_older = is_older

@@ -28,6 +28,7 @@ class Settings:
         database_url: metadata database; SQLite in ``home`` unless set
             (``postgresql://user:password@host:5432/name``).
         lake_url: where the Iceberg tables live; ``home/lake`` unless set (``file:///srv/lake``, ``s3://bucket/lake``).
+            Required when ``database_url`` is set.
         engine_url: what reads the lake: ``duckdb://``, ``spark://local[2]``, ``spark://local[*]`` or
             ``spark://host:port`` (install ``abplatform[spark]``).
         host: address that ``abplatform serve`` binds.
@@ -78,6 +79,11 @@ class Settings:
         """Root address of the lake."""
         return self.lake_url or (self.home.absolute() / "lake").as_uri()
 
+    @property
+    def keeps_own_lake(self) -> bool:
+        """Whether the lake lies beside its database, in ``home``, so that both are moved and copied together."""
+        return self.embedded and not self.lake_url
+
     def as_environment(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process."""
         return {f"{PREFIX}{field.name.upper()}": str(getattr(self, field.name)) for field in fields(self)}
@@ -105,18 +111,30 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if "max_event_age_days" in values:
         values.setdefault("retention_days", values["max_event_age_days"])
     settings = Settings(**values)  # type: ignore[arg-type]
-    if settings.retention_days < settings.max_event_age_days:
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """Refuse settings that do not go with each other."""
+    days = settings.retention_days
+    if days < settings.max_event_age_days:
         raise BadSetting(
             f"{PREFIX}RETENTION_DAYS must be at least {PREFIX}MAX_EVENT_AGE_DAYS ({settings.max_event_age_days}): "
-            "what is still accepted must not be deleted at once"
+            "what is still accepted must not be deleted at once; "
+            f"set {PREFIX}MAX_EVENT_AGE_DAYS={days}, retention follows it"
         )
     if not settings.embedded and not settings.pseudonym_key:
         raise BadSetting(
             f"{PREFIX}PSEUDONYM_KEY must be set when {PREFIX}DATABASE_URL is: every server process needs the same one"
         )
+    if not settings.embedded and not settings.lake_url:
+        raise BadSetting(
+            f"{PREFIX}LAKE_URL must be set when {PREFIX}DATABASE_URL is: every process needs the same lake, "
+            "such as s3://bucket/lake, or file:///srv/lake where that folder is mounted on all machines"
+        )
     if settings.engine_url.startswith("spark://") and _megabytes(settings.engine_memory) < 512:
         raise BadSetting(f"{PREFIX}ENGINE_MEMORY={settings.engine_memory}: Spark needs at least 512MB")
-    return settings
 
 
 def _parse(name: str, text: str, parser: Callable[[str], object]) -> object:

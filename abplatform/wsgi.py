@@ -11,8 +11,8 @@ from functools import cache
 from flask import Flask
 
 from abplatform.api.app import create_app
-from abplatform.bootstrap import build_platform, prepare_database
-from abplatform.cli.session import log_to_stderr
+from abplatform.bootstrap import build_platform
+from abplatform.cli.session import log_to_stderr, prepare
 from abplatform.settings import read_settings
 
 
@@ -25,7 +25,7 @@ def build_app() -> Flask:
     """
     log_to_stderr()
     settings = read_settings()
-    prepare_database(settings)
+    prepare(settings)
     app = create_app(build_platform(settings))
     # What is there now stays: looking through it again and again for garbage would cost a tenth of the time.
     gc.collect()

@@ -103,7 +103,7 @@ def _time_import(file: Path, home: Path) -> float:
     before = os.times()
     said = _command(_home(home), "import-events", str(file), *mapping, "--event-name", "bad_debt")
     after = os.times()
-    if said.strip() != f"took {EVENTS:,} conversions of {file.name}":
+    if said.strip() != f"read {EVENTS:,} good rows of {file.name}: {EVENTS:,} new, 0 there already":
         raise RuntimeError(said)
     return after.children_user + after.children_system - before.children_user - before.children_system
 

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from abplatform.domain.events import EventKind
+import pyarrow as pa
+
+from abplatform.domain.events import ConversionFact, EventKind, ExposureFact
 from abplatform.warehouse.inbox import Inbox, Rejection
-from abplatform.warehouse.layout import Fact, arrow_to_facts, facts_to_arrow
+from abplatform.warehouse.layout import Fact, arrow_schema, facts_to_arrow
 from abplatform.warehouse.payload import unpack
+
+_FACT_TYPES: dict[str, type[Fact]] = {"exposure": ExposureFact, "conversion": ConversionFact}
 
 
 def keep(
@@ -24,6 +28,16 @@ def keep(
     """Add facts to an inbox as one request's."""
     table = facts_to_arrow(kind, facts) if facts else None
     inbox.add(project, kind, table, rejections, received_at=received_at)
+
+
+def arrow_to_facts(kind: EventKind, table: pa.Table) -> list[Fact]:
+    """The rows of a table of the lake as facts; files from before a column may lack it."""
+    names = [name for name in arrow_schema(kind).names if name in table.column_names]
+    columns = [
+        [dict(each or ()) for each in column.to_pylist()] if pa.types.is_map(column.type) else column.to_pylist()
+        for column in (table.column(name) for name in names)
+    ]
+    return [_FACT_TYPES[kind](**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def unpack_facts(kind: EventKind, payload: bytes) -> list[Any]:

@@ -63,11 +63,12 @@ REMEMBERED_SECONDS = 5.0
 MOST_REMEMBERED = 1_000
 
 
-def needs(ability: Ability, *, api_key_header: bool = False) -> Callable[[View], View]:
+def needs(ability: Ability, *, to: str | None = None, api_key_header: bool = False) -> Callable[[View], View]:
     """Let only callers through whose role has the ability, and say so in the API description.
 
     Args:
         ability: what the operation needs.
+        to: what it does, for a refusal; by default the ability itself.
         api_key_header: whether the key may also come in `API_KEY_HEADER`.
 
     Raises (when the view is called):
@@ -81,7 +82,8 @@ def needs(ability: Ability, *, api_key_header: bool = False) -> Callable[[View],
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            g.caller = _admit(ability, request.headers.get(API_KEY_HEADER) if api_key_header else None)
+            api_key = request.headers.get(API_KEY_HEADER) if api_key_header else None
+            g.caller = _admit(ability, api_key, to=to or ability)
             return view(*args, **kwargs)
 
         described = Blueprint.doc(security=security, **{"x-roles": sorted(MATRIX[ability])})(guarded)
@@ -91,12 +93,13 @@ def needs(ability: Ability, *, api_key_header: bool = False) -> Callable[[View],
     return decorate
 
 
-def _admit(ability: Ability, api_key: str | None) -> ApiKey:
+def _admit(ability: Ability, api_key: str | None, *, to: str) -> ApiKey:
     header = request.headers.get("Authorization")
     secret = api_key if api_key and not header else _read_secret(header)
     key = admission().find(secret, may_be_remembered=ability in OF_PRODUCTS)
     if key.role not in MATRIX[ability]:
-        raise Forbidden(f"a key with the role {key.role} may not {ability}")
+        able = " or ".join(sorted(MATRIX[ability]))
+        raise Forbidden(f"a key with the role {key.role} may not {to}; that takes the role {able}")
     return key
 
 

@@ -70,6 +70,8 @@ def _take(kind: str, take: Callable[..., IngestReport]) -> Response:
     closely = request.environ.get(LOOK_CLOSELY, False)
     report = take(project(), body, received_at=platform().now(), at_once=not closely)
     telemetry().count_events(kind, accepted=report.accepted, rejected=len(report.rejected))
+    if report.refusal is not None:
+        raise report.refusal
     rejected = [{"index": each.index, "code": each.code, "detail": each.detail} for each in report.rejected]
     response = jsonify({"accepted": report.accepted, "rejected": rejected})
     response.status_code = 202

@@ -8,7 +8,6 @@ or taken there.
 from __future__ import annotations
 
 import io
-import re
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,11 +19,12 @@ from flask import Flask
 
 from abplatform.api.auth import MATRIX, Ability, Admission
 from abplatform.api.bodies import LARGEST_EVENTS_BODY, read_pieces
+from abplatform.api.problems import refuse
 from abplatform.api.silence import Visits
 from abplatform.api.telemetry import Telemetry
 from abplatform.bootstrap import Platform
 from abplatform.domain.events import EventKind
-from abplatform.errors import Unreadable
+from abplatform.errors import InboxFull, Unavailable, Unreadable
 from abplatform.services.ingest import Intake
 
 Environment = dict[str, Any]
@@ -36,12 +36,13 @@ LOOK_CLOSELY = "abplatform.look_closely"
 
 _PATHS: dict[str, EventKind] = {"/api/v1/exposures": "exposure", "/api/v1/conversions": "conversion"}
 _JSON = ("application/json", "application/json; charset=utf-8")
-_SHORT_NUMBER = re.compile(r"[0-9]{1,12}")
 _STATUS = f"{HTTPStatus.ACCEPTED.value} {HTTPStatus.ACCEPTED.phrase.upper()}"
 
 
 class FastLane:
     """Answers what it can by itself and leaves the rest to the app.
+
+    A full inbox and a database that does not answer are refused here: the long way would do all of it once more.
 
     Args:
         app: the whole API.
@@ -75,24 +76,39 @@ class FastLane:
         if key is None or key.role not in MATRIX[Ability.SEND_EVENTS]:
             return None
         body = _read(environ, length)
-        accepted = None if body is None else self._take(environ, kind, key.project, body)
+        try:
+            accepted = None if body is None else self._take(environ, kind, key.project, body)
+        except (InboxFull, Unavailable) as error:
+            refusal = refuse(error)
+            self._count(environ, refusal.status_code, started)
+            refusal.headers.extend([*self._headers[1:], _new_request_id()])
+            return refusal(environ, start_response)
         if accepted is None:
             return None
         answer = b'{"accepted":%d,"rejected":[]}' % accepted
-        self._telemetry.count_answer("POST", environ["PATH_INFO"], HTTPStatus.ACCEPTED, perf_counter() - started)
+        self._count(environ, HTTPStatus.ACCEPTED, started)
         self._telemetry.count_events(kind, accepted=accepted, rejected=0)
-        own = [("Content-Length", str(len(answer))), ("X-Request-Id", uuid.uuid4().hex)]
+        own = [("Content-Length", str(len(answer))), _new_request_id()]
         start_response(_STATUS, self._headers + own)
         return [answer]
 
     def _take(self, environ: Environment, kind: EventKind, project: str, body: bytes) -> int | None:
         try:
             accepted = self._intake.take_at_once(project, kind, body, received_at=self._platform.now())
+        except (InboxFull, Unavailable):
+            raise
         except Exception:  # noqa: BLE001 - the long way meets it again, and reports it
             # What was kept in spite of it has the same ids.
             return None
         environ[LOOK_CLOSELY] = accepted is None
         return accepted
+
+    def _count(self, environ: Environment, status: int, started: float) -> None:
+        self._telemetry.count_answer("POST", environ["PATH_INFO"], status, perf_counter() - started)
+
+
+def _new_request_id() -> tuple[str, str]:
+    return "X-Request-Id", uuid.uuid4().hex
 
 
 def _plain_length(environ: Environment) -> int | None:

@@ -11,6 +11,7 @@ from abplatform.api.arguments import Resource
 from abplatform.api.context import platform
 from abplatform.api.schemas.fields import Document
 from abplatform.api.telemetry import telemetry
+from abplatform.errors import Unavailable
 
 resource = Resource("operations", __name__, description="For operators; no key needed")
 
@@ -49,8 +50,15 @@ class Numbers(MethodView):
 
     @resource.response(200, {"type": "string"}, content_type="text/plain")
     def get(self) -> Response:
-        """Read the numbers of this server, the size of the inbox and how far sealing is behind."""
+        """Read the numbers of this server, the size of the inbox and how far sealing is behind.
+
+        While the database does not answer, the numbers that need it are left out, and `abplatform_database_up` is 0.
+        """
         parts = platform()
-        with parts.uow.reading() as work:
-            projects = [project.key for project in work.projects.all()]
-        return Response(telemetry().render(parts.inbox, projects, now=parts.now()), content_type=CONTENT_TYPE_LATEST)
+        try:
+            with parts.uow.reading() as work:
+                projects = [project.key for project in work.projects.all()]
+            text = telemetry().render(parts.inbox, projects, now=parts.now())
+        except Unavailable:
+            text = telemetry().render_counted()
+        return Response(text, content_type=CONTENT_TYPE_LATEST)

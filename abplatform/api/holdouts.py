@@ -90,7 +90,7 @@ class OneHoldout(MethodView):
 class End(MethodView):
     """The end of a holdout."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="end a holdout")
     @resource.doc(parameters=[MAY_MATCH_PARAMETER, PARAMETER])
     @resource.response(200, HoldoutDocument, headers=ETAG_HEADER)
     def post(self, key: str) -> Response:

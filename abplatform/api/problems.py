@@ -66,7 +66,7 @@ _log = structlog.get_logger("abplatform.api")
 
 def register_problems(app: Flask) -> None:
     """Give every error of the app the one shape."""
-    app.register_error_handler(AbplatformError, _refuse)
+    app.register_error_handler(AbplatformError, refuse)
     app.register_error_handler(HTTPException, _refuse_as_framework)
     app.register_error_handler(Exception, _report)
 
@@ -92,7 +92,8 @@ def problem(status: HTTPStatus, code: str, detail: str, errors: dict[str, list[s
     return Response(msgspec.json.encode(document), status=int(status), content_type=CONTENT_TYPE)
 
 
-def _refuse(error: AbplatformError) -> Response:
+def refuse(error: AbplatformError) -> Response:
+    """A refusal as a response."""
     known = next((kind for kind in type(error).__mro__ if kind in STATUSES), None)
     if known is None:
         return _report(error)

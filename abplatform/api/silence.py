@@ -64,7 +64,7 @@ class Visits:
 
     def begin(self, environ: dict[str, Any]) -> None:
         """A request has come."""
-        visit = Visit(environ.get("REMOTE_ADDR", ""), time.monotonic())
+        visit = Visit(_plain(environ.get("REMOTE_ADDR", "")), time.monotonic())
         self._under_way[id(visit)] = environ[VISIT] = visit
         if sys.platform == "linux" and self._watch.acquire(blocking=False):
             try:
@@ -101,6 +101,11 @@ class Visits:
                         return
 
 
+def _plain(address: str) -> str:
+    """An address of IPv4 as such, also where a socket of IPv6 has taken the connection."""
+    return address.removeprefix("::ffff:")
+
+
 def _keep_one(spare: ExitStack) -> None:
     spare.close()
     with suppress(OSError):
@@ -123,7 +128,7 @@ def hang_up(remotes: set[str]) -> None:
     for each in _sockets():
         with suppress(OSError):  # it has been closed meanwhile
             mine = not _listens(each) and each.getsockname()[1] in ports
-            if mine and each.getpeername()[0].removeprefix("::ffff:") in remotes and _is_silent(each):
+            if mine and _plain(each.getpeername()[0]) in remotes and _is_silent(each):
                 each.shutdown(socket.SHUT_RD)
 
 

@@ -53,7 +53,7 @@ class Steps(MethodView):
 class Ramp(MethodView):
     """More coverage."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="raise the coverage of an experiment")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(RampSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -68,7 +68,7 @@ class Ramp(MethodView):
 class Phase(MethodView):
     """The next phase."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="open a phase of an experiment")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(PhaseSchema(partial=("variants", "control")))
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -90,7 +90,7 @@ class Phase(MethodView):
 class Decide(MethodView):
     """What people decided."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="record a decision about an experiment")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(DecisionRequestSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -106,7 +106,7 @@ class Decide(MethodView):
 class RefreshSchedule(MethodView):
     """How often the worker looks at the results."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="set a schedule of results")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(ScheduleSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)
@@ -125,7 +125,7 @@ class RefreshSchedule(MethodView):
 class Forced(MethodView):
     """Variants of test accounts."""
 
-    @needs(Ability.RUN)
+    @needs(Ability.RUN, to="force variants on test accounts")
     @resource.doc(parameters=OF_STEPS)
     @resource.arguments(ForcedSchema())
     @resource.response(200, ExperimentDocument, headers=ETAG_HEADER)

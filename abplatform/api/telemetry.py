@@ -2,12 +2,13 @@
 
 Requests and events are counted by this process, or by all processes of ``abplatform serve`` together: it names a
 folder in ``PROMETHEUS_MULTIPROC_DIR``, where each of them keeps its numbers. What waits in the inbox is read from the
-database.
+database; while that does not answer, these numbers are left out.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from abplatform.domain.events import EventKind
 from abplatform.warehouse.inbox import Inbox
 
 KINDS: tuple[EventKind, ...] = ("exposure", "conversion")
+_ANY_OF = re.compile(r"<any\([^)]*\):(?P<name>\w+)>")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT"})
 
 
@@ -41,7 +43,7 @@ class Telemetry:
 
     def count_request(self, status: int) -> None:
         """Count the present request; unknown paths share one label, so that nobody can make labels."""
-        route = request.url_rule.rule if request.url_rule is not None else "unknown"
+        route = "unknown" if request.url_rule is None else _route(request.url_rule.rule)
         method = request.method if request.method in _METHODS else "other"
         self.count_answer(method, route, status, time.perf_counter() - g.started)
 
@@ -60,10 +62,22 @@ class Telemetry:
         self._events.labels("exposure", "lost").inc(count)
 
     def render(self, inbox: Inbox, projects: Sequence[str], *, now: datetime) -> bytes:
-        """All numbers, with what the inbox says of each project."""
-        waiting = CollectorRegistry()
-        waiting.register(_Waiting(inbox, projects, now))
-        return generate_latest(self._counted()) + generate_latest(waiting)
+        """All numbers, with what the inbox says of each project.
+
+        Raises:
+            Unavailable: if the database does not answer.
+        """
+        return self._render(_Database(is_up=True), _Waiting(inbox, projects, now))
+
+    def render_counted(self) -> bytes:
+        """The numbers that are counted in processes, and that the database does not answer."""
+        return self._render(_Database(is_up=False))
+
+    def _render(self, *collectors: Collector) -> bytes:
+        read = CollectorRegistry()
+        for each in collectors:
+            read.register(each)
+        return generate_latest(self._counted()) + generate_latest(read)
 
     def _counted(self) -> CollectorRegistry:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -71,6 +85,22 @@ class Telemetry:
         of_all = CollectorRegistry()
         MultiProcessCollector(of_all)
         return of_all
+
+
+def _route(rule: str) -> str:
+    """The rule of the present request; where it takes one of a few words, the word that came."""
+    arguments = request.view_args or {}
+    return _ANY_OF.sub(lambda found: str(arguments[found["name"]]), rule)
+
+
+class _Database(Collector):
+    """Whether the database answers."""
+
+    def __init__(self, *, is_up: bool) -> None:
+        self._is_up = is_up
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily("abplatform_database_up", "Whether the database answers", int(self._is_up))
 
 
 class _Waiting(Collector):

@@ -44,6 +44,6 @@ def current() -> None:
         database.dispose()
     if revision != head:
         raise click.ClickException(
-            f"the schema is at {revision}, this program needs {head}; run: {program()} db upgrade"
+            f"the schema is at {revision or 'no revision'}, this program needs {head}; run: {program()} db upgrade"
         )
     click.echo(revision)

@@ -13,7 +13,7 @@ from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_platform
 from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
-from abplatform.readout.numbers import visible
+from abplatform.readout.numbers import plural, visible
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
@@ -79,11 +79,13 @@ def command(file: Path, *, check: bool, **options: Any) -> int:
     actor = name_actor(options["actor"], reason=options["reason"])
     faults = FaultList()
     with end_when_told(), open_platform() as platform:
+        _print_doubts(platform, request)
         try:
             report = _load(platform, request, None if check else actor, faults)
         finally:
             faults.print()
-    _print_report(report, request, verb="would take" if check else "took")
+    _print_rows(report, request, checked=check)
+    _print_losses(report)
     return 1 if report.refused else 0
 
 
@@ -126,14 +128,33 @@ def _load(platform: Platform, request: EventRequest, actor: Actor | None, faults
         return load_events(target, request, actor=actor, clock=platform.now, on_fault=faults, progress=progress)
 
 
-def _print_report(report: LoadReport, request: EventRequest, *, verb: str) -> None:
-    click.echo(f"{verb} {report.taken:,} {request.kind}s of {visible(request.path.name)}")
+def _print_doubts(platform: Platform, request: EventRequest) -> None:
+    """Say, once the request fits the table, which types of units may be mistyped."""
+    from abplatform.services.doubt_types import doubt_types
+    from abplatform.services.load import check_request
+
+    check_request(request)
+    named = [each for each in (request.unit_type, *request.other_units) if each is not None]
+    for doubt in doubt_types(platform.uow, DEFAULT_PROJECT, named):
+        click.echo(f"Warning: {doubt}", err=True)
+
+
+def _print_rows(report: LoadReport, request: EventRequest, *, checked: bool) -> None:
+    rows = f"{plural(report.taken, 'good row')} of {visible(request.path.name)}"
     sealed = report.sealed
-    if sealed.duplicates or sealed.conflicts:
-        click.echo(
-            f"of the events sealed meanwhile {sealed.sealed:,} are new, {sealed.duplicates:,} had been there, and "
-            f"{sealed.conflicts:,} have the id of another event, which stays"
-        )
+    if checked:
+        click.echo(f"read {rows}; nothing is taken, and ids are not compared with what is there already")
+        return
+    conflicts = f", and {sealed.conflicts:,} with the id of another event, which stays" if sealed.conflicts else ""
+    if report.new is not None:
+        click.echo(f"read {rows}: {sealed.sealed:,} new, {sealed.duplicates:,} there already{conflicts}")
+        return
+    # A worker has sealed some of them, or this command some of others.
+    seen = f"{sealed.sealed:,} are new, {sealed.duplicates:,} had been there already{conflicts}"
+    click.echo(f"read {rows}, all on disk; of the events that were sealed here meanwhile {seen}")
+
+
+def _print_losses(report: LoadReport) -> None:
     for code, count in sorted(report.refused.items()):
         click.echo(f"left out {count:,}: {code}")
     refused = sum(report.refused.values())

@@ -6,7 +6,7 @@ from typing import cast
 
 import click
 
-from abplatform.cli.session import open_platform, place
+from abplatform.cli.session import check_has_data, open_platform, place, usable_settings
 from abplatform.domain.access import DEFAULT_PROJECT, KEY_ROLES, KeyRole
 
 
@@ -18,11 +18,15 @@ def command() -> None:
 @command.command("create")
 @click.option("--role", type=click.Choice(KEY_ROLES), required=True, help="What the key may do.")
 @click.option("--name", required=True, help="Whose it is, for people.")
-def create(role: str, name: str) -> None:
+@click.option("--new", is_flag=True, help="Make the platform, too, where there is none yet.")
+def create(role: str, name: str, *, new: bool) -> None:
     """Make a key and print its secret on stdout, this one time."""
     from abplatform.services.access import create_key
 
-    with open_platform() as platform, platform.uow.begin() as work:
+    settings = usable_settings()
+    if not new:
+        check_has_data(settings, way_out="; --new makes a new platform here")
+    with open_platform(settings) as platform, platform.uow.begin() as work:
         _, secret = create_key(work, DEFAULT_PROJECT, cast("KeyRole", role), name=name, now=platform.now())
         where = place(platform.settings)
     click.echo(secret)

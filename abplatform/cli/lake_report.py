@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from abplatform.cli.tables import print_table
-from abplatform.readout.numbers import count, visible
+from abplatform.readout.numbers import count, plural, visible
 
 if TYPE_CHECKING:
     from abplatform.domain.events import EventKind
@@ -53,20 +53,20 @@ def print_overviews(found: Mapping[tuple[str, EventKind], Overview], *, as_json:
 
 def print_recount(project: str, kind: EventKind, found: Recount) -> bool:
     """Print what the check of a table found, and tell whether all is well."""
-    what = f"{_plural(found.rows, 'event')}; {_plural(found.files, 'file')}, earlier states included"
+    what = f"{plural(found.rows, 'event')}; {plural(found.files, 'file')}, earlier states included"
     verdict = f"{count(len(found.findings))} wrong" if found.findings else "all as the manifests say"
     click.echo(f"{table_name(project, kind)}: {what}: {verdict}")
     for finding in found.findings:
         click.echo(f"  {visible(finding.location)} {visible(finding.problem)}")
     if found.orphans:
         total = size(sum(file.size for file in found.orphans))
-        click.echo(f"  {_plural(len(found.orphans), 'file')} that nothing names ({total}); the worker removes them:")
+        click.echo(f"  {plural(len(found.orphans), 'file')} that nothing names ({total}); the worker removes them:")
         for file in found.orphans[:_MOST_ORPHANS]:
             click.echo(f"    {visible(file.location)}")
         if len(found.orphans) > _MOST_ORPHANS:
             click.echo(f"    and {count(len(found.orphans) - _MOST_ORPHANS)} more")
     if found.young:
-        click.echo(f"  {_plural(found.young, 'young file')} that nothing names yet: a commit may be under way")
+        click.echo(f"  {plural(found.young, 'young file')} that nothing names yet: a commit may be under way")
     return not found.findings
 
 
@@ -94,18 +94,18 @@ def size(value: int) -> str:
 def _deeds(done: Tended) -> list[str]:
     deeds = []
     if done.dropped.files:
-        deeds.append(f"deleted {_plural(done.dropped.rows, 'event')} of {_plural(done.dropped.days, 'day')}: too old")
+        deeds.append(f"deleted {plural(done.dropped.rows, 'event')} of {plural(done.dropped.days, 'day')}: too old")
     if done.named:
         deeds.append("named the states that looks need, and no others")
     if done.compacted.files:
-        merged = f"{_plural(done.compacted.files, 'file')} ({size(done.compacted.size)})"
+        merged = f"{plural(done.compacted.files, 'file')} ({size(done.compacted.size)})"
         deeds.append(f"merged {merged} into {count(done.compacted.merged)}")
     if done.expired.snapshots:
         deeds.append(
-            f"forgot {_plural(done.expired.snapshots, 'earlier state')}, removed {_plural(done.expired.files, 'file')}"
+            f"forgot {plural(done.expired.snapshots, 'earlier state')}, removed {plural(done.expired.files, 'file')}"
         )
     if done.swept:
-        deeds.append(f"removed {_plural(done.swept, 'file')} that nothing named")
+        deeds.append(f"removed {plural(done.swept, 'file')} that nothing named")
     return deeds
 
 
@@ -123,10 +123,6 @@ def _document(project: str, kind: EventKind, overview: Overview) -> dict[str, ob
         "tags": list(overview.tags),
         "committed_at": None if overview.committed_at is None else overview.committed_at.isoformat(),
     }
-
-
-def _plural(number: int, thing: str) -> str:
-    return f"{count(number)} {thing}" if number == 1 else f"{count(number)} {thing}s"
 
 
 def _minute(moment: datetime | None) -> str:

@@ -11,7 +11,7 @@ import click
 
 from abplatform import __version__
 from abplatform.cli.invocation import program
-from abplatform.errors import AbplatformError, BadSetting, InvalidInput
+from abplatform.errors import AbplatformError, BadSetting, InvalidInput, Unavailable
 
 # Name, module, one line for the list: no command's module is loaded to show it.
 _COMMANDS = {
@@ -83,7 +83,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _refuse_call(error)
     except AbplatformError as error:
-        return _complain(error.detail, 2 if isinstance(error, (InvalidInput, BadSetting)) else 1)
+        cause = f" ({error.cause})" if isinstance(error, Unavailable) and error.cause else ""
+        return _complain(error.detail + cause, 2 if isinstance(error, (InvalidInput, BadSetting)) else 1)
     except BrokenPipeError:
         # Whoever read our output has gone (a pipe into head): nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

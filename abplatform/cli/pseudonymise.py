@@ -13,7 +13,7 @@ from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_existing_platform
 from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
-from abplatform.readout.numbers import visible
+from abplatform.readout.numbers import plural, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,7 @@ def command(
 
 
 def _write(request: PseudonymRequest, actor: Actor) -> None:
+    from abplatform.services.doubt_types import doubt_types
     from abplatform.services.pseudonymise import describe_disclosure, find_unit_type, pseudonymise_table, survey_table
     from abplatform.services.record import Trail, on_record
 
@@ -71,6 +72,8 @@ def _write(request: PseudonymRequest, actor: Actor) -> None:
     with end_when_told(), open_existing_platform() as platform, progress_bar(title, 1.0) as progress:
         unit_type = find_unit_type(platform.uow, DEFAULT_PROJECT, request.unit_type)
         survey = survey_table(request, progress=lambda share: progress(_SURVEY_SHARE * share))
+        for doubt in doubt_types(platform.uow, DEFAULT_PROJECT, [unit_type]):
+            click.echo(f"Warning: {doubt}", err=True)
         batches = pseudonymise_table(
             request,
             survey,
@@ -85,7 +88,7 @@ def _write(request: PseudonymRequest, actor: Actor) -> None:
             _write_table(request, survey, batches)
             outcome.update(rows=survey.rows)
     without = f"; {survey.without_id:,} without an id" if survey.without_id else ""
-    click.echo(f"wrote {survey.rows:,} rows to {visible(str(request.output))}{without}", err=True)
+    click.echo(f"wrote {plural(survey.rows, 'row')} to {visible(str(request.output))}{without}", err=True)
 
 
 def _write_table(request: PseudonymRequest, survey: Survey, batches: Iterator[RecordBatch]) -> None:

@@ -8,6 +8,7 @@ import click
 
 from abplatform.cli.progress import counting_bar
 from abplatform.cli.session import log_to_stderr, open_platform, stop_when_told
+from abplatform.readout.numbers import plural
 
 if TYPE_CHECKING:
     from abplatform.bootstrap import Platform
@@ -38,7 +39,7 @@ def _seal_once(platform: Platform) -> None:
         for kind, sealed in report.sealed.items():
             duplicates, conflicts = report.duplicates[kind], report.conflicts[kind]
             click.echo(
-                f"{project}: {sealed:,} {kind}s sealed; dropped {duplicates:,} duplicates, "
+                f"{project}: {plural(sealed, kind)} sealed; dropped {plural(duplicates, 'duplicate')}, "
                 f"{conflicts:,} with the id of another event"
             )
         left = platform.inbox.pending(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -11,7 +12,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from abplatform.errors import StartRefused
+from abplatform.cli.invocation import program
+from abplatform.errors import SchemaOutdated, StartRefused
 from abplatform.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ def usable_settings(**changes: str) -> Settings:
     settings = read_settings({**os.environ, **changes})
     if settings.metadata_url.startswith("postgresql") and find_spec("psycopg") is None:
         raise StartRefused(
-            "PostgreSQL needs psycopg; run: pip install 'abplatform[postgres]' "
-            "(in a checkout: .venv/bin/pip install -e '.[postgres]')"
+            "PostgreSQL needs psycopg; run in the checkout: .venv/bin/pip install -e '.[postgres]' "
+            "(elsewhere: install abplatform with its extra postgres)"
         )
     return settings
 
@@ -42,6 +44,22 @@ def place(settings: Settings) -> str:
     return str(settings.home.absolute()) if settings.embedded else "the database of ABPLATFORM_DATABASE_URL"
 
 
+def prepare(settings: Settings) -> None:
+    """Make the embedded database, or check a shared one: `bootstrap.prepare_database`, with what to run then.
+
+    Raises:
+        SchemaOutdated, StartRefused, Unavailable: see there.
+    """
+    from abplatform.bootstrap import prepare_database
+
+    try:
+        prepare_database(settings)
+    except SchemaOutdated as error:
+        if not error.is_older:
+            raise
+        raise SchemaOutdated(f"{error.detail}; run: {program()} db upgrade") from error
+
+
 @contextmanager
 def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
     """The platform that the settings describe, ready to use: an embedded database is created and migrated.
@@ -49,12 +67,29 @@ def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
     Raises:
         BadSetting, SchemaOutdated, StartRefused, Unavailable (also for a damaged database): see `abplatform.errors`.
     """
-    from abplatform.bootstrap import build_platform, prepare_database
+    from abplatform.bootstrap import build_platform
 
     chosen = settings or usable_settings()
-    prepare_database(chosen)
+    prepare(chosen)
     with build_platform(chosen) as platform:
         yield platform
+
+
+def check_has_data(settings: Settings, *, way_out: str = "") -> None:
+    """Refuse a place without data.
+
+    Args:
+        settings: of the platform.
+        way_out: what else the user may have meant.
+
+    Raises:
+        StartRefused: there is none.
+    """
+    if settings.embedded and not (settings.home / "platform.db").is_file():
+        raise StartRefused(
+            f"there is no data in {place(settings)}; set ABPLATFORM_HOME, or run this in the folder "
+            f"where the demo, the import or the server ran{way_out}"
+        )
 
 
 @contextmanager
@@ -68,11 +103,7 @@ def open_existing_platform(**changes: str) -> Iterator[Platform]:
         StartRefused: there is none.
     """
     settings = usable_settings(**changes)
-    if settings.embedded and not (settings.home / "platform.db").is_file():
-        raise StartRefused(
-            f"there is no data in {place(settings)}; set ABPLATFORM_HOME, or run this in the folder "
-            "where the demo, the import or the server ran"
-        )
+    check_has_data(settings)
     with open_platform(settings) as platform:
         yield platform
 
@@ -89,14 +120,27 @@ def log_to_stderr() -> None:
     """Keep stdout for what a command says; log lines are JSON unless a person watches."""
     import structlog
 
-    watched = sys.stderr.isatty()
+    to_line = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer(),
-        ],
+        processors=[*shared, structlog.processors.format_exc_info, to_line],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # What libraries say, and those rooms that speak by the standard library, comes in the same shape.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                to_line,
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("abplatform").setLevel(logging.INFO)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult
+from abplatform.stats.sequential import MIN_NONZERO, MIN_UNITS
 
 UNSOUND = "The data are not sound."
-WAITING = frozenset({"TOO_FEW_UNITS", "TOO_FEW_NONZERO"})
+WAITING: Mapping[str, str] = {
+    "TOO_FEW_UNITS": f"an arm is smaller than the {MIN_UNITS} units",
+    "TOO_FEW_NONZERO": f"an arm has fewer than the {MIN_NONZERO} units with a value (for rates: of the rarer outcome)",
+}
+"""What a guard of the method waits for, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class _Case:
     worse: tuple[str, ...]
     guardrails_open: tuple[str, ...]
     guardrails_waiting: tuple[str, ...]
+    withheld: tuple[str, ...]
     lift: float
 
     @property
@@ -44,7 +50,8 @@ def decide(
     """
     if not health.ok:
         return Decision(recommendation="invalid", variant=None, reasons=(UNSOUND, *health.warnings))
-    cases = [_case(variant, metrics) for variant in definition.treatments]
+    alpha = definition.plan.alpha
+    cases = [_case(variant, metrics, alpha) for variant in definition.treatments]
     shipping = [case for case in cases if case.ships]
     if shipping:
         best = max(shipping, key=lambda case: case.lift)
@@ -64,7 +71,7 @@ def decide(
     return Decision(recommendation="continue", variant=None, reasons=(*reasons, "More data can still decide."))
 
 
-def _case(variant: str, metrics: Sequence[MetricResult]) -> _Case:
+def _case(variant: str, metrics: Sequence[MetricResult], alpha: float) -> _Case:
     def named(role: str, *verdicts: str) -> tuple[str, ...]:
         return tuple(
             metric.metric
@@ -81,10 +88,23 @@ def _case(variant: str, metrics: Sequence[MetricResult]) -> _Case:
         guardrails_waiting=tuple(
             metric.metric
             for metric in metrics
-            if metric.role == "guardrail" and WAITING.intersection(_comparison(metric, variant).warnings)
+            if metric.role == "guardrail" and WAITING.keys() & _comparison(metric, variant).warnings
         ),
+        withheld=tuple(_withheld(variant, primaries, alpha)),
         lift=_good_lift(primaries[0], variant) if primaries else 0.0,
     )
+
+
+def _withheld(variant: str, primaries: Sequence[MetricResult], alpha: float) -> Iterator[str]:
+    """Say of each primary that would have a verdict why the method gives none."""
+    for metric in primaries:
+        comparison = _comparison(metric, variant)
+        significant = comparison.adjusted_p_value is not None and comparison.adjusted_p_value < alpha
+        blocks = [why for code, why in WAITING.items() if code in comparison.warnings]
+        if significant and blocks:
+            verdict = "better" if _good_lift(metric, variant) > 0 else "worse"
+            needs = f"{blocks[0]} that this method needs before it may speak of efficacy"
+            yield f"{variant}: {metric.metric} would be {verdict}, but {needs}."
 
 
 def _comparison(metric: MetricResult, variant: str) -> ComparisonResult:
@@ -108,7 +128,7 @@ def _speak_against(case: _Case) -> list[str]:
         sentences.append(f"{case.variant}: {_list(case.guardrails_open)} not shown to stay within the margin.")
     if case.guardrails_waiting:
         sentences.append(f"{case.variant}: {_list(case.guardrails_waiting)} has too few events for a verdict.")
-    return sentences
+    return [*case.withheld, *sentences]
 
 
 def _rival_reasons(best: _Case, rivals: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from abplatform.domain.experiment import ROLES, Amount, Experiment, ExperimentDe
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, WATCHED, check_plan
 from abplatform.domain.prerequisites import check_prerequisites
+from abplatform.stats import sequential
 
 MOST_VARIANTS = 20
 MOST_METRICS = 100
@@ -61,6 +63,7 @@ def check_definition(definition: ExperimentDefinition, catalogue: Catalogue) -> 
     _check_metrics(definition, catalogue.metrics, faults)
     _check_names(definition, faults)
     check_plan(definition.plan, faults)
+    _check_arms(definition, faults)
     faults.raise_any()
 
 
@@ -220,6 +223,20 @@ def _check_amount(amount: Amount | None, path: str, faults: Faults) -> None:
     given = [value for value in (amount.relative, amount.absolute) if value is not None]
     if faults.check(len(given) == 1, path, "must have either relative or absolute"):
         faults.check(is_number(given[0]) and 1e-9 <= given[0] <= 1e12, path, "must be from 0.000000001 to 10^12")
+
+
+def _check_arms(definition: ExperimentDefinition, faults: Faults) -> None:
+    """Refuse a plan that could not speak of efficacy when all its units are in, since an arm would be too small."""
+    weights = [variant.weight for variant in definition.variants]
+    if definition.plan.method != "sequential" or not all(is_number(weight) and weight > 0 for weight in weights):
+        return
+    # Shares such as 1/3 are no exact numbers.
+    least = math.ceil(sequential.MIN_UNITS * sum(weights) / min(weights, default=1) * (1 - 1e-12))
+    smallest = min(definition.variants, key=lambda variant: variant.weight, default=None)
+    if smallest is not None and definition.plan.planned_units < least:
+        rule = f"a sequential plan calls nothing better or worse before every arm has {sequential.MIN_UNITS} units"
+        small = f"by the weights {smallest.key!r}, the smallest, has them at {least}"
+        faults.add("plan.planned_units", f"must be at least {least}: {rule}, and {small}")
 
 
 def _check_names(definition: ExperimentDefinition, faults: Faults) -> None:

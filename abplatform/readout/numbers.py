@@ -22,6 +22,15 @@ def count(value: int) -> str:
     return _minus(f"{value:,}")
 
 
+def plural(number: int, thing: str) -> str:
+    """So many of a thing.
+
+    >>> plural(1, "file"), plural(21306, "event")
+    ('1 file', '21,306 events')
+    """
+    return f"{count(number)} {thing}" if number == 1 else f"{count(number)} {thing}s"
+
+
 def amount(value: float | None, *, signed: bool = False) -> str:
     """A mean or a difference of amounts: two places from 100 on, else four significant digits.
 

@@ -18,6 +18,7 @@ import msgspec
 
 from abplatform.domain.events import BadEvent, Conversion, Exposure, read_timestamp, storable_place
 from abplatform.domain.strict_json import parse_json, surely_strict
+from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import InvalidInput, TooLarge
 from abplatform.services.gather_columns import ConversionColumns, ExposureColumns
 from abplatform.warehouse.inbox import Rejection
@@ -66,8 +67,11 @@ _IDENTIFIED = msgspec.json.Decoder(_Identified)
 _EXPOSURES = msgspec.json.Decoder(_Batch[Exposure])
 _CONVERSIONS = msgspec.json.Decoder(_Batch[Conversion])
 
-_EVENT_FIELD = re.compile(r" - at `\$\.(\w+)")
+_EVENT_FIELD = re.compile(r" - at `\$\.(\w+)(\[)?")
 _NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+_EXPECTED = re.compile(r"Expected `([^`]*?)(?: \| null)?`")
+_TYPES = {"str": "a string", "int": "a whole number", "object": "an object"}
+_SCALAR = "a string, number, boolean or null"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,44 +158,59 @@ def read_envelope(body: bytes, *, received_at: datetime) -> Envelope:
     return Envelope(events=_read_list(fields["events"]), skew=_read_skew(fields, received_at), single=False)
 
 
-def read_exposure(raw: RawEvent) -> Exposure:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The events of a request that cannot be taken.
+
+    Attributes:
+        rejections: one for each.
+        alone: what is said of the only event of a request that is no batch; None if that is fine, and of batches.
+    """
+
+    rejections: tuple[Rejection, ...]
+    alone: InvalidInput | None = None
+
+
+def read_exposure(raw: RawEvent, suggestions: Suggestions) -> Exposure:
     """Read one exposure, of an experiment or of a holdout.
 
-    Raises:
-        BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
-    """
-    return _read(_EXPOSURE, raw)
-
-
-def read_conversion(raw: RawEvent) -> Conversion:
-    """Read one conversion; its value stays unread.
+    Args:
+        raw: JSON text.
+        suggestions: of the request, for fields that there are not.
 
     Raises:
         BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
     """
-    return _read(_CONVERSION, raw)
+    return _read(_EXPOSURE, raw, suggestions, Exposure.__struct_fields__)
 
 
-def sort_out(envelope: Envelope, take: Callable[[RawEvent], None]) -> list[Rejection]:
+def read_conversion(raw: RawEvent, suggestions: Suggestions) -> Conversion:
+    """Read one conversion; its value stays unread. As `read_exposure`.
+
+    Raises:
+        BadEvent: ``BAD_FIELD``, ``MISSING_FIELD`` or ``UNKNOWN_FIELD``.
+    """
+    return _read(_CONVERSION, raw, suggestions, Conversion.__struct_fields__)
+
+
+def sort_out(envelope: Envelope, take: Callable[[RawEvent], None]) -> Refused:
     """Take each event; those that cannot be taken are named by their place.
 
     Args:
         envelope: the events.
         take: reads, checks and keeps one event, or raises `BadEvent`.
-
-    Raises:
-        InvalidInput: if the request is one bare event and that is wrong.
     """
     rejections: list[Rejection] = []
+    alone: InvalidInput | None = None
     for index, raw in enumerate(envelope.events):
         try:
             take(raw)
         except BadEvent as error:
             if envelope.single:
-                raise InvalidInput({error.field: [error.detail.removeprefix(f"{error.field}: ")]}) from None
+                alone = InvalidInput({error.field: [error.detail.removeprefix(f"{error.field}: ")]})
             kept = error.detail.replace(error.field, storable_place(error.field), 1)
             rejections.append(Rejection(index, error.code, error.detail, _event_id(raw), kept))
-    return rejections
+    return Refused(rejections=tuple(rejections), alone=alone)
 
 
 def _read_batch(
@@ -212,11 +231,13 @@ def _read_batch(
     return Batch(events=batch.events, skew=skew, body=body, keys=2)
 
 
-def _read(decoder: msgspec.json.Decoder[Event], raw: RawEvent) -> Event:
+def _read(
+    decoder: msgspec.json.Decoder[Event], raw: RawEvent, suggestions: Suggestions, fields: Sequence[str]
+) -> Event:
     try:
         return decoder.decode(raw)
     except msgspec.DecodeError as error:
-        raise _explain(str(error)) from None
+        raise _explain(str(error), suggestions, fields) from None
 
 
 def _read_list(raw: msgspec.Raw) -> list[msgspec.Raw]:
@@ -249,19 +270,21 @@ def _event_id(raw: RawEvent) -> str | None:
         return None
 
 
-def _explain(message: str) -> BadEvent:
+def _explain(message: str, suggestions: Suggestions, fields: Sequence[str]) -> BadEvent:
     """A refusal with our codes, from msgspec's sentence (which names types and fields, never values)."""
     named = _NAMED_FIELD.match(message)
+    if named is not None and named[1] == "missing required":
+        return BadEvent("MISSING_FIELD", named[2], "is required")
     if named is not None:
-        missing = named[1] == "missing required"
-        field = named[2] if missing else json.dumps(named[2][:64])[1:-1]
-        return BadEvent("MISSING_FIELD" if missing else "UNKNOWN_FIELD", field, _what_is_wrong(missing=missing))
+        hint = suggestions.suggest(named[2], fields)
+        field = json.dumps(named[2][:64])[1:-1]
+        return BadEvent("UNKNOWN_FIELD", field, f"is not a field of such an event{hint}")
     place = _EVENT_FIELD.search(message)
-    field = place[1] if place is not None else "event"
-    code = "BAD_VALUE" if field == "value" else "BAD_FIELD"
-    sentence = message.partition(" - at ")[0].replace("`", "")
-    return BadEvent(code, field, sentence[:1].lower() + sentence[1:])
-
-
-def _what_is_wrong(*, missing: bool) -> str:
-    return "is required" if missing else "is not a field of such an event"
+    if place is None:
+        return BadEvent("BAD_FIELD", "events", "must be objects, one for each event")
+    expected = _EXPECTED.match(message)
+    if expected is None:
+        sentence = message.partition(" - at ")[0].lower()
+    else:
+        sentence = f"{'each value must' if place[2] else 'must'} be {_TYPES.get(expected[1], _SCALAR)}"
+    return BadEvent("BAD_FIELD", place[1], sentence)

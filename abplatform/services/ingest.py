@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from abplatform.domain.events import BadEvent, Conversion, EventKind, Exposure
 from abplatform.domain.suggestions import Suggestions
+from abplatform.errors import InvalidInput
 from abplatform.services.agree import Place
 from abplatform.services.build_facts import Builder, Pseudonyms, group_places
 from abplatform.services.check_events import (
@@ -21,7 +22,9 @@ from abplatform.services.check_events import (
     read_amount,
 )
 from abplatform.services.decode_events import (
+    Envelope,
     RawEvent,
+    Refused,
     read_conversion,
     read_envelope,
     read_exposure,
@@ -37,10 +40,17 @@ from abplatform.warehouse.inbox import Inbox, Rejection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
-    """What became of a request's events; the accepted ones are on disk."""
+    """What became of a request's events; the accepted ones are on disk.
+
+    Attributes:
+        accepted: how many.
+        rejected: the others.
+        refusal: what is said of the only event of a request that is no batch, where that is rejected.
+    """
 
     accepted: int
     rejected: tuple[Rejection, ...]
+    refusal: InvalidInput | None = None
 
 
 class Intake:
@@ -72,7 +82,7 @@ class Intake:
 
         Raises:
             Unreadable: the body is not strict JSON. Nothing is stored then.
-            InvalidInput: the body is neither, or a single event is wrong. Nothing is stored then.
+            InvalidInput: the body is neither. Nothing is stored then.
             TooLarge: the batch has too many events. Nothing is stored then.
             InboxFull: too many events wait to be sealed. Nothing is stored then.
             Unavailable: the database does not answer. Nothing is stored then.
@@ -98,22 +108,24 @@ class Intake:
         if accepted is not None:
             return IngestReport(accepted=accepted, rejected=())
         build = self._exposures_one_by_one if request.kind == "exposure" else self._conversions_one_by_one
-        facts, rejected = build(request)
+        facts, refused = build(request, read_envelope(request.body, received_at=request.received_at))
+        rejected = refused.rejections
         self._inbox.add(request.project, request.kind, facts, rejected, received_at=request.received_at)
-        return IngestReport(accepted=0 if facts is None else facts.num_rows, rejected=tuple(rejected))
+        accepted = 0 if facts is None else facts.num_rows
+        return IngestReport(accepted=accepted, rejected=rejected, refusal=refused.alone)
 
-    def _exposures_one_by_one(self, request: Request) -> tuple[pa.Table | None, list[Rejection]]:
+    def _exposures_one_by_one(self, request: Request, envelope: Envelope) -> tuple[pa.Table | None, Refused]:
         project = request.project
-        envelope = read_envelope(request.body, received_at=request.received_at)
         clock = Clock.of(request.received_at, envelope.skew, max_age=self._max_age)
-        rules, unpublished, suggestions = self._memory.renew(project), Unpublished(self._uow, project), Suggestions()
+        suggestions = Suggestions()
+        rules, unpublished = self._memory.renew(project), Unpublished(self._uow, project, suggestions)
         builder = self._builder(rules)
         events: list[Exposure] = []
         places: list[Place] = []
         times: list[tuple[datetime, datetime]] = []
 
         def take(raw: RawEvent) -> None:
-            event = read_exposure(raw)
+            event = read_exposure(raw, suggestions)
             check_exposure(event)
             place = _find_place(event, rules, unpublished, suggestions)
             builder.check_exposure(event, place)
@@ -121,22 +133,21 @@ class Intake:
             events.append(event)
             places.append(place)
 
-        rejected = sort_out(envelope, take)
+        refused = sort_out(envelope, take)
         if not events:
-            return None, rejected
-        return builder.exposures(gather_exposures(events), group_places(places), as_times(times, clock)), rejected
+            return None, refused
+        return builder.exposures(gather_exposures(events), group_places(places), as_times(times, clock)), refused
 
-    def _conversions_one_by_one(self, request: Request) -> tuple[pa.Table | None, list[Rejection]]:
-        envelope = read_envelope(request.body, received_at=request.received_at)
+    def _conversions_one_by_one(self, request: Request, envelope: Envelope) -> tuple[pa.Table | None, Refused]:
         clock = Clock.of(request.received_at, envelope.skew, max_age=self._max_age)
-        rules = self._memory.renew(request.project)
+        rules, suggestions = self._memory.renew(request.project), Suggestions()
         builder = self._builder(rules)
         events: list[Conversion] = []
         amounts: list[str | None] = []
         times: list[tuple[datetime, datetime]] = []
 
         def take(raw: RawEvent) -> None:
-            event = read_conversion(raw)
+            event = read_conversion(raw, suggestions)
             check_conversion(event)
             builder.check_conversion(event)
             moments, amount = clock.settle(event.timestamp), read_amount(event.value)
@@ -144,11 +155,11 @@ class Intake:
             amounts.append(amount)
             times.append(moments)
 
-        rejected = sort_out(envelope, take)
+        refused = sort_out(envelope, take)
         if not events:
-            return None, rejected
+            return None, refused
         columns = gather_conversions(events)
-        return builder.conversions(columns, amounts, as_times(times, clock), rules.analysed), rejected
+        return builder.conversions(columns, amounts, as_times(times, clock), rules.analysed), refused
 
     def _builder(self, rules: Rules) -> Builder:
         return Builder(pseudonyms=self._pseudonyms, unit_type=rules.unit_type)

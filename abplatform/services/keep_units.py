@@ -14,6 +14,7 @@ from abplatform import __version__
 from abplatform.domain.aggregates import AggregationRequest, KeptUnits
 from abplatform.domain.experiment import UNDER_WAY
 from abplatform.errors import Unavailable
+from abplatform.services.hold_lake import LakeHeldElsewhere, check_lake
 from abplatform.services.resume import forget, name_question
 from abplatform.settings import Settings
 from abplatform.storage.kept_units import KeptEntry
@@ -25,7 +26,7 @@ from abplatform.warehouse.layout import KINDS
 from abplatform.warehouse.lease import Lease
 from abplatform.warehouse.news import CannotResume
 from abplatform.warehouse.retention import first_kept_day
-from abplatform.warehouse.unit_files import new_folder, remove_files, remove_strays
+from abplatform.warehouse.unit_files import find_units, new_folder, remove_files, remove_strays
 
 # How often the worker looks for something to keep.
 KEEP_SECONDS = 60.0
@@ -64,7 +65,9 @@ class Keeping(Protocol):
 
 
 def keep_due(platform: Keeping, *, clock: Callable[[], datetime], go_on: Callable[[], bool] = lambda: True) -> None:
-    """One round of the worker: keep what is worth it, throw away what is of no use. A fault of one keeps no other.
+    """One round of the worker: keep what is worth it, throw away what is of no use.
+
+    A fault of one project, or of one experiment, is logged, and keeps no other.
 
     Args:
         platform: its parts.
@@ -72,10 +75,19 @@ def keep_due(platform: Keeping, *, clock: Callable[[], datetime], go_on: Callabl
         go_on: asked before each piece of work; False ends the round.
     """
     try:
-        for project in platform.lake.projects():
-            _keep_project(platform, project, now=clock(), go_on=go_on)
+        projects = platform.lake.projects()
+        if projects:
+            check_lake(platform.uow, platform.lake)
+    except LakeHeldElsewhere:
+        return  # Tending says so. What is of no use here may be of use to the other database.
     except Exception:
         log.exception("keep_round_failed")
+        return
+    for project in projects:
+        try:
+            _keep_project(platform, project, now=clock(), go_on=go_on)
+        except Exception:
+            log.exception("keep_project_failed", project=project)
 
 
 def keep_look(platform: Keeping, request: AggregationRequest, *, now: datetime) -> KeptEntry | None:
@@ -96,6 +108,7 @@ def keep_look(platform: Keeping, request: AggregationRequest, *, now: datetime) 
     rows = sum(file.rows for file in files)
     with uow.reading() as work:
         old = work.kept_units.find(request.project, request.experiment, request.phase)
+    units = None if old is None or old.units is None else find_units(lake, request.project, old.units)
     known = old if old is not None and old.question == question else None
     first_day = first_kept_day(now, platform.settings.retention_days)
     waits_for_retention = any(file.day < first_day for file in files)
@@ -111,13 +124,13 @@ def keep_look(platform: Keeping, request: AggregationRequest, *, now: datetime) 
         phase=request.phase,
         question=question,
         rows=rows,
-        units=_write(platform, request, None if known is None else known.units),
+        units=_write(platform, request, None if known is None else units),
     )
     with uow.begin() as work:
         work.kept_units.put(entry)
     turn.release()  # not where it failed: the next try waits
-    if old is not None and old.units is not None:
-        remove_files(old.units.folder)
+    if units is not None:
+        remove_files(units.folder)
     return entry
 
 
@@ -130,12 +143,13 @@ def _keep_project(platform: Keeping, project: str, *, now: datetime, go_on: Call
         units = entry.units
         too_old = units is not None and units.first_day is not None and units.first_day < first_day
         if too_old or (entry.experiment, entry.phase) not in requests:
-            forget(uow, entry)
+            forget(uow, platform.lake, entry)
     for request in requests.values():
         if go_on():
             _keep_logged(platform, request, now=now)
     with uow.reading() as work:
-        kept = {entry.units.folder for entry in work.kept_units.of_project(project) if entry.units is not None}
+        found = [entry.units for entry in work.kept_units.of_project(project) if entry.units is not None]
+    kept = {find_units(platform.lake, project, units).folder for units in found}
     remove_strays(platform.lake, project, kept, now=now)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from abplatform.domain.events import BadEvent
 from abplatform.domain.experiment import Experiment, Status
+from abplatform.domain.suggestions import Suggestions
 from abplatform.services.agree import Place, prepare_holdout, prepare_phase
 from abplatform.services.publish import current_version
 from abplatform.storage.holdouts import StoredHoldout
@@ -23,17 +24,23 @@ class Unpublished:
     Args:
         uow: where definitions are kept.
         project: key of the project.
+        suggestions: of the request, for what is neither there nor published.
     """
 
-    def __init__(self, uow: UnitOfWork, project: str) -> None:
+    def __init__(self, uow: UnitOfWork, project: str, suggestions: Suggestions | None = None) -> None:
         self._uow = uow
         self._project = project
+        self._suggestions = suggestions or Suggestions()
 
     @cached_property
     def statuses(self) -> Mapping[str, Status]:
         """The status of every experiment, by key."""
         with self._uow.reading() as work:
             return work.experiments.statuses(self._project)
+
+    def suggest(self, key: str, published: Iterable[str]) -> str:
+        """The end of a sentence about a key that is not there; drafts are not suggested: products do not see them."""
+        return self._suggestions.suggest(key, published)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +72,9 @@ class Rules:
         Raises:
             BadEvent: as `find_phase` or `find_holdout`.
         """
-        return self.find_phase(experiment or "", phase, unpublished) if holdout is None else self.find_holdout(holdout)
+        if holdout is None:
+            return self.find_phase(experiment or "", phase, unpublished)
+        return self.find_holdout(holdout, unpublished)
 
     def find_phase(self, key: str, phase: int | None, unpublished: Unpublished | None) -> Place:
         """A phase of an experiment, to check exposures against; without a number the only one that it has had.
@@ -84,11 +93,15 @@ class Rules:
             return known
         experiment = self.started.get(key)
         if experiment is None:
-            raise _unknown(None if unpublished is None else unpublished.statuses.get(key))
+            raise self._unknown(key, unpublished)
         return self.phases.setdefault((key, phase), prepare_phase(_in_phase(experiment, phase), self.holdouts))
 
-    def find_holdout(self, key: str) -> Place:
+    def find_holdout(self, key: str, unpublished: Unpublished | None) -> Place:
         """A holdout, to check exposures against; one that has ended too, since clients may be late.
+
+        Args:
+            key: of the holdout.
+            unpublished: of the request, for suggestions; None for none.
 
         Raises:
             BadEvent: ``UNKNOWN_HOLDOUT``.
@@ -98,8 +111,17 @@ class Rules:
             return known
         stored = self.holdouts.get(key)
         if stored is None:
-            raise BadEvent("UNKNOWN_HOLDOUT", "holdout", "there is no holdout of that key")
+            hint = "" if unpublished is None else unpublished.suggest(key, self.holdouts)
+            raise BadEvent("UNKNOWN_HOLDOUT", "holdout", f"there is no holdout of that key{hint}")
         return self.groups.setdefault(key, prepare_holdout(stored))
+
+    def _unknown(self, key: str, unpublished: Unpublished | None) -> BadEvent:
+        """Why these rules do not know an experiment: not there, or a draft."""
+        if unpublished is not None and key in unpublished.statuses:
+            return BadEvent("NOT_STARTED", "experiment", "is a draft: start it first")
+        taking = (each.key for each in self.started.values() if each.status != "archived")
+        hint = "" if unpublished is None else unpublished.suggest(key, taking)
+        return BadEvent("UNKNOWN_EXPERIMENT", "experiment", f"there is no experiment of that key{hint}")
 
 
 class Memory:
@@ -165,13 +187,6 @@ def _read(work: Work, project: str, version: int) -> Rules:
 def _counts_its_units(experiment: Experiment) -> bool:
     """Whether the units that it randomises are counted, now or later."""
     return not experiment.definition.clustered and experiment.status != "archived"
-
-
-def _unknown(status: Status | None) -> BadEvent:
-    """Why the rules do not know an experiment: not there, or a draft."""
-    if status is None:
-        return BadEvent("UNKNOWN_EXPERIMENT", "experiment", "there is no experiment of that key")
-    return BadEvent("NOT_STARTED", "experiment", "is a draft: start it first")
 
 
 def _in_phase(experiment: Experiment, phase: int | None) -> Experiment:

@@ -17,7 +17,7 @@ from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.news import EarlierState
-from abplatform.warehouse.unit_files import remove_files
+from abplatform.warehouse.unit_files import find_units, remove_files
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +49,14 @@ class ResumingEngine:
         if entry is None or entry.units is None:
             return self._engine.aggregate(lake, request)
         try:
-            return self._engine.aggregate(lake, request, entry.units)
+            return self._engine.aggregate(lake, request, find_units(lake, request.project, entry.units))
         except SnapshotExpired:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with what was kept, the events are there
             log.warning("read_all_events", experiment=request.experiment, reason=str(error))
             answer = self._engine.aggregate(lake, request)
             if not isinstance(error, EarlierState):
-                forget(self._uow, entry)
+                forget(self._uow, lake, entry)
             return answer
 
     def _find(self, request: AggregationRequest) -> KeptEntry | None:
@@ -65,14 +65,14 @@ class ResumingEngine:
         return entry if entry is not None and entry.question == name_question(request, self.version) else None
 
 
-def forget(uow: UnitOfWork, entry: KeptEntry) -> None:
+def forget(uow: UnitOfWork, lake: Lake, entry: KeptEntry) -> None:
     """Throw away what is kept, unless something better has come in its place. What cannot go now stays."""
     try:
         with uow.begin() as work:
             if work.kept_units.find(entry.project, entry.experiment, entry.phase) == entry:
                 work.kept_units.remove(entry.project, entry.experiment, entry.phase)
         if entry.units is not None:
-            remove_files(entry.units.folder)
+            remove_files(find_units(lake, entry.project, entry.units).folder)
     except Unavailable as error:
         log.warning("kept_units_stay", experiment=entry.experiment, reason=str(error))
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from abplatform.domain.events import EventKind
+from abplatform.errors import Unavailable
 from abplatform.warehouse.inbox import Database, Inbox
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import KINDS
@@ -82,6 +83,9 @@ def seal_waiting(database: Database, lake: Lake, *, clock: Callable[[], datetime
         for project in inbox.waiting_projects():
             _seal_logged(database, lake, project, now=clock())
         inbox.trim_rejections()
+    except Unavailable as error:
+        if not error.cause:  # else the log has it, once for all rounds
+            log.exception("seal_round_failed")
     except Exception:
         log.exception("seal_round_failed")
 

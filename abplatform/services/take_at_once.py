@@ -85,6 +85,8 @@ class Taker:
         Raises:
             InboxFull, Unavailable: as `Intake.take_exposures`.
         """
+        # Before it queues: what is refused must cost less than what is taken.
+        self._inbox.check_room()
         return self._together.do(request)
 
     def _prepare(self, requests: Sequence[Request]) -> _Prepared:

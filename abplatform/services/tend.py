@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from abplatform.domain.events import EventKind
+from abplatform.services.hold_lake import LakeHeldElsewhere, hold_lake
 from abplatform.services.name_looks import name_looks
 from abplatform.settings import Settings
 from abplatform.storage.session import UnitOfWork
@@ -67,6 +68,8 @@ def tend(
 ) -> None:
     """One round of the worker: tend every table. A fault of one table is logged, and tried again in the next round.
 
+    Where another database has gone on with the lake, that is logged, and nothing is done.
+
     Args:
         database: holds the inbox and the leases.
         lake: holds the tables.
@@ -79,10 +82,13 @@ def tend(
     except Exception:
         log.exception("tend_round_failed")
         return
-    for project in projects:
-        for kind in KINDS:
-            if go_on():
-                _tend_logged(database, lake, project, kind, settings=settings, now=clock(), go_on=go_on)
+    try:
+        for project in projects:
+            for kind in KINDS:
+                if go_on():
+                    _tend_logged(database, lake, project, kind, settings=settings, now=clock(), go_on=go_on)
+    except LakeHeldElsewhere as error:
+        log.error("lake_held_elsewhere", reason=error.detail)  # noqa: TRY400 - where in the code is of no interest
 
 
 def tend_table(
@@ -113,6 +119,7 @@ def tend_table(
         What was done; None if another one holds the lease.
 
     Raises:
+        LakeHeldElsewhere: if another database has gone on with the lake; nothing was done.
         Miscounted: if files do not hold what the lake says; nothing was done to them.
         Unavailable: if a part does not answer; a later call goes on.
     """
@@ -124,6 +131,7 @@ def tend_table(
         return go_on() and lease.acquire()
 
     try:
+        hold_lake(UnitOfWork(database), lake, now=now)
         dropped = drop_old_days(lake, project, kind, now=now, days=settings.retention_days)
         # Before names are given: a look that is recorded, and lets go of its state, after that keeps it in this round.
         held = held_states(database, project, kind, now=now)
@@ -169,6 +177,8 @@ def _tend_logged(
 ) -> None:
     try:
         done = tend_table(database, lake, project, kind, settings=settings, now=now, go_on=go_on)
+    except LakeHeldElsewhere:
+        raise
     except Exception:
         log.exception("tend_failed", project=project, kind=kind)
         return

@@ -27,3 +27,14 @@ class Installation:
         with suppress(AlreadyExists):
             insert_new(self._connection, table, {"name": name, "value": value}, name=f"fact {name}")
         return str(self._connection.execute(sa.select(table.c.value).where(table.c.name == name)).scalar_one())
+
+    def replace(self, name: str, known: str | None, value: str) -> bool:
+        """Write a fact in the place of the one that is known, None if there was none; False if it is another by now."""
+        if known is None:
+            try:
+                insert_new(self._connection, table, {"name": name, "value": value}, name=f"fact {name}")
+            except AlreadyExists:
+                return False
+            return True
+        statement = table.update().where(table.c.name == name, table.c.value == known).values(value=value)
+        return bool(self._connection.execute(statement).rowcount)

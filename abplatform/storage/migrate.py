@@ -62,6 +62,12 @@ def head_revision() -> str:
     return head
 
 
+def is_known(revision: str | None) -> bool:
+    """Whether a database at that revision was made by this version of the program or an earlier one."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return revision is None or any(script.revision == revision for script in scripts)
+
+
 def is_current(engine: sa.Engine) -> bool:
     """Whether a database has exactly the schema that this program needs."""
     return current_revision(engine) == head_revision()

@@ -53,7 +53,8 @@ def open_catalog(root: str, url: str) -> StrictCatalog:
         catalog.engine.dispose()
         catalog.engine = open_database(url)
         _create_catalog_tables(catalog)
-        # From here on its transactions read, or begin by writing: reading need not wait for SQLite's one writer.
+        # From here on its transactions read, but for those that say otherwise: reading need not wait for SQLite's one
+        # writer.
         catalog.engine = catalog.engine.execution_options(abplatform_reads_only=True)
     return catalog
 
@@ -104,11 +105,12 @@ def _bucket_root(url: str) -> str:
 
 def create_tables(catalog: StrictCatalog, root: str, project: str) -> None:
     """Create a project's tables; whoever else does it at the same time does no harm."""
+    writing = catalog.for_writing()
     with suppress(NamespaceAlreadyExistsError, IntegrityError):
-        catalog.create_namespace(project)
+        writing.create_namespace(project)
     for kind in KINDS:
         with suppress(TableAlreadyExistsError):
-            _create_table(catalog, root, project, kind)
+            _create_table(writing, root, project, kind)
 
 
 def list_projects(catalog: StrictCatalog) -> tuple[str, ...]:

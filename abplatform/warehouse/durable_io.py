@@ -18,6 +18,7 @@ from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from abplatform.warehouse.object_store import open_object_store
+from abplatform.warehouse.places import find_place
 
 _BUFFER = 1 << 20
 # For what is being written when all is taken back.
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 class DurableFileIO(PyArrowFileIO):
     """PyIceberg's Arrow reader and writer, whose local files are on disk when they are closed.
 
-    Object storage needs no more: an object is there, whole and durable, once its upload has been answered.
+    Object storage needs no more: an object is there, whole and durable, once its upload has been answered. Files keep
+    their names where the lake was moved (`places`).
     """
 
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
@@ -38,6 +40,11 @@ class DurableFileIO(PyArrowFileIO):
         self._open = 0
         self._is_taken_back = False
         self._change = threading.Condition()
+
+    @staticmethod
+    def parse_location(location: str, properties: Properties = EMPTY_DICT) -> tuple[str, str, str]:
+        """Scheme, host and path of the place where a file is now."""
+        return PyArrowFileIO.parse_location(find_place(location, properties), properties)
 
     def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
         # PyIceberg would make a client, with connections of its own, for every table that is loaded.

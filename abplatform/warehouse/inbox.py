@@ -149,9 +149,24 @@ class Inbox:
         if arrivals:
             self._commits.do(_Entry(self._batches(arrivals)))
 
-    def _batches(self, arrivals: Sequence[Arrival], *, whole_history: bool = False) -> Sequence[Mapping[str, Any]]:
-        if arrivals and self._room is not None:
+    def check_room(self) -> None:
+        """Ask whether events would be taken, for whoever has work to do before `add`; for a while the answer is kept.
+
+        Raises:
+            InboxFull: if too many wait already.
+            Unavailable: if the database does not answer.
+        """
+        if self._room is not None:
             self._room.check()
+
+    def look_again(self) -> None:
+        """Count anew before anything is refused: for whoever has made room by sealing."""
+        if self._room is not None:
+            self._room.forget()
+
+    def _batches(self, arrivals: Sequence[Arrival], *, whole_history: bool = False) -> Sequence[Mapping[str, Any]]:
+        if arrivals:
+            self.check_room()
         return [
             {
                 "project": each.project,
@@ -251,6 +266,9 @@ class _Room:
         self._most = most
         self._count_at = 0.0
         self._is_full = False
+
+    def forget(self) -> None:
+        self._count_at = 0.0
 
     def check(self) -> None:
         now = time.monotonic()

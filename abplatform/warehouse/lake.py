@@ -30,13 +30,18 @@ class Lake:
     Args:
         url: root of the lake, such as ``file:///srv/lake``.
         catalog_url: SQLAlchemy address of the metadata database, which holds the catalog.
+        is_shared: whether another database may have been given the same lake.
+
+    Attributes:
+        is_shared: the same.
 
     Raises:
         ValueError: if ``url`` cannot be used.
         Unavailable: if the database does not answer.
     """
 
-    def __init__(self, url: str, catalog_url: str) -> None:
+    def __init__(self, url: str, catalog_url: str, *, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
         self._root = table_root(url)
         self._catalog = open_catalog(self._root, catalog_url)
 

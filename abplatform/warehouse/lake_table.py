@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from abplatform.domain.events import EventKind
 from abplatform.errors import SnapshotExpired
-from abplatform.warehouse.addition import add_rows, replace_files
+from abplatform.warehouse.addition import add_rows, commit_on_top, replace_files
 from abplatform.warehouse.catalog import add_missing_columns, lake_answers
 from abplatform.warehouse.commit_times import CommitTimes
 from abplatform.warehouse.layout import SEQUENCE_NUMBER, sort_rows
@@ -129,14 +129,15 @@ class LakeTable:
         """Remove an experiment's exposures by rewriting the files that hold them; False if there were none.
 
         Raises:
-            CommitFailedException: if the table changed since it was opened; nothing was removed.
-            Unavailable: if the catalog does not answer.
+            CommitFailedException: if the table changed since it was opened; nothing was removed, and nothing is left.
+            NotCommitted: if the catalog or the storage does not answer, or is full; the same.
+            Unavailable: if the catalog does not answer. The commit may or may not have happened.
         """
         condition = EqualTo("experiment", key)  # type: ignore[call-arg, arg-type]
-        if not self.iceberg.scan(condition, selected_fields=("event_id",), limit=1).to_arrow().num_rows:
-            return False
         with lake_answers():
-            self.iceberg.delete(condition)
+            if not self.iceberg.scan(condition, selected_fields=("event_id",), limit=1).to_arrow().num_rows:
+                return False
+            commit_on_top(self.iceberg, lambda _table, transaction: transaction.delete(condition))
         return True
 
     def replace(self, gone: Sequence[DataFile], new: Sequence[DataFile], properties: Mapping[str, str]) -> None:

@@ -91,8 +91,6 @@ SEQUENCE_NUMBER = "sequence_number"
 Compaction keeps it, so that readers who know a state of the table find the rows that have come since.
 """
 
-_FACT_TYPES: dict[str, type[Fact]] = {"exposure": ExposureFact, "conversion": ConversionFact}
-
 
 def arrow_schema(kind: EventKind) -> pa.Schema:
     """Columns of facts, for Arrow: those of a table of the lake without `SEQUENCE_NUMBER`."""
@@ -143,16 +141,6 @@ def facts_to_arrow(kind: EventKind, facts: Sequence[Fact]) -> pa.Table:
             values = [list(value.items()) if value or not field.nullable else None for value in values]
         columns.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(columns, schema=arrow_schema(kind))
-
-
-def arrow_to_facts(kind: EventKind, table: pa.Table) -> list[Fact]:
-    """The rows of a table of the lake as facts; files from before a column may lack it."""
-    names = [name for name in arrow_schema(kind).names if name in table.column_names]
-    columns = [
-        [dict(each or ()) for each in column.to_pylist()] if pa.types.is_map(column.type) else column.to_pylist()
-        for column in (table.column(name) for name in names)
-    ]
-    return [_FACT_TYPES[kind](**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def sort_rows(table: pa.Table) -> pa.Table:

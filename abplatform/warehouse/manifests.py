@@ -17,6 +17,7 @@ from abplatform.domain.events import EventKind
 from abplatform.warehouse.commit_times import CommitTimes
 from abplatform.warehouse.layout import field_id
 from abplatform.warehouse.object_store import read_path
+from abplatform.warehouse.places import find_place
 from abplatform.warehouse.recent import Recent
 
 _MOST_FILES = 100_000
@@ -30,8 +31,8 @@ class LakeFile:
     """One Parquet file of a table.
 
     Attributes:
-        path: what readers open: a path of this machine, or an ``s3a://`` address, which every DuckDB of
-            `warehouse.duck` and Spark understand.
+        path: where it is now, as readers open it: a path of this machine, or an ``s3a://`` address, which every DuckDB
+            of `warehouse.duck` and Spark understand.
         rows: how many facts it holds.
         committed_at: when the lake got it, or up to a day later if that commit has been forgotten; None if unknown.
         first_id, last_id: bounds of its event ids; None if unknown.
@@ -91,7 +92,7 @@ def list_files(snapshots: Iterable[Snapshot], io: FileIO, kind: EventKind, times
     """
     manifests = {each.manifest_path: each for snapshot in snapshots for each in list_manifests(snapshot, io)}
     entries = (entry for manifest in manifests.values() for entry in _read_entries(manifest, io, kind))
-    return tuple(sorted((_describe(entry, times) for entry in entries), key=lambda file: file.path))
+    return tuple(sorted((_describe(entry, times, io) for entry in entries), key=lambda file: file.path))
 
 
 def list_locations(snapshot: Snapshot, io: FileIO, kind: EventKind) -> Iterator[str]:
@@ -151,9 +152,9 @@ def _decode(entry: ManifestEntry, kind: EventKind) -> _Entry:
     )
 
 
-def _describe(entry: _Entry, times: CommitTimes) -> LakeFile:
+def _describe(entry: _Entry, times: CommitTimes, io: FileIO) -> LakeFile:
     return LakeFile(
-        path=read_path(entry.location),
+        path=read_path(find_place(entry.location, io.properties)),
         rows=entry.rows,
         committed_at=times.find(entry.sequence_number),
         first_id=entry.first_id,

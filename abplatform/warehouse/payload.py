@@ -26,6 +26,9 @@ class _OfThread(threading.local):
 
 _of_thread = _OfThread()
 
+HEAD_BYTES = 18
+"""So much of a payload has zstd's header, at most."""
+
 _ARROW_STREAM = b"\xff\xff\xff\xff"
 _MESSAGE_PACK: dict[str, msgspec.msgpack.Decoder[Any]] = {
     "exposure": msgspec.msgpack.Decoder(list[ExposureFact]),
@@ -39,6 +42,11 @@ def pack(facts: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, facts.schema) as writer:
         writer.write_table(facts)
     return _of_thread.compressor.compress(sink.getvalue())
+
+
+def unpacked_size(head: bytes) -> int:
+    """How many bytes `unpack` takes out of a payload, of which the first `HEAD_BYTES` are given."""
+    return zstandard.frame_content_size(head)
 
 
 def unpack(kind: EventKind, payload: bytes) -> pa.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -13,10 +13,14 @@ import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
 from abplatform.domain.events import EventKind
+from abplatform.errors import Conflict, Unavailable
 from abplatform.warehouse.catalog import lake_answers
 from abplatform.warehouse.data_files import file_schema
 from abplatform.warehouse.lake import Lake, LakeTable
+from abplatform.warehouse.layout import TABLE_NAMES
 from abplatform.warehouse.manifests import LakeFile
+from abplatform.warehouse.missing import TableLost
+from abplatform.warehouse.places import find_place
 from abplatform.warehouse.removal import GRACE, StoredFile, list_stored
 from abplatform.warehouse.snapshots import needed_locations
 
@@ -28,7 +32,7 @@ class Finding:
     """Something that is wrong.
 
     Attributes:
-        location: of the file.
+        location: where the file is, or should be.
         problem: what is wrong with it, as the rest of a sentence.
     """
 
@@ -67,7 +71,8 @@ def recount(
 ) -> Recount:
     """Compare a table's files with what the catalog and the manifests say of them.
 
-    Of each data file the footer is read: its rows, and its columns. Events that come in meanwhile do no harm.
+    Of each data file the footer is read: its rows, and its columns. Events that come in meanwhile do no harm. A table
+    that cannot be opened is damage like any other.
 
     Args:
         lake: holds the table.
@@ -80,29 +85,45 @@ def recount(
     Raises:
         Unavailable: if the catalog or the storage does not answer.
     """
-    before = lake.find(project, kind)
-    if before is None:
-        return Recount()
-    stored = {file.location: file for file in list_stored(before.iceberg)}
-    # Opened after the listing: a file that was committed meanwhile is no orphan.
-    table = lake.find(project, kind) or before
+    try:
+        before = lake.find(project, kind)
+        if before is None:
+            return Recount()
+        stored = {file.location: file for file in list_stored(before.iceberg)}
+        # Opened after the listing: a file that was committed meanwhile is no orphan.
+        table = lake.find(project, kind) or before
+    except TableLost as lost:
+        return Recount(findings=(Finding(lost.location, lost.problem),))
+    except Conflict as error:
+        return Recount(findings=(Finding(f"{lake.root}/{project}/{TABLE_NAMES[kind]}", f"cannot be: {error.detail}"),))
     try:
         needed, files, present = needed_locations(table), table.kept_files(), table.files()
-    except FileNotFoundError as error:
-        return Recount(findings=(Finding(table.iceberg.metadata_location, f"names a file that is missing: {error}"),))
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - what damage does to the bytes of a manifest has no end of names
+        verb = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+        names = f"names a file that {verb}: {' '.join(str(error).split())}"
+        return Recount(findings=(Finding(_place(table, table.iceberg.metadata_location), names),))
     unnamed = [file for location, file in stored.items() if location not in needed]
     orphans = tuple(file for file in unnamed if file.written_at < now - grace)
     return Recount(
         files=len(files),
         rows=sum(file.rows for file in present),
-        findings=(
-            *_find_missing(table.iceberg, needed - stored.keys()),
-            *_find_repeated(present),
-            *_find_wrong(table, [file for file in files if file.location in stored], stored, progress),
+        findings=tuple(
+            replace(finding, location=_place(table, finding.location))
+            for finding in (
+                *_find_missing(table.iceberg, needed - stored.keys()),
+                *_find_repeated(present),
+                *_find_wrong(table, [file for file in files if file.location in stored], stored, progress),
+            )
         ),
-        orphans=orphans,
+        orphans=tuple(replace(file, location=_place(table, file.location)) for file in orphans),
         young=len(unnamed) - len(orphans),
     )
+
+
+def _place(table: LakeTable, location: str) -> str:
+    return find_place(location, table.iceberg.io.properties)
 
 
 def _find_missing(table: Table, unlisted: set[str]) -> Iterator[Finding]:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pyarrow.fs import FileSelector, FileType
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from abplatform.domain.events import EventKind
 from abplatform.errors import Unavailable
@@ -30,6 +32,7 @@ from abplatform.warehouse.snapshots import find_forgettable, forget, locations_o
 GRACE = timedelta(hours=24)
 
 _THREADS = 8
+_METADATA = ".metadata.json"
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class StoredFile:
     """A file in the folder of a table.
 
     Attributes:
-        location: its name as the catalog would give it.
+        location: its name as the catalog would give it (`places`).
         size: its bytes.
         written_at: when it was written.
     """
@@ -95,7 +98,7 @@ def expire(
         chosen = find_forgettable(table.iceberg.metadata, now=now, keep=keep, claimed=claimed(), held=held)
         if not chosen:
             return Expired()
-        candidates = locations_of(table, chosen)
+        candidates = _removable(table, chosen)
         reached("chosen")
         try:
             forget(table, chosen, now=now)
@@ -134,11 +137,14 @@ def remove_attempts(lake: Lake, project: str, kind: EventKind, seal_id: str) -> 
 
     From then on no other attempt can succeed: either it was made from an earlier state, or it finds the work done.
 
+    Where another database may have the same lake, one of the attempts may be a commit of its own, if one of the two is
+    a copy of the other. Then there is metadata that this one does not know, and all is left alone.
+
     Raises:
         Unavailable: if a part does not answer.
     """
     table, orphans = find_orphans(lake, project, kind)
-    if table is None:
+    if table is None or (lake.is_shared and any(file.location.endswith(_METADATA) for file in orphans)):
         return 0
     mark = file_mark(seal_id)
     return remove(
@@ -166,18 +172,32 @@ def find_orphans(lake: Lake, project: str, kind: EventKind) -> tuple[LakeTable |
     return table, tuple(file for file in stored if file.location not in needed)
 
 
+def _removable(table: LakeTable, chosen: Iterable[Snapshot]) -> set[str]:
+    """What states to be forgotten need, as far as it can be told.
+
+    In a copy that was made while the original went on, a list of manifests may be missing: the original had forgotten
+    that state before its files were copied. What else it needed is left to the sweep.
+    """
+    found: set[str] = set()
+    for snapshot in chosen:
+        with suppress(FileNotFoundError):
+            found |= locations_of(table, (snapshot,))
+    return found
+
+
 def list_stored(table: Table) -> list[StoredFile]:
     """All files in the folder of a table, by location.
 
     Raises:
         Unavailable: if the storage does not answer.
     """
-    scheme, netloc, path = PyArrowFileIO.parse_location(table.location())
+    io: Any = table.io  # Arrow's; its functions have no types
+    scheme, netloc, path = io.parse_location(table.location(), io.properties)
     with lake_answers():
-        system = table.io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
+        system = io.fs_by_scheme(scheme, netloc)
         infos = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
     found = [
-        StoredFile(f"{scheme}://{info.path}", info.size, info.mtime.astimezone(UTC))
+        StoredFile(table.location() + info.path.removeprefix(path), info.size, info.mtime.astimezone(UTC))
         for info in infos
         if info.type == FileType.File
     ]

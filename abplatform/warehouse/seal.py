@@ -24,12 +24,14 @@ from abplatform.errors import Unavailable
 from abplatform.warehouse.dedupe import DEDUPE_HORIZON, find_sealed, sift
 from abplatform.warehouse.inbox import count
 from abplatform.warehouse.lake import MOST_COMMIT_TRIES, Lake, LakeTable
-from abplatform.warehouse.payload import unpack
+from abplatform.warehouse.payload import HEAD_BYTES, unpack, unpacked_size
 from abplatform.warehouse.removal import remove_attempts
 from abplatform.warehouse.tables import inbox_batch, is_claimed, is_free
 
 MOST_BATCHES = 4_000
 MOST_EVENTS = 300_000
+MOST_BYTES = 100_000_000
+"""Of the events of a claim, unpacked; ordinary ones have 200 to 300 each. Sealing takes some four times as much."""
 
 log = logging.getLogger(__name__)
 
@@ -124,13 +126,14 @@ class Sealer:
     def _claim(self, up_to: int) -> _Claim | None:
         seal_id = str(uuid.uuid4())
         free = (*self._mine(), is_free, inbox_batch.c.id <= up_to)
-        oldest = (
-            sa.select(inbox_batch.c.id, inbox_batch.c.count).where(*free).order_by(inbox_batch.c.id).limit(MOST_BATCHES)
-        )
+        head = sa.func.substr(inbox_batch.c.payload, 1, HEAD_BYTES)
+        oldest = sa.select(inbox_batch.c.id, inbox_batch.c.count, head).where(*free).order_by(inbox_batch.c.id)
+        # Not in the transaction: meanwhile others may write.
+        with reading(self._database) as connection:
+            last = _last_that_fits(connection.execute(oldest.limit(MOST_BATCHES)))
+        if last is None:
+            return None
         with transaction(self._database) as connection:
-            last = _last_that_fits(connection.execute(oldest))
-            if last is None:
-                return None
             connection.execute(inbox_batch.update().where(*free, inbox_batch.c.id <= last).values(claim=seal_id))
             self._reached("claiming")
         return self._read(seal_id)
@@ -138,13 +141,15 @@ class Sealer:
     def _read(self, seal_id: str) -> _Claim | None:
         mine = (*self._mine(), inbox_batch.c.claim == seal_id)
         query = sa.select(inbox_batch.c.payload, inbox_batch.c.whole_history).where(*mine).order_by(inbox_batch.c.id)
+        batches, whole_history = [], False
         with reading(self._database) as connection:
-            rows = connection.execute(query).all()
-        if not rows:
+            for row in connection.execute(query):
+                batches.append(unpack(self._kind, row.payload))
+                whole_history |= row.whole_history
+        if not batches:
             return None
         # As one piece: whatever comes next takes several times longer on thousands of small ones.
-        facts = pa.concat_tables([unpack(self._kind, row.payload) for row in rows]).combine_chunks()
-        return _Claim(seal_id, facts, any(row.whole_history for row in rows))
+        return _Claim(seal_id, pa.concat_tables(batches).combine_chunks(), whole_history)
 
     def _commit(self, claim: _Claim, now: datetime) -> Sealed:
         for _ in range(MOST_COMMIT_TRIES):
@@ -189,12 +194,13 @@ class Sealer:
         return inbox_batch.c.project == self._project, inbox_batch.c.kind == self._kind
 
 
-def _last_that_fits(batches: Iterable[sa.Row[tuple[int, int]]]) -> int | None:
+def _last_that_fits(batches: Iterable[sa.Row[tuple[int, int, bytes]]]) -> int | None:
     """Id of the last of the oldest batches that make a claim together; at least one does."""
-    last, total = None, 0
-    for id_, events in batches:
-        total += events
-        if last is not None and total > MOST_EVENTS:
+    last, events, size = None, 0, 0
+    for id_, number, head in batches:
+        events += number
+        size += unpacked_size(head)
+        if last is not None and (events > MOST_EVENTS or size > MOST_BYTES):
             break
         last = id_
     return last

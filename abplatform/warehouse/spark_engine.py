@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
 from abplatform.errors import StartRefused
-from abplatform.warehouse.history import quantile_before
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.reduction import keep_units, reduce_events
-from abplatform.warehouse.workspace import Workspace
 
 if TYPE_CHECKING:
     from abplatform.warehouse.spark_session import RunningSpark
+    from abplatform.warehouse.workspace import Workspace
 
 
 class SparkEngine:
@@ -48,15 +46,21 @@ class SparkEngine:
         return f"spark {version('pyspark')}"
 
     def aggregate(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None = None) -> Aggregation:
-        """See `engines.Engine`; the first call takes some seconds longer."""
+        """See `engines.Engine`; the first call takes up to half a minute longer."""
+        from abplatform.warehouse.reduction import reduce_events
+
         return reduce_events(lake, request, self._open, kept)
 
     def keep(self, lake: Lake, request: AggregationRequest, kept: KeptUnits | None, *, folder: str) -> KeptUnits:
         """See `engines.Engine`."""
+        from abplatform.warehouse.reduction import keep_units
+
         return keep_units(lake, request, self._open, kept=kept, folder=folder)
 
     def quantile_before(self, lake: Lake, request: AggregationRequest, *, quantile: float) -> Decimal | None:
         """See `engines.Engine`."""
+        from abplatform.warehouse.history import quantile_before
+
         return quantile_before(lake, request, self._open, quantile=quantile)
 
     def close(self) -> None:
@@ -95,8 +99,8 @@ class SparkEngine:
 def _check_installation() -> None:
     if find_spec("pyspark") is None:
         raise StartRefused(
-            "Spark needs PySpark; run: pip install 'abplatform[spark]' "
-            "(in a checkout: .venv/bin/pip install -e '.[spark]')"
+            "Spark needs PySpark; run in the checkout: .venv/bin/pip install -e '.[spark]' "
+            "(elsewhere: install abplatform with its extra spark)"
         )
     home = os.environ.get("JAVA_HOME")
     java = Path(home) / "bin" / "java" if home else shutil.which("java")

@@ -31,6 +31,7 @@ from abplatform.warehouse.cells import Row
 from abplatform.warehouse.scratch import ScratchFolder
 
 EXECUTOR_WAIT = 60.0
+TURN_WAIT = 120.0
 _LOOPBACK = ("local[", "spark://127.", "spark://localhost:")
 
 
@@ -67,17 +68,29 @@ class RunningSpark:
         """Views of one analysis.
 
         Raises:
-            Unavailable: if Spark fails to answer.
+            Unavailable: if Spark fails to answer, has no worker within `EXECUTOR_WAIT` seconds, or is busy with other
+                analyses for `TURN_WAIT`.
         """
         workspace = SparkWorkspace(self._session, self._backend)
+        with spark_answers():
+            # Before the turn: all find out at the same time that there is nobody to work for them.
+            self._wait_for_executors()
+            with self._take_turn():
+                try:
+                    yield workspace
+                finally:
+                    workspace.forget()
+
+    @contextmanager
+    def _take_turn(self) -> Iterator[None]:
         # One after the other: each uses all cores, and Spark mixes up what is kept for several at once, so that some
         # of it stays for ever.
-        with self._turn, spark_answers():
-            self._wait_for_executors()
-            try:
-                yield workspace
-            finally:
-                workspace.forget()
+        if not self._turn.acquire(timeout=TURN_WAIT):
+            raise Unavailable("Spark is busy with other analyses; try again shortly")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _wait_for_executors(self) -> None:
         # Without one, jobs would wait for ever. Executors that come and go with the load come with a job.

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from typing import Any, Self
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationError
+from pyiceberg.io import FileIO
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 from pyiceberg.table.update import TableRequirement, TableUpdate
-from sqlalchemy import update
+from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
+from sqlalchemy import Engine, update
 
 from abplatform.database import database_answers
 from abplatform.errors import Unavailable
 from abplatform.warehouse.durable_io import delete_quietly
+from abplatform.warehouse.missing import find_loss
+from abplatform.warehouse.places import describe_move
 from abplatform.warehouse.recent import Recent
 
 _MOST_TABLES = 32
@@ -36,13 +42,15 @@ class _SharedMetadata(TableMetadataV2):
 
 
 class StrictCatalog(SqlCatalog):
-    """The catalog, different from PyIceberg's in two points.
+    """The catalog, different from PyIceberg's in three points.
 
     A commit succeeds only if the table has not changed at all since it was loaded. PyIceberg's own loads the table
     anew and checks what the change requires; removing a snapshot requires nothing, so that it would take a tag
     with it that somebody set in between.
 
     Metadata files never change once they are written: those of the latest states are kept in memory.
+
+    A lake that was moved is found below the root that the catalog was opened with (`places`).
     """
 
     def __init__(self, name: str, **properties: str) -> None:
@@ -51,17 +59,32 @@ class StrictCatalog(SqlCatalog):
 
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
         location = str(orm_table.metadata_location)
+        identifier = (*str(orm_table.table_namespace).split("."), str(orm_table.table_name))
         metadata = self._known.get(location)
         if metadata is None:
-            metadata = _share(super()._convert_orm_to_iceberg(orm_table).metadata)
+            metadata = _share(self._read_metadata(location, identifier))
             self._known.put(location, metadata)
         return Table(
-            identifier=(*str(orm_table.table_namespace).split("."), str(orm_table.table_name)),
+            identifier=identifier,
             metadata=metadata,
             metadata_location=location,
             io=self._load_file_io(metadata.properties, location),
             catalog=self,
         )
+
+    def _read_metadata(self, location: str, identifier: Identifier) -> TableMetadata:
+        describe_move(location, identifier, self.properties["warehouse"])  # refuses what is no table of a lake
+        io = self._load_file_io(location=location)
+        try:
+            return FromInputFile.table_metadata(io.new_input(location))
+        except (FileNotFoundError, UnicodeDecodeError, ValidationError) as error:
+            raise find_loss(io, location, error) from error
+
+    def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
+        # Of every table's metadata files, and of nothing else, the names come here.
+        *_, namespace, name, _, _ = str(location).split("/")
+        move = describe_move(str(location), (namespace, name), self.properties["warehouse"])
+        return super()._load_file_io({**properties, **move}, location)
 
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
@@ -85,6 +108,18 @@ class StrictCatalog(SqlCatalog):
         answer = {"metadata": staged.metadata, "metadata-location": staged.metadata_location}
         return CommitTableResponse.model_validate(answer)
 
+    def for_writing(self) -> Self:
+        """The same catalog, for calls that write: each of its transactions begins as a writer's, see `_writing`."""
+        writing = copy(self)
+        writing.engine = self._writing
+        return writing
+
+    @property
+    def _writing(self) -> Engine:
+        # Of SQLite's one writer this waits its turn as all others do. Whoever begins by reading waits longer and longer
+        # between its tries, and starves behind those who take events.
+        return self.engine.execution_options(abplatform_reads_only=False)
+
     def _point_to(self, location: str, table: Table) -> None:
         *namespace, name = table.name()
         statement: Any = (
@@ -100,7 +135,7 @@ class StrictCatalog(SqlCatalog):
         # The stack ends with the commit, of whose failure nobody can tell what it means.
         with ExitStack() as stack:
             with _nothing_committed():
-                found = stack.enter_context(self.engine.begin()).execute(statement).rowcount
+                found = stack.enter_context(self._writing.begin()).execute(statement).rowcount
             if not found:
                 raise CommitFailedException(f"{'.'.join(table.name())} has changed since it was opened")
 
@@ -118,6 +153,6 @@ def _nothing_committed() -> Iterator[None]:
         with database_answers():
             yield
     except Unavailable as error:
-        raise NotCommitted(str(error)) from error
+        raise NotCommitted(error.detail, cause=error.cause) from error
     except OSError as error:
         raise NotCommitted("the storage of the lake takes no new files, or is full; try again shortly") from error

@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from abplatform.errors import Unavailable
+from abplatform.errors import InboxFull, Unavailable
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -43,7 +43,8 @@ class Together(Generic[Item, Prepared, Outcome]):
     It is not for threads that get signals: an interrupt between two steps may leave the others waiting.
 
     There is no thread of its own, and nobody waits for company: whoever finds nobody at work works, for all who came
-    meanwhile. Of a group that fails each thread tries again with its own item alone, so that none fails by another's.
+    meanwhile. Of a group that fails each thread tries again with its own item alone, so that none fails by another's,
+    unless the fault is one of all.
 
     Args:
         prepare: the first part of the work on some items, by one thread at a time but for what is tried again.
@@ -156,5 +157,5 @@ class Together(Generic[Item, Prepared, Outcome]):
 
 
 def _is_for_all(error: BaseException, seconds: float) -> bool:
-    """Whether each would fail alike: a database that does not answer takes long to say so."""
-    return isinstance(error, Unavailable) and seconds > _SOON_SECONDS
+    """Whether each would fail alike; a database that does not answer takes long to say so."""
+    return isinstance(error, InboxFull) or (isinstance(error, Unavailable) and seconds > _SOON_SECONDS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import ibis.expr.types as ir
 from pyarrow.fs import FileSelector, FileSystem, FileType
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
@@ -16,8 +17,12 @@ from abplatform.warehouse.catalog import lake_answers
 from abplatform.warehouse.durable_io import DurableFileIO
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.object_store import read_path
-from abplatform.warehouse.unit_table import EARLIER_COLUMNS, UnitTable, unit_columns, waiting_columns
-from abplatform.warehouse.workspace import Workspace
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from abplatform.warehouse.unit_table import UnitTable
+    from abplatform.warehouse.workspace import Workspace
 
 # Beside the folders of the two tables.
 _FOLDER = "units"
@@ -28,6 +33,11 @@ _GRACE = timedelta(hours=6)
 def new_folder(lake: Lake, project: str) -> str:
     """The location of a folder for one unit table; nothing is made yet."""
     return f"{lake.root}/{project}/{_FOLDER}/{uuid.uuid4()}"
+
+
+def find_units(lake: Lake, project: str, kept: KeptUnits) -> KeptUnits:
+    """What was kept, where it is now: the lake may have been moved since."""
+    return replace(kept, folder=f"{lake.root}/{project}/{_FOLDER}/{kept.folder.rpartition('/')[2]}")
 
 
 def remove_files(folder: str) -> None:
@@ -66,6 +76,8 @@ def remove_strays(lake: Lake, project: str, kept: Collection[str], *, now: datet
 
 def open_unit_table(workspace: Workspace, request: AggregationRequest, kept: KeptUnits) -> UnitTable:
     """What was kept, to be read by an engine."""
+    # Here: Ibis is heavy, and those who only remove files have no use for it.
+    from abplatform.warehouse.unit_table import EARLIER_COLUMNS, UnitTable, unit_columns, waiting_columns
 
     def read(part: str, columns: Mapping[str, str]) -> ir.Table:
         return workspace.read([read_path(f"{kept.folder}/{name}") for name in kept.parts[part]], columns)

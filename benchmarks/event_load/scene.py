@@ -134,6 +134,7 @@ def open_scene(database: str, *, workers: int, sealing: bool) -> Iterator[Scene]
                 settings |= {
                     "ABPLATFORM_DATABASE_URL": url.replace("postgresql+psycopg://", "postgresql://"),
                     "ABPLATFORM_PSEUDONYM_KEY": "a secret of the benchmark, long enough",
+                    "ABPLATFORM_LAKE_URL": (folder / "home" / "lake").as_uri(),
                 }
                 run_command(folder / "home", "db", "upgrade", **settings)
                 with serving(folder / "home", **settings) as server, _worker(folder, settings, sealing) as own:

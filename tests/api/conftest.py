@@ -96,7 +96,7 @@ class Service:
             assert made.status_code == 201, made.text
 
     def stored(self) -> tuple[Any, ...]:
-        """Everything that requests can bring into the platform."""
+        """Everything that requests can bring into the platform, but for the refusals of events that it counts."""
         with self.platform.uow.reading() as work:
             definitions = [
                 (
@@ -111,7 +111,11 @@ class Service:
                 for project in work.projects.all()
             ]
         waiting = [
-            (kind, self.platform.inbox.pending("default", kind), dict(self.platform.inbox.counters("default", kind)))
+            (
+                kind,
+                self.platform.inbox.pending("default", kind),
+                {**self.platform.inbox.counters("default", kind), "rejected": None},
+            )
             for kind in ("exposure", "conversion")
         ]
         return tuple(definitions), tuple(waiting)

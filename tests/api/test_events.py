@@ -148,12 +148,44 @@ def test_every_rejection_code_has_a_case() -> None:
     assert {code for _, code in (BAD_EXPOSURES | BAD_CONVERSIONS).values()} == REJECTION_CODES.keys()
 
 
-def test_a_single_bad_exposure_is_a_422_that_names_the_field(running: Service) -> None:
-    for case, (event, _) in BAD_EXPOSURES.items():
-        answer = running.admin.post("/exposures", data=json.dumps(event), content_type="application/json")
+@pytest.mark.parametrize(("kind", "bad"), [("exposures", BAD_EXPOSURES), ("conversions", BAD_CONVERSIONS)])
+def test_a_single_bad_event_is_a_422_that_names_the_field_and_counts_as_one_of_a_batch_does(
+    running: Service, kind: str, bad: dict[str, tuple[Any, str]]
+) -> None:
+    expected = []
+    for case, (event, code) in bad.items():
+        answer = running.admin.post(f"/{kind}", data=json.dumps(event), content_type="application/json")
         assert len(refused_fields(answer)) == 1, case
-    assert exposures(running) == []
-    assert running.platform.inbox.counters("default", "exposure")["rejected"] == 0
+        # What is no object is no event: the envelope is wrong.
+        expected += [(0, code)] if isinstance(event, dict) else []
+    singular: Any = kind.removesuffix("s")
+    assert kept(running, singular) == []
+    with running.platform.database.connect() as connection:
+        rows = connection.execute(sa.select(rejected_event).order_by(rejected_event.c.id)).all()
+    assert [(row.position, row.code) for row in rows] == expected
+    assert running.platform.inbox.counters("default", singular)["rejected"] == len(expected)
+    numbers = running.nobody().get("root:/metrics").text
+    assert f'abplatform_events_total{{kind="{singular}",outcome="rejected"}} {len(expected)}.0' in numbers
+
+
+def test_a_refusal_says_what_a_field_must_be_in_the_words_of_json(running: Service) -> None:
+    wrong = {
+        "unit_id": (exposure_body(unit_id=7), "unit_id: must be a string"),
+        "event_id": (exposure_body(event_id=None), "event_id: must be a string"),
+        "phase": (exposure_body(phase="1"), "phase: must be a whole number"),
+        "units": (exposure_body(units=[]), "units: must be an object"),
+        "a unit": (exposure_body(units={"device_id": 7}), "units: each value must be a string"),
+        "an attribute": (
+            exposure_body(attributes={"a": []}),
+            "attributes: each value must be a string, number, boolean or null",
+        ),
+        "no object": ("e-1", "events: must be objects, one for each event"),
+    }
+    events = [event for event, _ in wrong.values()]
+    rejected = running.admin.post("/exposures", json={"events": events}).get_json()["rejected"]
+    assert [each["detail"] for each in rejected] == [sentence for _, sentence in wrong.values()]
+    rejected = running.admin.post("/conversions", json={"events": ["purchase"]}).get_json()["rejected"]
+    assert rejected[0]["detail"] == "events: must be objects, one for each event", "which is not the field `event`"
 
 
 def test_a_batch_of_bad_events_only_is_still_an_answer_by_event(running: Service) -> None:
@@ -198,6 +230,8 @@ def test_raw_unit_ids_reach_neither_database_nor_answer(running: Service) -> Non
     assert phone not in refused.text
     refused = running.admin.post("/exposures", json=exposure_body(units={"phone": phone * 30}))
     assert phone not in refused.text
+    for misplaced in ({phone: 1}, {"units": {phone: ""}}, {"experiment": phone}):
+        running.admin.post("/exposures", json=exposure_body(**misplaced))
     with running.platform.database.connect() as connection:
         stored = str(connection.execute(sa.select(rejected_event)).all())
     stored += str(exposures(running)) + str(conversions(running))

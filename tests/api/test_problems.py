@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -131,6 +133,30 @@ def test_a_database_without_tables_is_not_ready_but_alive(service: Service) -> N
     assert nobody.get("root:/healthz").get_json() == {"status": "ok"}
 
 
+def test_numbers_are_told_while_the_database_is_away(service: Service) -> None:
+    nobody = service.nobody()
+    assert "\nabplatform_database_up 1.0\n" in nobody.get("root:/metrics").text
+    engine = service.platform.database
+    engine.dispose()
+
+    def refuse(*_: Any) -> None:
+        if engine.dialect.name == "postgresql":
+            raise psycopg.OperationalError("connection refused")
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    sa.event.listen(engine, "do_connect", refuse)
+    assert nobody.get("root:/readyz").status_code == 503
+    answer = nobody.get("root:/metrics")
+    sa.event.remove(engine, "do_connect", refuse)
+    assert answer.status_code == 200
+    assert "\nabplatform_database_up 0.0\n" in answer.text
+    assert 'abplatform_requests_total{method="GET",route="/readyz",status="503"} 1.0' in answer.text
+    assert "abplatform_inbox_pending" not in answer.text
+    assert "\nabplatform_database_up 1.0\n" in nobody.get("root:/metrics").text
+
+
 def test_every_answer_forbids_guessing_framing_and_storing(shared_service: Service) -> None:
     for path in ("/experiments", "/snapshot", "/nothing", "root:/healthz", "root:/metrics"):
         headers = shared_service.admin.get(path).headers
@@ -143,8 +169,11 @@ def test_every_answer_forbids_guessing_framing_and_storing(shared_service: Servi
 def test_requests_are_counted_by_route_not_by_path(shared_service: Service) -> None:
     shared_service.admin.get("/experiments/some-key")
     shared_service.admin.get("/no/such/path")
+    shared_service.admin.post("/experiments/some-key/pause")
     text = shared_service.nobody().get("root:/metrics").text
     assert 'route="/api/v1/experiments/<key:key>",status="404"' in text
+    assert 'route="/api/v1/experiments/<key:key>/pause",status="404"' in text
+    assert "any(" not in text
     assert 'route="unknown",status="404"' in text
     assert "some-key" not in text
     assert "/no/such/path" not in text

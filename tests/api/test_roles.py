@@ -97,6 +97,13 @@ def test_each_role_may_do_exactly_what_its_column_says(service: Service, role: K
     assert not wrong
 
 
+def test_a_refusal_says_what_was_asked_and_who_may_do_it(service: Service) -> None:
+    refused = service.caller("analyst").post("/experiments/rate-display/schedule", json={"every": "PT6H"})
+    assert refusal(refused, 403)["detail"] == (
+        "a key with the role analyst may not set a schedule of results; that takes the role admin or experimenter"
+    )
+
+
 def test_the_table_has_every_operation_of_the_api(service: Service) -> None:
     paths = service.nobody().get("/openapi.json").get_json()["paths"]
     described = {

@@ -33,6 +33,14 @@ def test_an_upload_is_silent_only_while_it_reads_and_after_long() -> None:
     assert visits.find_silent(now + 2 * SILENT_SECONDS) == set()
 
 
+def test_a_client_of_ipv4_on_a_server_of_ipv6_has_one_address() -> None:
+    visits = Visits()
+    upload = come(visits, "::ffff:10.0.0.1")
+    with upload[VISIT].reading():
+        assert visits.find_silent(time.monotonic() + SILENT_SECONDS + 1) == {"10.0.0.1"}
+    visits.end(upload)
+
+
 def test_what_takes_long_to_answer_keeps_its_address() -> None:
     visits = Visits()
     uploads = [come(visits, remote) for remote in ("10.0.0.1", "10.0.0.2")]

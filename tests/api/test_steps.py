@@ -60,6 +60,19 @@ def version(service: Service) -> int:
     return int(service.admin.get("/snapshot").get_json()["version"])
 
 
+def test_numbers_come_back_as_they_were_sent(service: Service) -> None:
+    variants = [
+        {"key": "control", "weight": 1, "payload": {"rate": 3.0}},
+        {"key": "treatment", "weight": 2.5, "payload": {"rate": 4}},
+    ]
+    service.define(coverage=1, variants=variants, targeting={"age": {"$gte": 18.0}})
+    created = service.admin.get("/experiments/rate-display")
+    for answer in (created, service.admin.post("/experiments/rate-display/start")):
+        document = answer.get_json()
+        sent = {"variants": variants, "coverage": 1, "targeting": {"age": {"$gte": 18.0}}}
+        assert json.dumps({name: document[name] for name in sent}) == json.dumps(sent)
+
+
 def test_a_life_with_every_step(service: Service) -> None:
     service.start(coverage=0.25)
     document = take(service, "ramp", ramp_body(coverage=0.5))

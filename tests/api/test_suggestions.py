@@ -8,14 +8,25 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Service
-from tests.api.documents import Body, decision_body, experiment_body, exposure_body, metric_body
+from tests.api.documents import (
+    Body,
+    conversion_body,
+    decision_body,
+    experiment_body,
+    exposure_body,
+    holdout_body,
+    holdout_exposure_body,
+    metric_body,
+)
 from tests.api.problems import refusal
 
 
 @pytest.fixture(scope="module", name="prepared")
 def _prepared(shared_service: Service) -> Service:
     shared_service.start()
+    shared_service.define("draft")
     assert shared_service.admin.post("/layers", json={"key": "homes", "name": "Homes"}).status_code == 201
+    assert shared_service.admin.post("/holdouts", json=holdout_body("q3")).status_code == 201
     return shared_service
 
 
@@ -87,6 +98,27 @@ FIELDS = [
         "variant",
         "the experiment has no variant of that key in that phase; did you mean 'treatment'?",
     ),
+    (
+        "/exposures",
+        {name: value for name, value in exposure_body(unitid="u").items() if name != "unit_id"},
+        "unitid",
+        "is not a field of such an event; did you mean 'unit_id'?",
+    ),
+    ("/exposures", exposure_body(experimnt="x"), "experimnt", "did you mean 'experiment'?"),
+    (
+        "/conversions",
+        conversion_body(x=1),
+        "x",
+        "such an event; there is 'event_id', 'event', 'timestamp', 'unit_id', ",
+    ),
+    (
+        "/exposures",
+        exposure_body(experiment="rate-dispaly"),
+        "experiment",
+        "there is no experiment of that key; did you mean 'rate-display'?",
+    ),
+    ("/exposures", exposure_body(experiment="drft"), "experiment", "of that key; there is 'rate-display'"),
+    ("/exposures", holdout_exposure_body(holdout="q33"), "holdout", "no holdout of that key; did you mean 'q3'?"),
 ]
 
 
@@ -117,11 +149,21 @@ def test_only_the_first_of_many_wrong_names_of_a_definition_are_compared(unchang
     assert sum("did you mean 'purchase'" in messages[0] for messages in errors.values()) == 5
 
 
-def test_only_the_first_bad_events_of_a_batch_are_compared(prepared: Service) -> None:
-    events = [exposure_body(f"s-{number}", variant="treatmnt") for number in range(60)]
+@pytest.mark.parametrize(
+    ("wrong", "code", "meant"),
+    [
+        ({"variant": "treatmnt"}, "UNKNOWN_VARIANT", "treatment"),
+        ({"experiment": "rate-dispaly"}, "UNKNOWN_EXPERIMENT", "rate-display"),
+        ({"unitid": "u"}, "UNKNOWN_FIELD", "unit_id"),
+    ],
+)
+def test_only_the_first_bad_events_of_a_batch_are_compared(
+    prepared: Service, wrong: Body, code: str, meant: str
+) -> None:
+    events = [exposure_body(f"s-{number}", **wrong) for number in range(60)]
     rejected = prepared.admin.post("/exposures", json={"events": events}).json["rejected"]
-    assert sum("did you mean 'treatment'" in each["detail"] for each in rejected) == 5
-    assert {each["code"] for each in rejected} == {"UNKNOWN_VARIANT"}
+    assert sum(f"did you mean '{meant}'" in each["detail"] for each in rejected) == 5
+    assert {each["code"] for each in rejected} == {code}
 
 
 def test_a_key_that_is_not_there_comes_with_the_one_that_is_meant(prepared: Service) -> None:

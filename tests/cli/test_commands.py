@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from abplatform import __version__
 from abplatform.cli.invocation import program
 from abplatform.cli.main import run as run_here
+from abplatform.cli.session import log_to_stderr
 from tests.cli.commands import run
 from tests.cli.tables import a_platform, a_request, import_table, write_csv
 
@@ -68,6 +70,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["readout", "x", "--format", "json", "--output", "x.html"], {}, 2, "--format json does not go with x.html"),
         (["readout", "x", "--format", "pdf"], {}, 2, "'pdf' is not one of"),
         (["keys", "create", "--role", "king", "--name", "n"], {}, 2, "'king' is not one of"),
+        (["keys", "create", "--role", "sdk", "--name", "n"], {}, 1, "there is no data in "),
+        (["keys", "create", "--role", "sdk", "--name", "n"], {}, 1, "; --new makes a new platform here"),
         (["readout", "--list"], {"ABPLATFORM_PORT": "many"}, 2, "ABPLATFORM_PORT='many'"),
         (["readout", "--list"], {"ABPLATFORM_COLOUR": "red"}, 2, "ABPLATFORM_COLOUR is not a setting"),
         (["db", "current"], {}, 1, "there is no database yet; run: abplatform db upgrade"),
@@ -109,7 +113,7 @@ def test_an_unknown_experiment_is_refused_with_the_place_that_was_looked_at(
     assert capsys.readouterr().err == expected
 
 
-@pytest.mark.parametrize("arguments", [["db", "upgrade"], ["keys", "create", "--role", "sdk", "--name", "x"]])
+@pytest.mark.parametrize("arguments", [["db", "upgrade"], ["keys", "create", "--role", "sdk", "--name", "x", "--new"]])
 def test_a_home_that_cannot_be_made_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
@@ -128,10 +132,37 @@ def test_postgresql_without_its_driver_is_one_line_that_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("ABPLATFORM_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     monkeypatch.setenv("ABPLATFORM_PSEUDONYM_KEY", "k" * 32)
+    monkeypatch.setenv("ABPLATFORM_LAKE_URL", (home / "lake").as_uri())
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert run_here(arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "pip install 'abplatform[postgres]'" in line
+    assert "run in the checkout: .venv/bin/pip install -e '.[postgres]'" in line
+
+
+def test_a_database_that_does_not_answer_is_one_line_that_says_where_and_why(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ABPLATFORM_DATABASE_URL", "postgresql://ab:hunter2-and-more@127.0.0.1:1/growth")
+    monkeypatch.setenv("ABPLATFORM_PSEUDONYM_KEY", "k" * 32)
+    monkeypatch.setenv("ABPLATFORM_LAKE_URL", (home / "lake").as_uri())
+    assert run_here(["db", "current"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "Error: the database does not answer; try again shortly (host 127.0.0.1, port 1, database growth: connection"
+    )
+    assert line.endswith("Connection refused)")
+    assert "hunter2" not in line
+
+
+def test_log_lines_of_libraries_have_the_shape_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr()
+    logging.getLogger("abplatform.database").info("the database answers again", extra={"seconds": 1.5})
+    logging.getLogger("of.a.library").warning("careful: %s", "why")
+    logging.getLogger("of.a.library").info("details")
+    ours, theirs = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (ours["event"], ours["level"], ours["seconds"]) == ("the database answers again", "info", 1.5)
+    assert (theirs["event"], theirs["level"]) == ("careful: why", "warning")
+    assert ours["timestamp"].endswith("Z")
 
 
 def test_printed_commands_name_the_program_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +190,7 @@ def test_upgrade_creates_the_schema_and_may_be_repeated(home: Path, capsys: pyte
 
 
 def test_a_key_is_printed_alone_on_stdout_and_not_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(["keys", "create", "--role", "sdk", "--name", "checkout"]) == 0
+    assert run_here(["keys", "create", "--role", "sdk", "--name", "checkout", "--new"]) == 0
     said = capsys.readouterr()
     secret = said.out.strip()
     assert re.fullmatch(r"abp_sdk_\S{20,}", secret)

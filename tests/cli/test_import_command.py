@@ -182,7 +182,8 @@ def test_a_key_that_is_taken_is_refused_with_status_1(table: Path, capsys: pytes
     arguments = ["import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought", "--key", "t"]
     assert run_here(arguments) == 0
     assert run_here(arguments) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "Error: there is an experiment 't' already; choose another key"
+    refusal = capsys.readouterr().err.splitlines()[-1]
+    assert refusal == "Error: there is an experiment 't' already; choose another key (--key)"
 
 
 def test_the_first_twenty_bad_rows_are_named_in_the_order_of_the_table(

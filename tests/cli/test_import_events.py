@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from abplatform.cli.main import run
 from abplatform.readout.document import as_document
 from abplatform.services.define import create_metric
 from abplatform.services.read_table.roles import DAY_HINT
+from abplatform.warehouse.inbox import Inbox
 from tests.builders import NOW, a_metric, a_metric_use, a_plan, an_external_experiment
 from tests.cli.tables import a_platform, facts, write_csv
 from tests.services.lives import lead
@@ -60,10 +62,11 @@ def test_wrong_rows_are_named_and_counted_and_the_status_says_so(table: Path, sa
         assert (work.audit.all("default"), platform.inbox.counters("default", "conversion")["rejected"]) == ((), 0)
     assert run(options) == 1
     out, err = said()
-    assert checked == (out.replace("took", "would take", 1), err)
+    unseen = "; nothing is taken, and ids are not compared with what is there already"
+    assert checked == (out.replace(": 1 new, 0 there already", unseen, 1), err)
     assert err.splitlines() == ["row 2: who is missing", "row 3: amount must be a decimal number, such as 350.00"]
     assert out.splitlines() == [
-        "took 1 conversions of loans.csv",
+        "read 1 good row of loans.csv: 1 new, 0 there already",
         "left out 1: BAD_VALUE",
         "left out 1: MISSING_FIELD",
         "Warning: 2 of 3 rows are missing. Mend the table and import it again: what was taken counts once.",
@@ -90,9 +93,46 @@ def test_what_spreadsheets_write_is_refused_with_what_to_do(tmp_path: Path, said
 def test_a_table_that_is_imported_again_says_that_its_events_had_been_there(tmp_path: Path, said: Said) -> None:
     table = write_csv(tmp_path / "e.csv", ("who", "at"), ("u1", AT), ("u2", AT))
     assert run(["import-events", str(table), *PURCHASES]) == 0
-    assert said() == ("took 2 conversions of e.csv\n", "")
+    assert said() == ("read 2 good rows of e.csv: 2 new, 0 there already\n", "")
     assert run(["import-events", str(table), *PURCHASES]) == 0
-    assert "0 are new, 2 had been there, and 0 have the id of another event" in said()[0]
+    assert said() == ("read 2 good rows of e.csv: 0 new, 2 there already\n", "")
+
+
+def test_of_rows_that_others_seal_meanwhile_the_report_says_what_it_knows(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has sealed an import before that gets to it: nothing is left for its own seal."""
+    table = write_csv(tmp_path / "e.csv", ("who", "at"), ("u1", AT), ("u2", AT))
+    add = Inbox.add
+
+    def add_and_seal(inbox: Inbox, *args: Any, **options: Any) -> None:
+        add(inbox, *args, **options)
+        with a_platform(tmp_path / "home") as other:
+            other.seal("default")
+
+    monkeypatch.setattr(Inbox, "add", add_and_seal)
+    assert run(["import-events", str(table), *PURCHASES]) == 0
+    seen = "of the events that were sealed here meanwhile 0 are new, 0 had been there already"
+    assert said() == (f"read 2 good rows of e.csv, all on disk; {seen}\n", "")
+    with a_platform(tmp_path / "home") as platform, platform.uow.reading() as work:
+        *_, done = work.audit.all("default")
+    assert (done.details["taken"], done.details["new"]) == (2, None)
+
+
+def test_a_type_of_units_that_nobody_counts_by_is_doubted(tmp_path: Path, said: Said) -> None:
+    """It is taken all the same: history comes before the experiment that counts by it."""
+    table = write_csv(tmp_path / "e.csv", ("who", "at"), ("u1", AT))
+    mistyped = ["--unit-type", "userid", "--other-unit", "user_id=who"]
+    for more in (["--check"], []):
+        assert run(["import-events", str(table), *PURCHASES, *mistyped, *more]) == 0
+        assert said()[1] == "Warning: nobody counts by 'userid'; did you mean 'user_id'?\n"
+    plan = a_plan(method="fixed")
+    with a_platform(tmp_path / "home") as platform:
+        with platform.uow.begin() as work:
+            create_metric(work, "default", a_metric(), now=NOW)
+        lead(platform.uow, an_external_experiment(unit_type="userid", plan=plan))
+    assert run(["import-events", str(table), *PURCHASES, *mistyped]) == 0
+    assert said()[1] == ""
 
 
 def test_a_large_table_with_wrong_rows_is_taken_exactly(tmp_path: Path, said: Said) -> None:
@@ -113,7 +153,7 @@ def test_a_large_table_with_wrong_rows_is_taken_exactly(tmp_path: Path, said: Sa
     assert run(["import-events", str(tmp_path / "big.csv"), *PURCHASES, "--value", "amount"]) == 1
     out, err = said()
     assert out.splitlines() == [
-        "took 299,401 conversions of big.csv",
+        "read 299,401 good rows of big.csv: 299,401 new, 0 there already",
         "left out 299: BAD_VALUE",
         "left out 300: MISSING_FIELD",
     ]

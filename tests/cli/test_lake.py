@@ -114,6 +114,49 @@ def test_damage_is_named_and_gives_the_exit_status_1(tmp_path: Path, run: Run) -
     ]
 
 
+def test_a_lost_table_does_not_keep_the_others_from_being_checked(tmp_path: Path, run: Run) -> None:
+    home = make_home(tmp_path / "home", commits=1)
+    lost = home / "lake" / "default"
+    lost.rename(tmp_path / "elsewhere")
+
+    status, lines, err = run(home, "lake", "verify")
+
+    assert (status, err) == (1, "")
+    assert lines == [
+        "default.exposures: 0 events; 0 files, earlier states included: 1 wrong",
+        f"  file://{lost}/exposures holds the table, and does not exist here; is it mounted?",
+        "default.conversions: 0 events; 0 files, earlier states included: 1 wrong",
+        f"  file://{lost}/conversions holds the table, and does not exist here; is it mounted?",
+        "other.exposures: 0 events; 0 files, earlier states included: all as the manifests say",
+        "other.conversions: 2 events; 2 files, earlier states included: all as the manifests say",
+    ]
+
+
+def test_a_lake_of_another_database_is_left_alone_until_it_is_adopted(tmp_path: Path, run: Run) -> None:
+    home = make_home(tmp_path / "home", commits=16)
+    (home / "lake" / "owner.json").write_text('{"token": "of another", "shared": true}')
+
+    status, done, err = run(home, "lake", "compact")
+    assert (status, done) == (1, [])
+    assert err.startswith(f"Error: another database has gone on with the lake in file://{home}/lake, ")
+    status, lines, _ = run(home, "lake", "verify")
+    assert status == 1
+    assert lines[-1].endswith("run: abplatform lake adopt")
+
+    assert run(home, "lake", "adopt", "--reason", "restored", "--actor", "ann") == (
+        0,
+        [f"the lake in file://{home}/lake is this database's; no other one may tidy it up"],
+        "",
+    )
+    assert run(home, "lake", "verify")[0] == 0
+    assert run(home, "lake", "compact")[0] == 0
+    with build_platform(Settings(home=home)) as platform, platform.uow.reading() as work:
+        begun, ended = work.audit.all("default")
+    assert (begun.action, begun.actor, begun.details["reason"]) == ("lake-adopt", "ann", "restored")
+    assert begun.details["lake"] == f"file://{home}/lake"
+    assert ended.action == "lake-adopt-done"
+
+
 def test_what_the_worker_would_remove_is_listed(capfd: pytest.CaptureFixture[str]) -> None:
     orphans = tuple(StoredFile(f"file:///lake/{number:02}", 500_000, NOW) for number in range(12))
 

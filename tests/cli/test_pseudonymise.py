@@ -67,6 +67,15 @@ def test_the_pseudonyms_are_those_of_the_lake(home: Path) -> None:
     assert parquet.read_table(out)["who"].to_pylist() == [fact["unit"]] == [hidden(home, SECRET, "device_id")]
 
 
+def test_a_type_of_units_that_nobody_counts_by_is_doubted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_csv(home.parent / "t.csv", ("who",), (SECRET,))
+    out = home.parent / "o.csv"
+    assert run(["pseudonymise", str(table), "--unit", "who", "--unit-type", "userid", "--output", str(out), *WHY]) == 0
+    doubt, written = capsys.readouterr().err.splitlines()
+    assert doubt == "Warning: nobody counts by 'userid'; did you mean 'user_id'?"
+    assert written == f"wrote 1 row to {out}"
+
+
 def test_the_audit_trail_says_who_and_why(home: Path) -> None:
     table = write_csv(home.parent / "t.csv", ("who",), (SECRET,), ("",))
     assert run(["pseudonymise", str(table), "--unit", "who", "--output", str(home.parent / "o.csv"), *WHY]) == 0

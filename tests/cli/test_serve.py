@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from abplatform.bootstrap import build_platform
+from abplatform.cli.reservation import reserved_port
 from abplatform.settings import Settings
 from tests.builders import an_exposure_fact
 from tests.cli.commands import COMMAND, ROOT, environment, run
@@ -137,6 +139,58 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; {hint}\n"
 
 
+def test_of_two_servers_that_start_at_once_on_one_port_one_listens(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"ABPLATFORM_PORT": str(port), "ABPLATFORM_WORKERS": "1", "TMPDIR": str(tmp_path)}
+    both = [
+        subprocess.Popen(
+            [*COMMAND, "serve"],
+            env=environment(tmp_path / name, **settings),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
+    try:
+        deadline = time.monotonic() + 30
+        while all(each.poll() is None for each in both) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (refused,) = [each for each in both if each.poll() is not None]
+        (served,) = [each for each in both if each is not refused]
+        out, said = refused.communicate(timeout=10)
+        assert (refused.returncode, out) == (1, "")
+        assert said.startswith(f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; ")
+        assert served.stdout is not None
+        assert any(LISTENING.search(line) for line in served.stdout)
+        served.send_signal(signal.SIGTERM)
+        served.communicate(timeout=20)
+        assert served.returncode == 0
+    finally:
+        for each in both:
+            each.kill()
+            each.communicate()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("127.0.0.1", "0.0.0.0"), ("::", "127.0.0.1"), ("localhost", "127.0.0.1")]
+)
+def test_a_port_is_reserved_for_all_addresses_that_would_share_it(first: str, second: str) -> None:
+    with reserved_port(first, 0) as port:
+        with (
+            pytest.raises(click.ClickException, match=f"cannot listen on {second}:{port}"),
+            reserved_port(second, port),
+        ):
+            pass
+        with reserved_port("127.0.0.2", port if first == "127.0.0.1" else 0):
+            pass
+    with reserved_port(second, port) as free:
+        assert free == port
+
+
 def test_worker_seals_and_ends_on_sigterm(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with a_platform(home) as platform:
@@ -159,17 +213,23 @@ def test_worker_seals_and_ends_on_sigterm(tmp_path: Path) -> None:
 def test_serve_refuses_an_outdated_schema_and_says_what_to_run(tmp_path: Path, databases: Databases) -> None:
     """On a database that is not the embedded one, SQLite or PostgreSQL."""
     url = databases.empty()
-    settings = {"ABPLATFORM_DATABASE_URL": _plain(url), "ABPLATFORM_PSEUDONYM_KEY": "k" * 32, "ABPLATFORM_PORT": "0"}
+    settings = {
+        "ABPLATFORM_DATABASE_URL": _plain(url),
+        "ABPLATFORM_PSEUDONYM_KEY": "k" * 32,
+        "ABPLATFORM_LAKE_URL": (tmp_path / "lake").as_uri(),
+    }
     try:
-        refused = run(tmp_path / "home", "serve", **settings)
+        refused = run(tmp_path / "home", "serve", ABPLATFORM_PORT="0", **settings)
         assert refused.returncode == 1
         assert refused.stderr.startswith("Error: ")
-        assert "abplatform db upgrade" in refused.stderr
+        assert refused.stderr.endswith("; run: abplatform db upgrade\n")
         assert refused.stderr.count("\n") == 1
+        assert "the schema of the database is at no revision, this version needs 0" in refused.stderr
         upgraded = run(tmp_path / "home", "db", "upgrade", **settings)
         assert upgraded.returncode == 0, upgraded.stderr
-        listed = run(tmp_path / "home", "readout", "--list", **settings)
-        assert (listed.returncode, listed.stdout, listed.stderr) == (0, "", "")
+        with serving(tmp_path / "home", **settings) as (_, port, printed):
+            assert "no worker runs in here; start: abplatform worker\n" in printed
+            assert get(port, "/readyz")[0] == 200
     finally:
         databases.drop(url)
 

@@ -17,7 +17,8 @@ from abplatform.cli.demo.definition import COMPLAINT, DEPOSIT, PURCHASE, RATE_DI
 from tests.e2e.server import environment, serving
 
 ROOT = Path(__file__).resolve().parents[2]
-TOUR = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Five minutes with a live one")[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOUR = README.partition("## Five minutes with a live one")[2]
 DEMO_METRICS = (PURCHASE, COMPLAINT, DEPOSIT)
 SNIPPETS = re.findall(r"```(bash|python)\n(.*?)```", TOUR, flags=re.DOTALL)
 
@@ -27,16 +28,15 @@ def test_the_tour_of_the_readme_runs_and_finds_what_it_plants(tmp_path: Path) ->
     with serving(tmp_path / "home") as server:
         for document in DEMO_METRICS:
             server.call("POST", "/metrics", document)  # the tour works beside the demo's data
-        variables = environment(tmp_path / "home", ABP_KEY=server.key("admin"))
+        variables = environment(tmp_path / "home", ABP=server.url, KEY=server.key("admin"))
         printed = []
         functions = re.search(r"^api\(\) .*$", SNIPPETS[0][1], flags=re.MULTILINE)
         assert functions
+        program = f'abplatform() {{ {sys.executable} -m abplatform.cli "$@"; }}\n'
         for position, (language, code) in enumerate(SNIPPETS):
-            text = code.replace("http://localhost:8080", server.url)
             # Each block is a shell of its own here: the function that the first one defines comes along.
-            head = functions.group().replace("http://localhost:8080", server.url) + "\n" if position else ""
-            text = text.replace(".venv/bin/abplatform", f"{sys.executable} -m abplatform.cli")
-            command = ["bash", "-euc", head + text] if language == "bash" else [sys.executable, "-c", text]
+            head = program + (functions.group() + "\n" if position else "")
+            command = ["bash", "-euc", head + code] if language == "bash" else [sys.executable, "-c", code]
             done = subprocess.run(
                 command,
                 env=variables | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'sdk'}"},
@@ -74,8 +74,23 @@ def test_the_tour_uses_no_name_of_the_demo() -> None:
     assert not (keys | events) & (theirs | {metric["event"] for metric in DEMO_METRICS})
 
 
-@pytest.mark.parametrize(
-    "page", re.findall(r"\((docs/[\w./-]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-)
+def test_the_readme_lists_every_page() -> None:
+    listed = set(re.findall(r"^\| \[docs/([\w-]+\.md)\]", README, flags=re.MULTILINE))
+    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+
+def test_commands_are_written_for_one_shell() -> None:
+    """`abplatform` in PATH, the server in ABP, a key in KEY: on all pages."""
+    pages = {page: page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+    assert [
+        page.name for page, text in pages.items() if re.search(r"(?<!/opt/abplatform/)\.venv/bin/abplatform", text)
+    ] == []
+    assert [
+        page.name for page, text in pages.items() if re.search(r"\bABP_KEY\b|pip install 'abplatform\[", text)
+    ] == []
+    assert "export PATH=$PWD/.venv/bin:$PATH" in README
+
+
+@pytest.mark.parametrize("page", re.findall(r"\((docs/[\w./-]+\.md)\)", README))
 def test_every_page_that_the_readme_names_exists(page: str) -> None:
     assert (ROOT / page).is_file()

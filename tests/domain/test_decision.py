@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from abplatform.domain.aggregates import ArmCell
 from abplatform.domain.decision import decide
 from abplatform.domain.experiment import Variant
 from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult, Verdict
-from tests.builders import a_scorecard, an_experiment
+from abplatform.domain.scoring import score_metrics
+from tests.builders import a_metric, a_plan, a_scorecard, an_experiment
+from tests.domain.aggregations import a_rate, an_aggregation
 
 CARD = a_scorecard()
 SOUND = replace(CARD.health, ok=True, warnings=())
@@ -100,3 +103,27 @@ def test_one_harmful_variant_of_two_does_not_roll_the_other_back() -> None:
 @pytest.mark.parametrize("verdict", ["inconclusive", "not_computable", "better", "worse"])
 def test_every_decision_gives_a_reason(verdict: Verdict) -> None:
     assert decision(a_result("primary", treatment=verdict)).reasons
+
+
+@pytest.mark.parametrize(("converted", "verdict"), [(300, "better"), (30, "worse")])
+def test_a_verdict_that_the_guard_withholds_is_told_with_its_reason(converted: int, verdict: str) -> None:
+    small = judged(a_rate("control", 400, 150), a_rate("treatment", 400, converted), planned_units=800)
+    because = "an arm is smaller than the 500 units that this method needs before it may speak of efficacy"
+    assert small.recommendation == "inconclusive"
+    assert f"treatment: purchase would be {verdict}, but {because}." in small.reasons
+
+
+def test_a_verdict_on_too_few_of_the_rarer_outcome_is_told_with_its_reason() -> None:
+    rare = judged(a_rate("control", 20_000, 90), a_rate("treatment", 20_000, 400), planned_units=40_000)
+    (sentence,) = (reason for reason in rare.reasons if "purchase would be better" in reason)
+    assert "an arm has fewer than the 100 units with a value" in sentence
+    assert not any("would be" in reason for reason in judged(*NO_DIFFERENCE, planned_units=800).reasons)
+
+
+NO_DIFFERENCE = (a_rate("control", 400, 150), a_rate("treatment", 400, 152))
+
+
+def judged(*cells: ArmCell, planned_units: int) -> Decision:
+    definition = an_experiment(plan=a_plan(planned_units=planned_units))
+    results = score_metrics(definition, (a_metric(),), an_aggregation(*cells), method="sequential")
+    return decide(definition, SOUND, results, finished=True)

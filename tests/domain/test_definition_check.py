@@ -186,3 +186,28 @@ def test_a_bayesian_plan_takes_its_scale_from_a_prior_or_the_first_relative_mde(
     definition = an_experiment(plan=plan, metrics=(a_metric_use(mde=mde), a_metric_use("complaint")))
     assert prior_scale(definition) == scale
     assert set(faults(definition)) == (set() if scale else {"plan.prior"})
+
+
+@pytest.mark.parametrize(
+    ("arms", "least"),
+    [
+        # The smallest arm of n units has n * weight / sum: it has 500 at 500 * sum / weight.
+        (variants("control", "treatment"), 1_000),
+        (variants("control", "a", "b"), 1_500),
+        (variants("control", "a", "b", weight=0.1), 1_500),
+        ((Variant(key="control", weight=9), Variant(key="treatment")), 5_000),
+        ((Variant(key="control", weight=2), Variant(key="a", weight=0.3), Variant(key="b")), 5_500),
+    ],
+)
+def test_a_sequential_plan_is_large_enough_for_every_arm_to_pass_its_guard(
+    arms: tuple[Variant, ...], least: int
+) -> None:
+    def plan(method: str, units: int) -> ExperimentDefinition:
+        return an_experiment(variants=arms, plan=a_plan(method=method, planned_units=units))
+
+    assert faults(plan("sequential", least)) == {}
+    (message,) = faults(plan("sequential", least - 1))["plan.planned_units"]
+    assert message.startswith(f"must be at least {least}: ")
+    assert repr(min(arms, key=lambda arm: arm.weight).key) in message
+    # The others speak at their end whatever the arms have.
+    assert faults(plan("fixed", least - 1)) == faults(plan("group_sequential", least - 1)) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -120,8 +121,11 @@ def test_the_lake_is_a_folder_or_a_bucket(url: str) -> None:
 
 def test_events_are_kept_at_least_for_as_long_as_they_are_accepted() -> None:
     assert read_settings({"ABPLATFORM_MAX_EVENT_AGE_DAYS": "2000"}).retention_days == 2000
-    with pytest.raises(BadSetting, match="RETENTION_DAYS must be at least ABPLATFORM_MAX_EVENT_AGE_DAYS"):
-        read_settings({"ABPLATFORM_RETENTION_DAYS": "1094"})
+    with pytest.raises(BadSetting, match="RETENTION_DAYS must be at least ABPLATFORM_MAX_EVENT_AGE_DAYS") as refusal:
+        read_settings({"ABPLATFORM_RETENTION_DAYS": "90"})
+    way_out = re.search(r"set (\w+)=(\d+), retention follows it", refusal.value.detail)
+    assert way_out
+    assert read_settings({way_out[1]: way_out[2]}).retention_days == 90
 
 
 @pytest.mark.parametrize("url", ["spark://local[2]", "spark://local[*]", "spark://spark-1.example:7077"])
@@ -145,9 +149,12 @@ def test_a_secret_is_not_repeated_in_the_refusal() -> None:
     assert "hunter2" not in refusal.value.detail
 
 
-def test_a_shared_database_needs_a_shared_key() -> None:
+def test_a_shared_database_needs_a_shared_key_and_a_shared_lake() -> None:
+    shared = {"ABPLATFORM_DATABASE_URL": "postgresql://db/ab"}
     with pytest.raises(BadSetting, match="ABPLATFORM_PSEUDONYM_KEY must be set"):
-        read_settings({"ABPLATFORM_DATABASE_URL": "postgresql://db/ab"})
+        read_settings(shared)
+    with pytest.raises(BadSetting, match="ABPLATFORM_LAKE_URL must be set when ABPLATFORM_DATABASE_URL is"):
+        read_settings(shared | {"ABPLATFORM_PSEUDONYM_KEY": SECRET})
 
 
 def test_an_empty_value_is_the_default() -> None:

@@ -118,7 +118,7 @@ def an_experiment(key: str, control: Any, treatment: Any) -> dict[str, Any]:
         ],
         "control": "control",
         "metrics": [{"metric": "purchase", "role": "primary"}],
-        "plan": {"planned_units": 1000},
+        "plan": {"method": "fixed", "planned_units": 1000},
     }
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from abplatform.domain.events import BadEvent, Conversion, Exposure, scalar_as_json
 from abplatform.domain.strict_json import LONGEST_NUMBER, parse_json, surely_strict
+from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import Unreadable
 from abplatform.services import decode_events
 from abplatform.services.check_events import (
@@ -121,7 +122,7 @@ def agree(body: bytes, at_once: Callable[..., Any], one: Callable[..., Any]) -> 
     found = at_once(body)
     if found is not None:
         envelope = decode_events.read_envelope(body, received_at=NOW)
-        assert (found[0].events, found[0].skew) == ([one(raw) for raw in envelope.events], envelope.skew)
+        assert (found[0].events, found[0].skew) == ([one(raw, Suggestions()) for raw in envelope.events], envelope.skew)
 
 
 @given(st.lists(EXPOSURES, min_size=1, max_size=3))
@@ -244,4 +245,6 @@ def test_scalars_are_written_as_json_does(value: Any) -> None:
 
 def test_a_wrong_event_is_named_by_both_ways() -> None:
     with pytest.raises(BadEvent, match="event_id"):
-        check_exposure(decode_events.read_exposure(json.dumps(PLAIN_EXPOSURE | {"event_id": ""}).encode()))
+        check_exposure(
+            decode_events.read_exposure(json.dumps(PLAIN_EXPOSURE | {"event_id": ""}).encode(), Suggestions())
+        )

@@ -332,7 +332,7 @@ def test_what_came_over_http_long_ago_is_not_taken_again(desk: Desk, tmp_path: P
     before = desk.facts("conversion")
     desk.sealed_at += timedelta(days=400)
     report = desk.load(two_purchases(tmp_path))
-    assert (report.taken, report.sealed.sealed, report.sealed.duplicates, report.sealed.conflicts) == (2, 0, 1, 1)
+    assert (report.taken, report.new, report.sealed.duplicates, report.sealed.conflicts) == (2, 0, 1, 1)
     assert desk.facts("conversion") == before
 
 
@@ -407,6 +407,17 @@ def test_the_inbox_stays_small_and_a_worker_may_help(
     assert desk.inbox.counters("default", "conversion")["duplicates"] == 0
 
 
+def test_an_import_seals_a_full_inbox_and_goes_on(desk: Desk, database: sa.Engine, tmp_path: Path) -> None:
+    moment = "2026-03-03T10:00:00Z"
+    sent = [{"event_id": str(number), "event": "x", "unit_id": "u", "timestamp": moment} for number in range(4)]
+    desk.send("conversion", *sent)
+    desk.inbox = Inbox(database, most_waiting=4)
+
+    assert desk.load(conversions(write_csv(tmp_path / "e.csv", ("who", "at"), ("u1", moment)))).taken == 1
+
+    assert len(desk.facts("conversion")) == 5
+
+
 # What a file may hold.
 
 
@@ -473,7 +484,7 @@ def test_the_audit_trail_says_who_loaded_what(desk: Desk, tmp_path: Path) -> Non
         "Li Na",
         "import-events-done",
     )
-    counts = {"entry": began.id, "taken": 1, "refused": {"MISSING_FIELD": 1}}
+    counts = {"entry": began.id, "taken": 1, "refused": {"MISSING_FIELD": 1}, "new": 1}
     assert done.details == counts | {"os_user": "tester", "reason": "history"}
 
 

@@ -122,5 +122,8 @@ def test_a_schema_from_the_future_is_refused_by_name(metadata_url: str, database
     with transaction(database) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert not migrate.is_current(database)
+    assert [migrate.is_known(revision) for revision in (None, "0001", migrate.head_revision(), "9999")] == [
+        True
+    ] * 3 + [False]
     with pytest.raises(SchemaOutdated, match="9999"):
         migrate.upgrade(metadata_url)

@@ -117,6 +117,16 @@ def test_projects_do_not_see_each_other(uow: UnitOfWork) -> None:
         assert [project.key for project in work.projects.all()] == ["default", "other"]
 
 
+def test_a_fact_is_replaced_by_whoever_knows_it(uow: UnitOfWork) -> None:
+    with uow.begin() as work:
+        assert not work.installation.replace("fact", "unheard of", "a")
+        assert work.installation.replace("fact", None, "a")
+        assert not work.installation.replace("fact", None, "b")
+        assert work.installation.replace("fact", "a", "c")
+        assert not work.installation.replace("fact", "a", "d")
+        assert work.installation.find("fact") == "c"
+
+
 def test_ensure_keeps_the_project_that_is_there(uow: UnitOfWork) -> None:
     with uow.begin() as work:
         first = work.projects.get("default")

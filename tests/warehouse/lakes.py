@@ -14,9 +14,10 @@ from abplatform.domain.events import ConversionFact, EventKind, ExposureFact
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.compaction import compact
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.layout import arrow_to_facts, facts_to_arrow
+from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.removal import expire
 from tests.builders import a_conversion_fact, an_exposure_fact, later
+from tests.facts import arrow_to_facts
 
 KEEP = timedelta(hours=24)
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.errors import Unavailable
 from abplatform.warehouse import queries
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.manifests import LakeFile
@@ -129,6 +130,31 @@ def wait_for_executors(engine: SparkEngine, seconds: float) -> None:
     from abplatform.warehouse import spark_session
 
     spark_session.EXECUTOR_WAIT = seconds
+
+
+def seconds_until_refused(engine: SparkEngine, requests: int) -> list[float]:
+    """How long each of several analyses at once waits for an executor that does not come."""
+
+    def wait(_: int) -> float:
+        began = time.monotonic()
+        with suppress(Unavailable), engine._open():
+            raise AssertionError("there was one")
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(requests) as pool:
+        return list(pool.map(wait, range(requests)))
+
+
+def open_two_at_once(engine: SparkEngine, seconds: float) -> None:
+    """Begin an analysis beside another one that does not end for so long."""
+    from abplatform.warehouse import spark_session
+
+    patience, spark_session.TURN_WAIT = spark_session.TURN_WAIT, seconds
+    try:
+        with engine._open(), engine._open():
+            pass
+    finally:
+        spark_session.TURN_WAIT = patience
 
 
 def use_java(engine: SparkEngine, home: str) -> None:

@@ -77,6 +77,28 @@ def test_a_commit_that_comes_second_takes_its_files_with_it(lake: Lake, tmp_path
     assert stored_files(tmp_path / "lake") == before
 
 
+def test_a_deletion_that_comes_second_takes_its_files_with_it(lake: Lake, tmp_path: Path) -> None:
+    both = [an_exposure_fact("gone"), an_exposure_fact("kept", experiment="other")]
+    append_facts(lake, "default", "exposure", facts_to_arrow("exposure", both))
+    stale = lake.open("default", "exposure")
+    fill(lake, commits=1, days=1)
+    before = stored_files(tmp_path / "lake")
+
+    with pytest.raises(CommitFailedException):
+        stale.delete_experiment("rate-display")
+
+    assert stored_files(tmp_path / "lake") == before
+    lake.delete_experiment("default", "rate-display")
+    assert ids_of(lake) == ["kept"], "the file is rewritten without the other"
+
+
+@pytest.mark.parametrize("file", [".parquet", "-m0.avro", ".metadata.json"])
+def test_a_full_disk_keeps_no_file_of_a_deletion_that_failed(local_lake: Lake, tmp_path: Path, file: str) -> None:
+    both = [an_exposure_fact("gone"), an_exposure_fact("kept", experiment="other")]
+    append_facts(local_lake, "default", "exposure", facts_to_arrow("exposure", both))
+    _check_left_behind(tmp_path, file, lambda: local_lake.delete_experiment("default", "rate-display"))
+
+
 def test_a_database_that_fails_before_the_commit_leaves_no_files(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

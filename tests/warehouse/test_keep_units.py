@@ -19,9 +19,13 @@ from abplatform.services.keep_units import keep_due
 from abplatform.services.rerun import rerun
 from abplatform.storage.kept_units import KeptEntry
 from abplatform.storage.schema import kept_units as kept_units_table
+from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.layout import facts_to_arrow
+from abplatform.warehouse.marker import Marker, write_marker
 from abplatform.warehouse.unit_files import remove_strays
+from tests.builders import an_exposure_fact
 from tests.warehouse.lakes import hence
 from tests.warehouse.looking import a_platform, add_units, begin, look, step
 
@@ -135,6 +139,19 @@ def test_it_is_kept_again_when_a_tenth_has_come(platform: Platform) -> None:
     assert folders(platform) == {folder_of(second).name}, "the former one is gone"
 
 
+def test_nothing_is_kept_in_the_lake_of_another_database_nor_removed_from_it(platform: Platform) -> None:
+    kept = folder_of(work(platform))
+    stray = kept.with_name("of-the-other")
+    stray.mkdir()
+    (stray / "units-0.parquet").write_bytes(b"x")
+    write_marker(platform.lake, Marker("of another", shared=True))
+    step(platform, "stop")
+
+    keep_due(platform, clock=lambda: hence(days=2))
+
+    assert folders(platform) == {kept.name, stray.name}
+
+
 def test_a_round_begins_again_where_it_cannot_go_on(platform: Platform) -> None:
     first = folder_of(work(platform))
     for file in first.iterdir():
@@ -204,6 +221,16 @@ def test_what_nobody_will_look_at_again_is_removed(platform: Platform) -> None:
     step(platform, "stop")
     assert work(platform) is None
     assert folders(platform) == set()
+
+
+def test_a_fault_of_one_project_keeps_no_other(platform: Platform) -> None:
+    append_facts(platform.lake, "another", "exposure", facts_to_arrow("exposure", [an_exposure_fact()]))
+    in_the_way = Path(platform.lake.root.removeprefix("file://")) / "another" / "units"
+    in_the_way.touch()
+    with pytest.raises(Unavailable):
+        remove_strays(platform.lake, "another", [], now=hence(hours=7))
+
+    assert work(platform) is not None, "which comes after the other one"
 
 
 def test_folders_that_nothing_names_are_removed_once_no_writer_can_own_them(platform: Platform) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 
@@ -17,8 +19,9 @@ from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.catalog import table_root
 from abplatform.warehouse.lake import Lake, latest_receipt
-from abplatform.warehouse.layout import TABLE_PROPERTIES, arrow_schema, arrow_to_facts, facts_to_arrow
+from abplatform.warehouse.layout import TABLE_PROPERTIES, arrow_schema, facts_to_arrow
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact, later
+from tests.facts import arrow_to_facts
 from tests.warehouse.processes import append_one, several_processes
 
 
@@ -190,6 +193,29 @@ def test_a_lake_lives_in_a_folder_with_an_awkward_name(sqlite_url: str, tmp_path
 def test_an_address_that_cannot_hold_a_lake_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="url must"):
         table_root(url)
+
+
+def test_sqlites_lock_is_taken_before_anything_of_the_lake_is_written(local_lake: Lake) -> None:
+    """Whoever begins by reading waits for it in another way than those who take events, and starves behind them."""
+    said: dict[int, list[str]] = {}
+    engine = local_lake._catalog.engine
+    engine.dispose()
+
+    def listen(connection: Any, _record: object) -> None:
+        connection.set_trace_callback(said.setdefault(id(connection), []).append)
+
+    sa.event.listen(engine.pool, "connect", listen)
+    append_facts(local_lake, "default", "exposure", facts_to_arrow("exposure", [an_exposure_fact()]))
+
+    beginnings = []
+    for statements in said.values():
+        for statement in statements:
+            if statement.startswith("BEGIN"):
+                begun = statement
+            elif statement.startswith(("INSERT", "UPDATE")):
+                beginnings.append((statement.split()[0], begun))
+    assert set(beginnings) == {("INSERT", "BEGIN IMMEDIATE"), ("UPDATE", "BEGIN IMMEDIATE")}
+    assert any("BEGIN" in statements for statements in said.values()), "reading waits for nobody"
 
 
 def test_processes_that_create_the_same_tables_at_once_all_succeed(tmp_path: Path) -> None:

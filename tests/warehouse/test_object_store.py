@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from pyarrow.fs import FileSelector, FileType, S3FileSystem
@@ -13,7 +16,10 @@ from pyarrow.fs import FileSelector, FileType, S3FileSystem
 from abplatform.database import open_database
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.errors import Unavailable
+from abplatform.services.hold_lake import LakeHeldElsewhere, adopt_lake, hold_lake
 from abplatform.services.seal import seal_project
+from abplatform.storage import schema
+from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse import object_store
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.compaction import compact
@@ -26,6 +32,7 @@ from abplatform.warehouse.object_store import open_object_store, read_path
 from abplatform.warehouse.recount import Recount, recount
 from abplatform.warehouse.removal import expire, find_orphans, sweep
 from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact, later
+from tests.warehouse.copies import copy_database
 from tests.warehouse.lakes import KEEP, fill, hence, nobody
 
 
@@ -66,6 +73,47 @@ def remote(bucket: str, sqlite_url: str) -> Iterator[Lake]:
     lake = Lake(f"s3://{bucket}/team/lake", sqlite_url)
     yield lake
     lake.close()
+
+
+def test_a_copy_that_lags_is_told_by_the_marker_in_the_bucket(bucket: str, sqlite_url: str, tmp_path: Path) -> None:
+    first = open_database(sqlite_url)
+    schema.installation.create(first)
+    lake = Lake(f"s3://{bucket}/team/lake", sqlite_url, is_shared=True)
+    hold_lake(UnitOfWork(first), lake, now=NOW)
+    assert stored(bucket) == [f"{bucket}/team/lake/owner.json"]
+    copied = open_database(copy_database(first, tmp_path / "copy.db"))
+    hold_lake(UnitOfWork(first), lake, now=later(minutes=1))
+
+    with pytest.raises(LakeHeldElsewhere):
+        hold_lake(UnitOfWork(copied), lake, now=later(minutes=2))
+
+    adopt_lake(UnitOfWork(copied), lake, now=later(minutes=3))
+    hold_lake(UnitOfWork(copied), lake, now=later(minutes=4))
+    with pytest.raises(LakeHeldElsewhere):
+        hold_lake(UnitOfWork(first), lake, now=later(minutes=5))
+    lake.close()
+    first.dispose()
+    copied.dispose()
+
+
+def test_a_lake_on_disk_may_be_moved_into_a_bucket(
+    bucket: str, local_lake: Lake, sqlite_url: str, tmp_path: Path
+) -> None:
+    fill(local_lake)
+    files = {path.relative_to(tmp_path / "lake"): path for path in (tmp_path / "lake").rglob("*") if path.is_file()}
+    for name, path in files.items():
+        with open_object_store().open_output_stream(f"{bucket}/moved/{name}") as stream:
+            stream.write(path.read_bytes())
+    shutil.rmtree(tmp_path / "lake")
+
+    with closing(Lake(f"s3://{bucket}/moved", sqlite_url)) as lake:
+        fill(lake, commits=1)
+        compact(lake, "default", "exposure", now=hence())
+        expire(lake, "default", "exposure", now=hence(hours=26), keep=KEEP, claimed=nobody)
+        assert len(ids_in(lake)) == 8
+        assert recount(lake, "default", "exposure", now=hence()).findings == ()
+        assert find_orphans(lake, "default", "exposure")[1] == ()
+    assert not (tmp_path / "lake").exists()
 
 
 def stored(bucket: str) -> list[str]:

@@ -20,8 +20,9 @@ from abplatform.warehouse.catalog import open_catalog, table_root
 from abplatform.warehouse.dedupe import find_sealed
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.layout import TABLE_PROPERTIES, Fact, arrow_to_facts, facts_to_arrow, sort_rows
+from abplatform.warehouse.layout import TABLE_PROPERTIES, Fact, facts_to_arrow, sort_rows
 from tests.builders import a_conversion_fact, a_metric, an_exposure_fact, later
+from tests.facts import arrow_to_facts
 from tests.warehouse.processes import append_conversion, several_processes
 from tests.warehouse.test_lake import rows_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 
 from abplatform.warehouse.compaction import compact
 from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.layout import KINDS, TABLE_NAMES
 from abplatform.warehouse.overview import Overview, describe
 from abplatform.warehouse.recount import Recount, recount
 from tests.builders import later
@@ -59,6 +61,45 @@ def test_a_missing_list_of_manifests_is_named(local_lake: Lake) -> None:
     (finding,) = check(local_lake).findings
     assert finding.problem.startswith("names a file that is missing: ")
     assert str(lost) in finding.problem
+
+
+def reopened(sqlite_url: str, tmp_path: Path) -> Lake:
+    """The lake as another process sees it."""
+    return Lake((tmp_path / "lake").as_uri(), sqlite_url)
+
+
+@pytest.mark.usefixtures("victim")
+@pytest.mark.parametrize(("content", "problem"), [(None, "is missing"), (b"{", "cannot be read: ")])
+def test_metadata_that_is_missing_or_damaged_is_named(
+    local_lake: Lake, sqlite_url: str, tmp_path: Path, content: bytes | None, problem: str
+) -> None:
+    lost = Path(local_lake.open("default", "exposure").iceberg.metadata_location.removeprefix("file://"))
+    lost.unlink() if content is None else lost.write_bytes(content)
+    with closing(reopened(sqlite_url, tmp_path)) as lake:
+        (finding,) = check(lake).findings
+        assert finding.location == f"file://{lost}"
+        assert finding.problem.startswith(problem)
+        assert recount(lake, "default", "conversion", now=hence()).findings == ()
+
+
+@pytest.mark.usefixtures("victim")
+def test_a_place_that_is_not_there_is_named(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "lake").rename(tmp_path / "unmounted")
+    with closing(reopened(sqlite_url, tmp_path)) as lake:
+        for kind in KINDS:
+            (finding,) = recount(lake, "default", kind, now=hence()).findings
+            assert finding.location == f"file://{tmp_path}/lake/default/{TABLE_NAMES[kind]}"
+            assert finding.problem == "holds the table, and does not exist here; is it mounted?"
+
+
+def test_a_list_of_manifests_that_was_cut_short_is_named(local_lake: Lake) -> None:
+    fill(local_lake, commits=1)
+    latest = local_lake.open("default", "exposure").iceberg.current_snapshot()
+    assert latest is not None
+    damaged = Path(latest.manifest_list.removeprefix("file://"))
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    (finding,) = check(local_lake).findings
+    assert finding.problem.startswith("names a file that cannot be read: ")
 
 
 def test_a_file_that_was_cut_short_cannot_be_read(local_lake: Lake, victim: Path) -> None:

@@ -20,10 +20,10 @@ from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.dedupe import DEDUPE_HORIZON, find_sealed, sift
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake, LakeFile
-from abplatform.warehouse.layout import Fact, arrow_schema, arrow_to_facts, facts_to_arrow
+from abplatform.warehouse.layout import Fact, arrow_schema, facts_to_arrow
 from abplatform.warehouse.tables import inbox_batch, lease
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact, later
-from tests.facts import keep
+from tests.facts import arrow_to_facts, keep
 from tests.warehouse.test_lake import rows_of
 
 
@@ -137,16 +137,43 @@ def test_a_large_inbox_is_sealed_in_bounded_claims(
 ) -> None:
     monkeypatch.setattr(seal, "MOST_BATCHES", 3)
     monkeypatch.setattr(seal, "MOST_EVENTS", 5)
-    facts = [an_exposure_fact(f"{n:02}") for n in range(30)]
-    for size, start in ((7, 0), (1, 7), (4, 8), (1, 12), (1, 13), (16, 14)):
+    monkeypatch.setattr(seal, "MOST_BYTES", 50_000)
+    large = {"note": "x" * 30_000}
+    facts = [an_exposure_fact(f"{n:02}", attributes=large if n > 29 else {}) for n in range(33)]
+    for size, start in ((7, 0), (1, 7), (4, 8), (1, 12), (1, 13), (16, 14), (1, 30), (2, 31)):
         keep(inbox, "default", "exposure", facts[start : start + size], received_at=NOW)
 
     report = seal_project(database, lake, "default", now=NOW)
 
-    assert report.sealed["exposure"] == 30
+    assert report.sealed["exposure"] == 33
     assert rows_of(lake) == facts
-    # 7 (more than the bound, but a batch is never split) | 1 + 4 | 1 + 1 | 16
-    assert len({file.committed_at for file in lake.files("default", "exposure")}) == 4
+    # 7 (more than the bound, but a batch is never split) | 1 + 4 | 1 + 1 | 16 | 30 kB | 60 kB
+    assert len({file.committed_at for file in lake.files("default", "exposure")}) == 6
+
+
+def test_claims_of_large_events_take_little_memory(
+    sqlite_url: str, local_lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they compress to; a claim of all of them would take more than their 40 MB."""
+    monkeypatch.setattr(seal, "MOST_BYTES", 4_000_000)
+    database, inbox = _open(sqlite_url)
+    for number in range(80):
+        batch = [a_conversion_fact(f"{number}-{n}", properties={"note": "x" * 10_000}) for n in range(50)]
+        keep(inbox, "default", "conversion", batch, received_at=NOW)
+    # One that nobody else takes memory from.
+    usual, pool = pa.default_memory_pool(), pa.system_memory_pool()
+    assert usual.backend_name != pool.backend_name
+    pa.set_memory_pool(pool)
+    try:
+        report = seal_project(database, local_lake, "default", now=NOW)
+    finally:
+        pa.set_memory_pool(usual)
+        database.dispose()
+
+    assert report.sealed["conversion"] == 4_000
+    assert pool.max_memory() < 4 * seal.MOST_BYTES
+    # 7 batches each, the last one 3.
+    assert len({file.committed_at for file in local_lake.files("default", "conversion")}) == 12
 
 
 def test_files_that_the_lake_got_before_the_horizon_are_not_searched(

@@ -28,6 +28,8 @@ from tests.warehouse.oracle import check_equal
 from tests.warehouse.spark_engines import (
     kill_driver,
     left_behind,
+    open_two_at_once,
+    seconds_until_refused,
     spark_cluster,
     spark_engine,
     use_java,
@@ -173,6 +175,7 @@ def test_a_standalone_cluster_gives_the_same(local_lake: Lake, engine: DuckDBEng
         spark.ask(wait_for_executors, 0.5)
         with pytest.raises(Unavailable, match="no worker with a free core and 512m of memory"):
             spark.aggregate(local_lake, request)
+        assert max(spark.ask(seconds_until_refused, 4)) < 3 * 0.5, "nobody waits for the waiting of others"
         spark.ask(wait_for_executors, 60)
         cluster.start_workers(2)
         found = spark.aggregate(local_lake, request)
@@ -180,6 +183,12 @@ def test_a_standalone_cluster_gives_the_same(local_lake: Lake, engine: DuckDBEng
     check_equal(found, engine.aggregate(local_lake, request))
     executed = [path.parent.parent.name for path in tmp_path.glob("work-*/app-*/[0-9]*")]
     assert len(executed) == 2, "both workers had a part"
+
+
+def test_who_waits_too_long_for_others_is_told(spark_on_threads: Any, local_lake: Lake) -> None:
+    with pytest.raises(Unavailable, match="Spark is busy with other analyses; try again shortly"):
+        spark_on_threads.ask(open_two_at_once, 0.1)
+    spark_on_threads.aggregate(local_lake, REQUEST)  # the next one has its turn
 
 
 def test_a_cluster_that_is_not_there_is_unavailable_at_once(local_lake: Lake) -> None:
@@ -208,7 +217,7 @@ def test_a_request_without_metrics_starts_nothing(local_lake: Lake) -> None:
 
 def test_without_pyspark_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("abplatform.warehouse.spark_engine.find_spec", lambda name: None)
-    with pytest.raises(StartRefused, match=r"pip install 'abplatform\[spark\]'"):
+    with pytest.raises(StartRefused, match=r"pip install -e '\.\[spark\]'"):
         build_engine("spark://local[2]")
 
 

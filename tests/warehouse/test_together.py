@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from abplatform.errors import Unavailable
+from abplatform.errors import AbplatformError, InboxFull, Unavailable
 from abplatform.warehouse import together as together_module
 from abplatform.warehouse.together import LARGEST_GROUP, Together
 
@@ -90,18 +90,23 @@ def test_one_that_fails_does_not_fail_its_neighbours() -> None:
     assert sorted(gate.groups[2:5]) == [[2], [3], [4]]
 
 
-def test_what_takes_long_to_fail_fails_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together_module, "_SOON_SECONDS", 0.0)
+@pytest.mark.parametrize(
+    ("error", "soon"), [(Unavailable("no answer"), 0.0), (InboxFull("no answer"), 60.0)], ids=["slow", "full"]
+)
+def test_what_takes_long_to_fail_or_finds_no_room_fails_for_all(
+    monkeypatch: pytest.MonkeyPatch, error: AbplatformError, soon: float
+) -> None:
+    monkeypatch.setattr(together_module, "_SOON_SECONDS", soon)
 
     def refuse(items: Sequence[int]) -> None:
         if len(items) > 1:
-            raise Unavailable("no answer")
+            raise error
 
     gate = Gate(refuse)
     with gathered(gate, [1, 2, 3]) as (together, futures):
         gate.may_go_on.set()
         for future in futures[1:]:
-            with pytest.raises(Unavailable, match="no answer"):
+            with pytest.raises(type(error), match="no answer"):
                 future.result(10)
         assert together.do(4) == 40
     assert gate.groups == [[1], [2, 3], [4]]

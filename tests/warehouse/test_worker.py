@@ -64,16 +64,19 @@ def test_trouble_with_one_project_does_not_keep_others_waiting(
     assert inbox.pending("bad") == 0
 
 
-def test_a_round_without_a_database_is_logged_and_survived(
-    database: sa.Engine, lake: Lake, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cause", "logged"), [("", ["seal_round_failed"]), ("host db, port 5432: what the log of outages says, too", [])]
+)
+def test_a_round_without_a_database_is_survived_and_logged_once(
+    database: sa.Engine, lake: Lake, monkeypatch: pytest.MonkeyPatch, cause: str, logged: list[str]
 ) -> None:
     def gone(self: Inbox) -> tuple[str, ...]:
-        raise Unavailable("the database does not answer; try again shortly")
+        raise Unavailable("the database does not answer; try again shortly", cause=cause)
 
     monkeypatch.setattr(Inbox, "waiting_projects", gone)
     with capture_logs() as logs:
         service.seal_waiting(database, lake, clock=lambda: NOW)
-    assert [log["event"] for log in logs] == ["seal_round_failed"]
+    assert [log["event"] for log in logs] == logged
 
 
 def test_a_lease_has_one_holder_until_it_ends(database: sa.Engine) -> None:

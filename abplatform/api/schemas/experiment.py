@@ -250,6 +250,10 @@ STATE = (
 )
 
 
+_FREE_FORM = {"payload", "targeting"}
+_LARGEST_WHOLE = 2**53
+
+
 def experiment_document(experiment: Experiment) -> dict[str, Any]:
     """The document of an experiment: its definition and its state, without salts."""
     definition: dict[str, Any] = msgspec.to_builtins(experiment.definition)
@@ -257,4 +261,17 @@ def experiment_document(experiment: Experiment) -> dict[str, Any]:
     for phase in state["past_phases"]:
         del phase["salt"]
     every = experiment.refresh_every
-    return definition | state | {"refresh_every": None if every is None else write_duration(every)}
+    shown = definition | state | {"refresh_every": None if every is None else write_duration(every)}
+    return {name: _as_sent(name, value) for name, value in shown.items()}
+
+
+def _as_sent(name: str, value: Any) -> Any:
+    """Whole numbers without the `.0` that they get where they are stored; an author's own JSON is left alone."""
+    if name in _FREE_FORM:
+        return value
+    if isinstance(value, dict):
+        return {inner: _as_sent(inner, each) for inner, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_sent("", each) for each in value]
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_WHOLE
+    return int(value) if whole else value

@@ -20,7 +20,8 @@ from abplatform.settings import Settings
 def command() -> None:
     """Import a real field experiment, run a simulated one through the server and the SDK, show the readouts.
 
-    Asks nothing, takes under two minutes, may be run again, and leaves its data behind for `abplatform serve`.
+    Asks nothing, takes half a minute to two minutes, may be run again, and leaves its data behind for
+    `abplatform serve`.
     """
     _check_extra()
     settings = usable_settings()
@@ -39,7 +40,8 @@ def command() -> None:
 def _check_extra() -> None:
     missing = [name for name in ("abplatform_sdk", "causaldata") if find_spec(name) is None]
     if missing:
-        raise click.ClickException(f"the demo needs {' and '.join(missing)}: pip install 'abplatform[demo]'")
+        how = ".venv/bin/pip install -e ./sdk -e '.[demo]'"
+        raise click.ClickException(f"the demo needs {' and '.join(missing)}; run in the checkout: {how}")
 
 
 def _title(text: str) -> None:

@@ -139,7 +139,7 @@ def _check_key_is_free(work: Work, project: str, key: str) -> Experiment | None:
     """The remains of a killed import of that key, if there are any."""
     found = work.experiments.find(project, key)
     if found is not None and not (found.status == "draft" and found.definition.hypothesis == UNFINISHED):
-        raise AlreadyExists(f"there is an experiment {key!r} already; choose another key")
+        raise AlreadyExists(f"there is an experiment {key!r} already; choose another key (--key)")
     return found
 
 

@@ -70,6 +70,13 @@ class LoadReport:
     refused: Mapping[str, int]
     sealed: Sealed
 
+    @property
+    def new(self) -> int | None:
+        """How many of the rows nobody had sent before; None while that is not known, or where others sealed some."""
+        sealed = self.sealed
+        all_here = sealed.sealed + sealed.duplicates + sealed.conflicts == self.taken
+        return sealed.sealed if all_here else None
+
 
 def load_events(
     target: LoadTarget,
@@ -199,7 +206,8 @@ class _Loader:
 
     def counts(self) -> dict[str, object]:
         """What has become of the rows so far, as JSON values for the audit trail."""
-        return {"taken": self._taken, "refused": self.refused}
+        report = self._report()
+        return {"taken": report.taken, "refused": report.refused, "new": report.new}
 
     def finish(self) -> LoadReport:
         """Seal what is left."""
@@ -207,10 +215,14 @@ class _Loader:
         last = target.inbox.last_batch(target.project, kind)
         while last is not None and target.inbox.pending(target.project, kind, up_to=last):
             self._seal()
+        return self._report()
+
+    def _report(self) -> LoadReport:
         return LoadReport(taken=self._taken, refused=self.refused, sealed=self._sealed)
 
     def _seal(self) -> None:
         report, kind = self._target.seal(), self._request.kind
+        self._target.inbox.look_again()
         self._sealed += Sealed(report.sealed[kind], report.duplicates[kind], report.conflicts[kind])
 
     def _read(self, piece: Batch, rules: Rules, ids: EventIds) -> tuple[pa.Table | None, list[RowFault]]:

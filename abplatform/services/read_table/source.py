@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from pyarrow import csv, parquet
 
 from abplatform.errors import InvalidInput
 from abplatform.services.read_table.quotes import MarkedStream, check_cell_lines, check_row_lines
+from abplatform.services.read_table.unsplit import Unsplit, UnsplitRows
 
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 4 << 20
@@ -26,6 +28,8 @@ _PARQUET = {".parquet", ".pq"}
 _READ = "only CSV (UTF-8, with commas) and Parquet are read"
 _HEAD_BYTES = 4096
 _NAMES_SHOWN = 20
+_BEFORE_DATA = 2
+"""Rows of a CSV stream: the one that makes a reader begin, and the header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,52 +195,63 @@ def _csv_batches(path: Path, columns: Sequence[str], progress: Progress | None) 
     _check_is_csv(path)
     header = _csv_header(path)
     check_columns(path, header, columns)
-    split_badly: list[tuple[int, int, int]] = []
     size = path.stat().st_size
-    emitted, reported = 0, 0
     with pa.OSFile(str(path)) as file, _unpacked(path, file) as source:
         stream = MarkedStream(source, len(header))
-        ended = False
-        breaks: dict[int, int] = {}
-
-        def skip(row: csv.InvalidRow) -> str:
-            nonlocal ended
-            if row.text == stream.mark:
-                ended = True
-            else:
-                split_badly.append((row.number - 1, row.expected_columns, row.actual_columns))
-                breaks[row.number - 1] = max(row.text.count("\n"), row.text.count("\r"))
-            return "skip"
-
-        reader = csv.open_csv(
-            stream,
-            # In order and by one thread: only then are rows that cannot be split numbered.
-            read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-            # All columns, not only the wanted ones: an open quote in any of them hides rows.
-            convert_options=csv.ConvertOptions(column_types={name: pa.binary() for name in header}),
-        )
-        held: Batch | None = None
-        for batch in reader:
-            numbers = _row_numbers(emitted, batch.num_rows, [number for number, _, _ in split_badly])
-            check_row_lines(path, breaks)
+        unsplit = UnsplitRows(stream.mark, _BEFORE_DATA)
+        held: Iterator[Batch] = iter(())
+        for batch in _data(csv.open_csv(stream, **_csv_options(header, unsplit))):
+            numbers = unsplit.number(batch.num_rows)
+            check_row_lines(path, unsplit.too_long)
             check_cell_lines(path, batch, numbers.tolist())
-            emitted += batch.num_rows
-            faults, reported = _split_faults(split_badly, reported)
             if progress is not None:
                 progress(min(1.0, file.tell() / size))
             # Only the end tells whether a quote of the last rows was open, with all that follows inside it.
-            if held is not None:
-                yield held
-            held = Batch(numbers, {column: batch.column(column) for column in columns}, faults)
-    check_row_lines(path, breaks)
-    if not ended:
+            yield from held
+            rows = Batch(numbers, {column: batch.column(column) for column in columns})
+            held = _with_faults(rows, unsplit.take(), len(header))
+    check_row_lines(path, unsplit.too_long)
+    if not unsplit.ended:
         raise InvalidInput({"file": [f"{path} cannot be read: a quote is not closed; what follows it is one cell"]})
-    if held is not None:
-        yield held
-    faults, _ = _split_faults(split_badly, reported)
-    if faults:
-        yield Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns}, faults)
+    yield from held
+    yield from _with_faults(_no_rows(columns), unsplit.take_all(), len(header))
+
+
+def _csv_options(header: Sequence[str], unsplit: UnsplitRows) -> dict[str, Any]:
+    return {
+        # In order and by one thread: only then are rows that cannot be split numbered.
+        "read_options": csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=list(header)),
+        "parse_options": csv.ParseOptions(newlines_in_values=True, invalid_row_handler=unsplit),
+        # All columns, not only the wanted ones: an open quote in any of them hides rows.
+        "convert_options": csv.ConvertOptions(column_types={name: pa.binary() for name in header}),
+    }
+
+
+def _data(reader: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of data: without that which a marked stream begins with, and the header."""
+    left = _BEFORE_DATA
+    for batch in reader:
+        passed = min(left, batch.num_rows)
+        left -= passed
+        yield batch.slice(passed)
+
+
+def _no_rows(columns: Sequence[str]) -> Batch:
+    return Batch(np.zeros(0, np.int64), {column: pa.array([], pa.binary()) for column in columns})
+
+
+def _with_faults(batch: Batch, unsplit: Unsplit, expected: int) -> Iterator[Batch]:
+    """A batch with the rows that could not be split; if those are very many, batches without good rows come first."""
+    count, empty = len(unsplit.numbers), _no_rows(tuple(batch.columns))
+    for start in range(0, count, BATCH_ROWS):
+        chosen = slice(start, start + BATCH_ROWS)
+        faults = tuple(
+            RowFault(number, None, f"has {actual} columns where the header has {expected}")
+            for number, actual in zip(unsplit.numbers[chosen].tolist(), unsplit.columns[chosen].tolist(), strict=True)
+        )
+        yield replace(batch if start + BATCH_ROWS >= count else empty, faults=faults)
+    if not count and len(batch.numbers):
+        yield batch
 
 
 def _check_is_csv(path: Path) -> None:
@@ -261,23 +276,3 @@ def _csv_header(path: Path) -> list[str]:
 
 def _unpacked(path: Path, file: pa.NativeFile) -> pa.NativeFile:
     return pa.CompressedInputStream(file, "gzip") if path.suffix.lower() == ".gz" else file
-
-
-def _row_numbers(emitted: int, rows: int, skipped: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Numbers of the next ``rows`` good rows, when ``emitted`` good ones came before and some were skipped.
-
-    >>> _row_numbers(0, 4, [2, 4]).tolist()
-    [1, 3, 5, 6]
-    """
-    good = np.arange(emitted + 1, emitted + 1 + rows, dtype=np.int64)
-    # The i-th skipped row stands behind as many good rows as its number minus the rows skipped up to it.
-    behind = np.asarray(skipped, dtype=np.int64) - np.arange(1, len(skipped) + 1)
-    return good + np.searchsorted(behind, good, side="left")
-
-
-def _split_faults(split_badly: Sequence[tuple[int, int, int]], reported: int) -> tuple[tuple[RowFault, ...], int]:
-    faults = tuple(
-        RowFault(number, None, f"has {actual} columns where the header has {expected}")
-        for number, expected, actual in split_badly[reported:]
-    )
-    return faults, len(split_badly)

@@ -13,10 +13,12 @@ from abplatform.stats.sequential.asymptotic import (
 )
 from abplatform.stats.sequential.count_margins import count_non_inferiority, log_margin_e_value
 from abplatform.stats.sequential.counts import harm_p_value, log_harm_e_value
-from abplatform.stats.sequential.guard import EfficacyBlock, efficacy_guard
+from abplatform.stats.sequential.guard import MIN_NONZERO, MIN_UNITS, EfficacyBlock, efficacy_guard
 from abplatform.stats.sequential.regression import compare_regression, log_t_e_value, t_critical_value
 
 __all__ = [
+    "MIN_NONZERO",
+    "MIN_UNITS",
     "EfficacyBlock",
     "compare",
     "compare_regression",

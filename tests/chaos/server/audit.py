@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -66,22 +66,35 @@ def audit(settings: Settings, ledger: Ledger, kind: EventKind, acknowledged: set
         ledger: of all senders.
         kind: exposures or conversions.
         acknowledged: ids, from before all that was sealed since.
+
+    Raises:
+        duckdb.IOException: a file that the lake names cannot be read, and it goes on naming it.
     """
     said = _say(ledger, kind, ledger.sent_now(kind), partial(_pseudonym, read_pseudonym_key(settings)))
     fields = [f"found.{name} IS DISTINCT FROM said.{name}" for name in _COLUMNS[kind] if name != "event_id"]
     differs = " OR ".join([*fields, f"found.{_EMPTY[kind]} IS NOT NULL", "found.received_at IS NULL"])
-    while True:
-        with build_platform(settings) as platform:
-            paths = [file.path for file in platform.lake.files(DEFAULT_PROJECT, kind)]
-        if not paths:
-            return Counts(0, len(acknowledged), 0, 0, 0)
-        with duckdb.connect() as connection:
-            connection.register("said", said)
-            connection.register("acknowledged", pa.table({"event_id": pa.array(sorted(acknowledged), pa.string())}))
-            try:
-                return Counts(*connection.execute(_QUESTION.format(differs=differs), {"paths": paths}).fetchall()[0])
-            except duckdb.IOException:
-                continue  # The worker has rewritten a file meanwhile.
+    tables = {"said": said, "acknowledged": pa.table({"event_id": pa.array(sorted(acknowledged), pa.string())})}
+    paths = _named_files(settings, kind)
+    while paths:
+        try:
+            return _count(_QUESTION.format(differs=differs), paths, tables)
+        except duckdb.IOException:
+            earlier, paths = paths, _named_files(settings, kind)
+            if paths == earlier:
+                raise  # The worker has not rewritten a file meanwhile: one is lost.
+    return Counts(0, len(acknowledged), 0, 0, 0)
+
+
+def _named_files(settings: Settings, kind: EventKind) -> list[str]:
+    with build_platform(settings) as platform:
+        return [file.path for file in platform.lake.files(DEFAULT_PROJECT, kind)]
+
+
+def _count(question: str, paths: Sequence[str], tables: Mapping[str, pa.Table]) -> Counts:
+    with duckdb.connect() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return Counts(*connection.execute(question, {"paths": paths}).fetchall()[0])
 
 
 def _say(ledger: Ledger, kind: EventKind, events: Sequence[Event], pseudonym: Any) -> pa.Table:

@@ -57,6 +57,7 @@ class Installation:
             self.settings |= {
                 "ABPLATFORM_DATABASE_URL": address,
                 "ABPLATFORM_PSEUDONYM_KEY": "a secret of the chaos, long enough",
+                "ABPLATFORM_LAKE_URL": (home.absolute() / "lake").as_uri(),
             }
         self.log = log
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -72,7 +73,7 @@ class Installation:
         """Make the database and an admin key."""
         if not self.embedded:
             self._command("db", "upgrade")
-        self.key = self._command("keys", "create", "--role", "admin", "--name", "chaos").split()[0]
+        self.key = self._command("keys", "create", "--role", "admin", "--name", "chaos", "--new").split()[0]
 
     def start(self) -> Start:
         """Start what does not run; returns when it is ready.
