@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from functools import partial
@@ -14,6 +15,8 @@ import sqlalchemy as sa
 from abplatform.database import open_database
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.breakdown import Breakdown, Differences
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment, Pin
 from abplatform.domain.metric import Metric
@@ -22,6 +25,7 @@ from abplatform.domain.timeseries import Timeseries
 from abplatform.errors import SchemaOutdated, StartRefused, Unavailable
 from abplatform.services import analyse
 from abplatform.services.aggregate import aggregate, build_request
+from abplatform.services.break_down import AggregateSlices, read_breakdown, search_differences
 from abplatform.services.choose import Question
 from abplatform.services.fix_caps import find_caps
 from abplatform.services.follow import read_timeseries
@@ -185,6 +189,50 @@ class Platform:
                 return engine.aggregate(self.lake, replace(request, daily=True))
 
             return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
+
+    @files_are_there()
+    def breakdown(
+        self,
+        project: str,
+        key: str,
+        *,
+        by: str,
+        method: str | None = None,
+        metric: str | None = None,
+        phase: int | None = None,
+    ) -> Breakdown:
+        """The results of an experiment by slices of its units; nothing is recorded.
+
+        Args:
+            project, key, method, metric, phase: see `results`.
+            by: see `break_down.read_breakdown`.
+        """
+        question = Question(method=method, metric=metric, phase=phase)
+        with self._slicing(project) as (reduce, now):
+            return read_breakdown(self.uow, reduce, project, key, by=by, question=question, now=now)
+
+    @files_are_there()
+    def differences(self, project: str, key: str, *, phase: int | None = None) -> Differences:
+        """Where the effect of an experiment differs between slices: see `break_down.search_differences`."""
+        with self._slicing(project) as (reduce, now):
+            return search_differences(self.uow, reduce, project, key, phase=phase, now=now)
+
+    @contextmanager
+    def _slicing(self, project: str) -> Iterator[tuple[AggregateSlices, datetime]]:
+        self.seal(project)
+        now = self.now()
+        with self.uow.reading() as work:
+            owner = work.projects.get(project)
+        with holding_states(self.engine, self.database) as engine:
+
+            def reduce(
+                experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension]
+            ) -> Aggregation:
+                state = self.lake.state(project)
+                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
+                return engine.aggregate(self.lake, replace(request, dimensions=tuple(dimensions)))
+
+            yield reduce, now
 
     @files_are_there()
     def find_caps(self, project: str, key: str) -> Mapping[str, Pin]:

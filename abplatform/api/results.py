@@ -15,7 +15,8 @@ from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
 from abplatform.api.json_bodies import check_no_fields
-from abplatform.api.schemas.listing import LooksQuery, ResultsQuery
+from abplatform.api.schemas.listing import BreakdownQuery, LooksQuery, ResultsQuery
+from abplatform.domain.breakdown import Breakdown, Differences
 from abplatform.domain.scorecard import Scorecard
 from abplatform.domain.timeseries import Timeseries
 
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 resource = Resource("results", __name__, url_prefix="/api/v1/experiments", description="What was found, and advised")
 
 _REFERENCES, _COMPONENTS = msgspec.json.schema_components(
-    [Scorecard, Timeseries], ref_template="#/components/schemas/{name}"
+    [Scorecard, Timeseries, Breakdown, Differences], ref_template="#/components/schemas/{name}"
 )
 COMPONENTS = {
     name: {**component, "description": cleandoc(component.get("description", ""))}
@@ -90,6 +91,37 @@ class Days(MethodView):
         more than 1,000 the last ones. Nothing is recorded, and nothing decided: that is what looks are for.
         """
         return _json(platform().timeseries(project(), key, **query))
+
+
+@resource.route("/<key:key>/results/breakdown")
+class Slices(MethodView):
+    """The results of an experiment by slices of its units."""
+
+    @needs(Ability.READ)
+    @resource.arguments(BreakdownQuery(), location="query")
+    @resource.response(200, _REFERENCES[2])
+    def get(self, query: Mapping[str, Any], key: str) -> Response:
+        """Compute the results in each slice of a dimension, and whether the effect differs between them.
+
+        Slices are exploratory: their adjusted p-values hold over all slices of a metric (false discovery rate), and
+        nothing is decided by them. Of more than 100 slices the largest are shown, and the rest as `(rest)`.
+        """
+        return _json(platform().breakdown(project(), key, **query))
+
+
+@resource.route("/<key:key>/results/differences")
+class EffectDifferences(MethodView):
+    """Where the effect of an experiment differs."""
+
+    @needs(Ability.READ)
+    @resource.arguments(LooksQuery(), location="query")
+    @resource.response(200, _REFERENCES[3])
+    def get(self, query: Mapping[str, Any], key: str) -> Response:
+        """Search all dimensions and metrics for effects that differ between slices, the surest first.
+
+        Of those found, a share of alpha is expected to be false. Exploratory: it decides nothing.
+        """
+        return _json(platform().differences(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/looks")

@@ -98,6 +98,23 @@ class Breakdown:
     differences: tuple[Difference, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """What a search for effects that differ has found, the surest first.
+
+    Attributes:
+        alpha: of those that are ``found``, at most this share is expected to be false.
+        differences: one per dimension, metric and treatment.
+    """
+
+    experiment: str
+    phase: int
+    alpha: float
+    computed_at: datetime
+    data_through: datetime | None
+    differences: tuple[Difference, ...]
+
+
 def break_down(
     definition: ExperimentDefinition,
     metrics: Sequence[Metric],

@@ -11,6 +11,14 @@ PERIODS: dict[str, Period] = {"exposure_day": "day", "exposure_week": "week", "e
 """Names of the dimensions that every experiment has: when its units were first exposed."""
 
 
+NO_SLICE = "(none)"
+"""Units without a value of a dimension."""
+REST = "(rest)"
+"""Units of all slices that are too many to be shown; raw text, which no JSON text looks like."""
+MOST_SLICES = 100
+"""Of a dimension with more values the largest are shown, and the rest as one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
     """A way to slice units, fixed by the time of their first exposure, so that no variant can change it.

@@ -62,6 +62,22 @@ def choose(uow: UnitOfWork, project: str, key: str, question: Question) -> Asked
     return Asked(experiment, metrics, latest, _check_question(question, experiment, metrics))
 
 
+def watchable_method(asked: Asked, question: Question) -> Method:
+    """The method for results that are no looks: that of the question, else one that may be watched.
+
+    That is the plan's, if it may; else ``sequential``, and ``fixed`` where clusters were randomised.
+
+    Raises:
+        InvalidInput: naming ``method``, if its bounds are those of looks alone.
+    """
+    definition = asked.experiment.definition
+    if question.method == "group_sequential":
+        raise InvalidInput({"method": ["group_sequential bounds are those of looks alone (see results/looks)"]})
+    if question.method is not None or definition.plan.method in {"sequential", "bayesian"}:
+        return asked.method
+    return "fixed" if definition.clustered else "sequential"
+
+
 def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
     plan = experiment.definition.plan
     if question.metric is not None and question.metric not in {metric.key for metric in metrics}:

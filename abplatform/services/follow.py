@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from abplatform.domain.aggregates import Aggregation
-from abplatform.domain.experiment import Experiment, ExperimentDefinition
+from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import judged_definition
-from abplatform.domain.plan import Method
 from abplatform.domain.timeseries import Timeseries, score_days
-from abplatform.errors import InvalidInput
-from abplatform.services.choose import Question, choose
+from abplatform.services.choose import Question, choose, watchable_method
 from abplatform.storage.session import UnitOfWork
 
 AggregateDays = Callable[[Experiment, Sequence[Metric]], Aggregation]
@@ -39,9 +37,7 @@ def read_timeseries(
     """
     asked = choose(uow, project, key, question)
     definition = judged_definition(asked.experiment)
-    if question.method == "group_sequential":
-        raise InvalidInput({"method": ["group_sequential bounds are those of looks (see results/looks), not of days"]})
-    method = asked.method if question.method is not None else _watchable(definition)
+    method = watchable_method(asked, question)
     aggregation = aggregate(asked.experiment, asked.metrics)
     series = score_days(definition, asked.metrics, aggregation, method=method)
     return Timeseries(
@@ -53,9 +49,3 @@ def read_timeseries(
         data_through=aggregation.data_through,
         metrics=tuple(each for each in series if question.metric in {None, each.metric}),
     )
-
-
-def _watchable(definition: ExperimentDefinition) -> Method:
-    if definition.plan.method in {"sequential", "bayesian"}:
-        return definition.plan.method
-    return "fixed" if definition.clustered else "sequential"

@@ -11,10 +11,9 @@ from typing import Any
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.arm_cell import ArmCell, BelowCuts, Denominator, Lifetimes, Uncapped, Watch
+from abplatform.domain.dimension import NO_SLICE, REST
 from abplatform.domain.metric import Metric
 from abplatform.warehouse.ordered import MICROSECONDS
-
-NO_SLICE = "(none)"
 
 Row = Mapping[str, Any]
 
@@ -135,6 +134,8 @@ def name_slices(texts: Iterable[str | None]) -> dict[str | None, str]:
 
 
 def _decode(text: str) -> str:
+    if text == REST:
+        return REST
     value = json.loads(text)
     return value if isinstance(value, str) else text
 

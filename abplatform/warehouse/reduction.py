@@ -18,7 +18,7 @@ from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
 from abplatform.warehouse.news import CannotResume
 from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
-from abplatform.warehouse.slicing import add_slices, slice_columns
+from abplatform.warehouse.slicing import add_slices, pool_rare, slice_columns
 from abplatform.warehouse.unit_files import write_unit_table
 from abplatform.warehouse.unit_table import SETTLES_AFTER, UnitTable, find_waiting, narrow_values, settle, unit_columns
 from abplatform.warehouse.unit_values import analysed_rows, can_be_kept
@@ -119,6 +119,8 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
     if cut:
         valued = workspace.keep("valued_units", valued)
     analysed = add_slices(valued.filter(valued.analysed), request)
+    if request.dimensions:
+        analysed = pool_rare(workspace, workspace.keep("sliced_units", analysed), request)
     rows = analysed_rows(analysed, request)
     if request.clustered or request.dimensions:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)

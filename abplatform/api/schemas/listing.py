@@ -90,6 +90,16 @@ class ResultsQuery(LooksQuery):
 
 
 @cache
+class BreakdownQuery(ResultsQuery):
+    """By what to slice the results of an experiment."""
+
+    by = Text(
+        required=True,
+        validate=validate.Length(min=1, max=64, error="must be 1 to 64 characters"),
+        metadata={"description": "a dimension of the experiment, or exposure_day, exposure_week, exposure_month"},
+    )
+
+
 def page_of(document: type[marshmallow.Schema]) -> type[Document]:
     """The schema of a page of documents: one for each kind of them."""
     name = document.__name__.removesuffix("Document") + "Page"
