@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from abplatform.database import open_database
-from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.domain.access import DEFAULT_PROJECT, Project
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment
@@ -25,7 +26,7 @@ from abplatform.services.aggregate import aggregate, build_request
 from abplatform.services.choose import Question
 from abplatform.services.follow import read_timeseries
 from abplatform.services.guard_key import is_settled, read_pseudonym_key, settle_pseudonym_key
-from abplatform.services.hold_states import holding_states
+from abplatform.services.hold_states import HoldingEngine, holding_states
 from abplatform.services.keep_units import KEEP_SECONDS, keep_due
 from abplatform.services.refresh import REFRESH_SECONDS, refresh_due
 from abplatform.services.rerun import Rerun, rerun
@@ -124,14 +125,8 @@ class Platform:
         Raises:
             Unavailable: if the database, the lake or the engine does not answer, or the look cannot be recorded.
         """
-        self.seal(project)
-        now = self.now()
-        with self.uow.reading() as work:
-            owner = work.projects.get(project)
-
         question = Question(method=method, metric=metric, phase=phase)
-        # Until the look is recorded.
-        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+        with self._analysing(project) as (engine, owner, now):
 
             def reduce(experiment: Experiment, metrics: Sequence[Metric], known: Evidence | None) -> Evidence:
                 known = None if anew else known
@@ -171,12 +166,8 @@ class Platform:
         Raises:
             Unavailable: if the database, the lake or the engine does not answer.
         """
-        self.seal(project)
-        now = self.now()
-        with self.uow.reading() as work:
-            owner = work.projects.get(project)
         question = Question(method=method, metric=metric, phase=phase)
-        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+        with self._analysing(project) as (engine, owner, now):
 
             def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
                 state = self.lake.state(project)
@@ -184,6 +175,19 @@ class Platform:
                 return engine.aggregate(self.lake, replace(request, daily=True))
 
             return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
+
+    @contextmanager
+    def _analysing(self, project: str) -> Iterator[tuple[HoldingEngine, Project, datetime]]:
+        """What it takes to analyse all that has been acknowledged: an engine, the project, and the time.
+
+        States of the lake that the engine answers from are held until the end of the block, when a look is recorded.
+        """
+        self.seal(project)
+        now = self.now()
+        with self.uow.reading() as work:
+            owner = work.projects.get(project)
+        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+            yield engine, owner, now
 
     def looks(self, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
         """All looks of a phase of an experiment, the current one by default, oldest first."""

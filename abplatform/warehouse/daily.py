@@ -21,10 +21,9 @@ from abplatform.domain.metric import Metric
 from abplatform.warehouse.cells import Row
 from abplatform.warehouse.progress import Progress
 from abplatform.warehouse.times import shifted
-from abplatform.warehouse.unit_values import is_closed
+from abplatform.warehouse.unit_values import MONEY, is_closed
 from abplatform.warehouse.workspace import Workspace
 
-_MONEY = "decimal(38, 6)"
 _MUCH = 1e6
 _INSTANT = timedelta(microseconds=1)
 
@@ -163,19 +162,15 @@ def _steps_of_window(units: ir.Table, metric: Metric, request: AggregationReques
 
     Without a window that is at its first exposure, and what it is worth comes later.
     """
-    name = f"b{position}"
-    before = units[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
-    common = {"d": ibis.literal(1, "int64"), "b": before}
     if metric.window is None:
-        nothing = ibis.literal(0).cast(_MONEY)
-        return units.select("unit", "cluster", "variant", day=units["first"].date(), y=nothing, **common)
-    closed = units.filter(is_closed(units["first"], metric, request))
-    # A look at midnight has the windows that close at midnight.
-    day = shifted(closed["first"], metric.window.end - _INSTANT).date()
-    before = closed[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
-    return closed.select(
-        "unit", "cluster", "variant", day=day, y=closed[f"y{position}"].cast(_MONEY), **common | {"b": before}
-    )
+        counted, day, value = units, units["first"].date(), ibis.literal(0).cast(MONEY)
+    else:
+        counted = units.filter(is_closed(units["first"], metric, request))
+        # A look at midnight has the windows that close at midnight.
+        day = shifted(counted["first"], metric.window.end - _INSTANT).date()
+        value = counted[f"y{position}"].cast(MONEY)
+    before = counted[f"b{position}"].cast("float64") if request.adjusts(metric) else ibis.null("float64")
+    return counted.select("unit", "cluster", "variant", day=day, y=value, d=ibis.literal(1, "int64"), b=before)
 
 
 def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, position: int) -> ir.Table:
@@ -186,22 +181,22 @@ def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, position: in
     keys = ["unit", "cluster", "variant"]
     if metric.kind == "sum":
         steps = counting.group_by([*keys, counting.timestamp.date().name("day")]).aggregate(
-            y=ibis.coalesce(counting.value.sum().cast(_MONEY), ibis.literal(0).cast(_MONEY))
+            y=ibis.coalesce(counting.value.sum().cast(MONEY), ibis.literal(0).cast(MONEY))
         )
     else:
         firsts = counting.group_by(keys).aggregate(at=counting.timestamp.min())
-        steps = firsts.select(*keys, day=firsts["at"].date(), y=ibis.literal(1).cast(_MONEY))
+        steps = firsts.select(*keys, day=firsts["at"].date(), y=ibis.literal(1).cast(MONEY))
     return steps.mutate(d=ibis.literal(0, "int64"), b=ibis.null("float64"))
 
 
 def _run(steps: ir.Table, member: str) -> ir.Table:
     """Numbers of each unit, or cluster, at the end of each day on which they changed, and before (``y_before``)."""
     daily = steps.group_by([member, "variant", "day"]).aggregate(
-        y=steps.y.sum().cast(_MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max()
+        y=steps.y.sum().cast(MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max()
     )
     until_now = ibis.cumulative_window(group_by=member, order_by="day")
     run = daily.mutate(
-        y_now=daily.y.sum().over(until_now).cast(_MONEY),
+        y_now=daily.y.sum().over(until_now).cast(MONEY),
         d_now=daily.d.sum().over(until_now).cast("int64"),
         b_now=daily.b.max().over(until_now),
     )
@@ -211,7 +206,7 @@ def _run(steps: ir.Table, member: str) -> ir.Table:
         y=run.y_now,
         d=run.d_now,
         b=run.b_now,
-        y_before=(run.y_now - run.y).cast(_MONEY),
+        y_before=(run.y_now - run.y).cast(MONEY),
         d_before=run.d_now - run.d,
         b_before=run.b_now,
     )
@@ -219,5 +214,5 @@ def _run(steps: ir.Table, member: str) -> ir.Table:
 
 def _run_once(steps: ir.Table) -> ir.Table:
     """The same where each changes once."""
-    zero = {"y_before": ibis.literal(0).cast(_MONEY), "d_before": ibis.literal(0, "int64"), "b_before": steps.b}
+    zero = {"y_before": ibis.literal(0).cast(MONEY), "d_before": ibis.literal(0, "int64"), "b_before": steps.b}
     return steps.select("variant", "day", "y", "d", "b", **zero)

@@ -13,7 +13,7 @@ from abplatform.domain.events import scalar_as_json
 from abplatform.domain.metric import Metric
 from abplatform.warehouse.times import moment, shifted
 
-_MONEY = "decimal(38, 6)"
+MONEY = "decimal(38, 6)"
 _NO_DELAY = timedelta(0)
 
 
@@ -45,7 +45,7 @@ def add_values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -
     joined = units.left_join(values, "number")
     columns: dict[str, ir.Value] = {}
     for name, metric in known.items():
-        value = ibis.coalesce(joined[f"new_{name}"], ibis.literal(0).cast(_MONEY))
+        value = ibis.coalesce(joined[f"new_{name}"], ibis.literal(0).cast(MONEY))
         columns[name] = _together(joined[name], value, metric) if name in units.columns else value
     return joined.select(*(name for name in units.columns if name not in known), **columns)
 
@@ -122,8 +122,8 @@ def _bounds(request: AggregationRequest) -> Mapping[timedelta, str]:
 
 def _reduced(joined: ir.Table, metric: Metric, counts: ir.BooleanValue) -> ir.Value:
     if metric.kind == "sum":
-        return joined.value.sum(where=counts).cast(_MONEY)
-    return (joined.count(where=counts) > 0).cast("int64").cast(_MONEY)
+        return joined.value.sum(where=counts).cast(MONEY)
+    return (joined.count(where=counts) > 0).cast("int64").cast(MONEY)
 
 
 def _together(known: ir.DecimalValue, new: ir.DecimalValue, metric: Metric) -> ir.Value:
