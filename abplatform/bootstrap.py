@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from abplatform.database import open_database
-from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.domain.access import DEFAULT_PROJECT, Project
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.breakdown import Breakdown, Differences
 from abplatform.domain.dimension import Dimension
@@ -30,7 +30,7 @@ from abplatform.services.choose import Question
 from abplatform.services.fix_caps import find_caps
 from abplatform.services.follow import read_timeseries
 from abplatform.services.guard_key import is_settled, read_pseudonym_key, settle_pseudonym_key
-from abplatform.services.hold_states import holding_states
+from abplatform.services.hold_states import HoldingEngine, holding_states
 from abplatform.services.keep_units import KEEP_SECONDS, keep_due
 from abplatform.services.refresh import REFRESH_SECONDS, refresh_due
 from abplatform.services.rerun import Rerun, rerun
@@ -129,14 +129,8 @@ class Platform:
         Raises:
             Unavailable: if the database, the lake or the engine does not answer, or the look cannot be recorded.
         """
-        self.seal(project)
-        now = self.now()
-        with self.uow.reading() as work:
-            owner = work.projects.get(project)
-
         question = Question(method=method, metric=metric, phase=phase)
-        # Until the look is recorded.
-        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+        with self._analysing(project) as (engine, owner, now):
 
             def reduce(experiment: Experiment, metrics: Sequence[Metric], known: Evidence | None) -> Evidence:
                 known = None if anew else known
@@ -176,12 +170,8 @@ class Platform:
         Raises:
             Unavailable: if the database, the lake or the engine does not answer.
         """
-        self.seal(project)
-        now = self.now()
-        with self.uow.reading() as work:
-            owner = work.projects.get(project)
         question = Question(method=method, metric=metric, phase=phase)
-        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+        with self._analysing(project) as (engine, owner, now):
 
             def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
                 state = self.lake.state(project)
@@ -217,13 +207,14 @@ class Platform:
         with self._slicing(project) as (reduce, now):
             return search_differences(self.uow, reduce, project, key, phase=phase, now=now)
 
+    @files_are_there()
+    def find_caps(self, project: str, key: str) -> Mapping[str, Pin]:
+        """What caps by quantile come to if an experiment starts now: see `services.fix_caps`."""
+        return find_caps(self.uow, self.engine, self.lake, project, key, now=self.now(), seal=self.seal)
+
     @contextmanager
     def _slicing(self, project: str) -> Iterator[tuple[AggregateSlices, datetime]]:
-        self.seal(project)
-        now = self.now()
-        with self.uow.reading() as work:
-            owner = work.projects.get(project)
-        with holding_states(self.engine, self.database) as engine:
+        with self._analysing(project) as (engine, owner, now):
 
             def reduce(
                 experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension]
@@ -234,10 +225,18 @@ class Platform:
 
             yield reduce, now
 
-    @files_are_there()
-    def find_caps(self, project: str, key: str) -> Mapping[str, Pin]:
-        """What caps by quantile come to if an experiment starts now: see `services.fix_caps`."""
-        return find_caps(self.uow, self.engine, self.lake, project, key, now=self.now(), seal=self.seal)
+    @contextmanager
+    def _analysing(self, project: str) -> Iterator[tuple[HoldingEngine, Project, datetime]]:
+        """What it takes to analyse all that has been acknowledged: an engine, the project, and the time.
+
+        States of the lake that the engine answers from are held until the end of the block, when a look is recorded.
+        """
+        self.seal(project)
+        now = self.now()
+        with self.uow.reading() as work:
+            owner = work.projects.get(project)
+        with holding_states(ResumingEngine(self.engine, self.uow), self.database) as engine:
+            yield engine, owner, now
 
     def looks(self, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
         """All looks of a phase of an experiment, the current one by default, oldest first."""

@@ -22,11 +22,11 @@ from abplatform.domain.metric import Metric
 from abplatform.warehouse.cells import Row
 from abplatform.warehouse.progress import Progress
 from abplatform.warehouse.times import shifted
+from abplatform.warehouse.unit_values import MONEY
 from abplatform.warehouse.wanted import Reading, find_reading
 from abplatform.warehouse.windows import closing_time, is_closed
 from abplatform.warehouse.workspace import Workspace
 
-_MONEY = "decimal(38, 6)"
 _MUCH = 1e6
 _INSTANT = timedelta(microseconds=1)
 
@@ -179,15 +179,15 @@ def _steps_of_window(units: ir.Table, metric: Metric, request: AggregationReques
     before = units[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
     common = {"d": ibis.literal(1, "int64"), "b": before}
     if not metric.closes_after:
-        nothing = ibis.literal(0).cast(_MONEY)
+        nothing = ibis.literal(0).cast(MONEY)
         return units.select("unit", "cluster", "variant", day=units["first"].date(), y=nothing, **common)
     closed = units.filter(is_closed(units["first"], metric, request))
     # A look at midnight has the windows that close at midnight.
     day = shifted(closing_time(closed["first"], metric, request), -_INSTANT).date()
     before = closed[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
-    value = closed[f"y{position}"].cast(_MONEY)
+    value = closed[f"y{position}"].cast(MONEY)
     if metric.cap is not None and metric.cap.value is not None:
-        value = ibis.least(value, ibis.literal(metric.cap.value, type=_MONEY))
+        value = ibis.least(value, ibis.literal(metric.cap.value, type=MONEY))
     return closed.select("unit", "cluster", "variant", day=day, y=value, **common | {"b": before})
 
 
@@ -200,33 +200,33 @@ def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, reading: Rea
     if metric.kind in {"sum", "count"}:
         amount = counting[reading.number(metric.measure)].sum() if metric.kind == "sum" else counting.count()
         steps = counting.group_by([*keys, counting.timestamp.date().name("day")]).aggregate(
-            y=ibis.coalesce(amount.cast(_MONEY), ibis.literal(0).cast(_MONEY))
+            y=ibis.coalesce(amount.cast(MONEY), ibis.literal(0).cast(MONEY))
         )
     else:
         firsts = counting.group_by(keys).aggregate(at=counting.timestamp.min())
-        steps = firsts.select(*keys, day=firsts["at"].date(), y=ibis.literal(1).cast(_MONEY))
+        steps = firsts.select(*keys, day=firsts["at"].date(), y=ibis.literal(1).cast(MONEY))
     return steps.mutate(d=ibis.literal(0, "int64"), b=ibis.null("float64"))
 
 
 def _cap(steps: ir.Table, most: Decimal) -> ir.Table:
     """The same where units count for no more than a cap."""
     keys = ["unit", "cluster", "variant", "day"]
-    daily = steps.group_by(keys).aggregate(y=steps.y.sum().cast(_MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max())
+    daily = steps.group_by(keys).aggregate(y=steps.y.sum().cast(MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max())
     until_now = ibis.cumulative_window(group_by="unit", order_by="day")
-    run = daily.mutate(now=daily.y.sum().over(until_now).cast(_MONEY))
-    cap = ibis.literal(most, type=_MONEY)
+    run = daily.mutate(now=daily.y.sum().over(until_now).cast(MONEY))
+    cap = ibis.literal(most, type=MONEY)
     change = ibis.least(run.now, cap) - ibis.least(run.now - run.y, cap)
-    return run.select(*keys, y=change.cast(_MONEY), d=run.d, b=run.b)
+    return run.select(*keys, y=change.cast(MONEY), d=run.d, b=run.b)
 
 
 def _run(steps: ir.Table, member: str) -> ir.Table:
     """Numbers of each unit, or cluster, at the end of each day on which they changed, and before (``y_before``)."""
     daily = steps.group_by([member, "variant", "day"]).aggregate(
-        y=steps.y.sum().cast(_MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max()
+        y=steps.y.sum().cast(MONEY), d=steps.d.sum().cast("int64"), b=steps.b.max()
     )
     until_now = ibis.cumulative_window(group_by=member, order_by="day")
     run = daily.mutate(
-        y_now=daily.y.sum().over(until_now).cast(_MONEY),
+        y_now=daily.y.sum().over(until_now).cast(MONEY),
         d_now=daily.d.sum().over(until_now).cast("int64"),
         b_now=daily.b.max().over(until_now),
     )
@@ -236,7 +236,7 @@ def _run(steps: ir.Table, member: str) -> ir.Table:
         y=run.y_now,
         d=run.d_now,
         b=run.b_now,
-        y_before=(run.y_now - run.y).cast(_MONEY),
+        y_before=(run.y_now - run.y).cast(MONEY),
         d_before=run.d_now - run.d,
         b_before=run.b_now,
     )
@@ -244,5 +244,5 @@ def _run(steps: ir.Table, member: str) -> ir.Table:
 
 def _run_once(steps: ir.Table) -> ir.Table:
     """The same where each changes once."""
-    zero = {"y_before": ibis.literal(0).cast(_MONEY), "d_before": ibis.literal(0, "int64"), "b_before": steps.b}
+    zero = {"y_before": ibis.literal(0).cast(MONEY), "d_before": ibis.literal(0, "int64"), "b_before": steps.b}
     return steps.select("variant", "day", "y", "d", "b", **zero)

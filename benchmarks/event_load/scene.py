@@ -62,13 +62,18 @@ class Scene:
 
     Args:
         server: the ``abplatform serve``.
-        others: further processes that do the platform's work, its database server and worker.
+        database: the process of its database server, if it has one.
+        worker: the ``abplatform worker`` beside it, if there is one.
     """
 
-    def __init__(self, server: Server, others: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, server: Server, *, database: int | None = None, worker: subprocess.Popen[bytes] | None = None
+    ) -> None:
         address = urlsplit(server.url)
         self.host, self.port = str(address.hostname), int(address.port or 0)
-        self._server, self._others = server, others
+        self._server, self._worker = server, worker
+        others = (database, None if worker is None else worker.pid)
+        self._others = [pid for pid in others if pid is not None]
         server.call("POST", "/metrics", _METRIC, role="experimenter")
         server.call("POST", "/experiments", _EXPERIMENT, role="experimenter")
         server.call("POST", f"/experiments/{EXPERIMENT}/start", role="experimenter")
@@ -80,9 +85,15 @@ class Scene:
         return sum(cpu_seconds(pid) for pid in (self._server.process.pid, *self._others))
 
     def kill(self) -> None:
-        """End the server at once, as a crash would: what it has acknowledged must be on disk."""
+        """End server and worker at once, as a crash would: what was acknowledged must be on disk.
+
+        A worker that went on would move events from the inbox to the lake while they are counted.
+        """
         os.killpg(self._server.process.pid, signal.SIGKILL)
         self._server.process.wait()
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.wait()
 
     def stored(self) -> Stored:
         """Count what is on disk; the server must be gone."""
@@ -138,7 +149,7 @@ def open_scene(database: str, *, workers: int, sealing: bool) -> Iterator[Scene]
                 }
                 run_command(folder / "home", "db", "upgrade", **settings)
                 with serving(folder / "home", **settings) as server, _worker(folder, settings, sealing) as own:
-                    yield Scene(server, (pid, *own))
+                    yield Scene(server, database=pid, worker=own)
     finally:
         shutil.rmtree(folder)
 
@@ -155,16 +166,16 @@ def run_postgresql() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def _worker(folder: Path, settings: Mapping[str, str], wanted: bool) -> Iterator[tuple[int, ...]]:
+def _worker(folder: Path, settings: Mapping[str, str], wanted: bool) -> Iterator[subprocess.Popen[bytes] | None]:
     """The worker beside a server on PostgreSQL, which has none inside."""
     if not wanted:
-        yield ()
+        yield None
         return
     with (folder / "worker.log").open("wb") as log:
         own = environment(folder / "home", **settings)
         process = subprocess.Popen([*COMMAND, "worker"], env=own, stdout=log, stderr=log)
     try:
-        yield (process.pid,)
+        yield process
     finally:
         process.kill()
         process.wait()

@@ -6,12 +6,15 @@ import gc
 import random
 import tracemalloc
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pyarrow import csv
 
 from abplatform.services.read_table import source
 from abplatform.services.read_table.source import read_batches
+from abplatform.services.read_table.unsplit import UnsplitRows
 
 GOOD, BAD = "x,1\n", "x\n"
 
@@ -80,6 +83,28 @@ def test_rows_have_their_numbers_in_any_order(tmp_path: Path) -> None:
 def test_faults_come_in_pieces_whether_good_rows_come_or_not(tmp_path: Path, shape: str) -> None:
     path = write(tmp_path / "table.csv", (line for line, times in SHAPES[shape] for _ in range(times)))
     assert max(len(batch.faults) for batch in read_batches(path, ["b"])) == source.BATCH_ROWS
+
+
+def test_rows_may_come_at_any_time_while_others_are_taken() -> None:
+    unsplit, rows = UnsplitRows("the end", 0), 100_000
+
+    def bring() -> None:
+        for number in range(1, rows + 1):
+            unsplit(csv.InvalidRow(2, number % 7, number, "x"))
+
+    numbers: list[int] = []
+    columns: list[int] = []
+    with ThreadPoolExecutor(1) as reader:
+        brought = reader.submit(bring)
+        while not brought.done():
+            unsplit.number(0)
+            taken = unsplit.take()
+            numbers += taken.numbers.tolist()
+            columns += taken.columns.tolist()
+        brought.result()
+    last = unsplit.take_all()
+    assert numbers + last.numbers.tolist() == list(range(1, rows + 1))
+    assert columns + last.columns.tolist() == [number % 7 for number in range(1, rows + 1)]
 
 
 @pytest.mark.parametrize("begins_good", [True, False])

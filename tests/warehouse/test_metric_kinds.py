@@ -211,7 +211,9 @@ def test_the_metrics_of_these_tests_could_be_saved(window: Window | None) -> Non
 def test_every_kind_agrees_with_plain_loops(local_lake: Lake, engine: Engine, seed: int, window: Window | None) -> None:
     history = a_dense_history(seed)
     fill(local_lake, history.exposures, history.conversions)
-    details: dict[str, Any] = {"clustered": True, "dimensions": DIMENSIONS, "until": NOW + 90 * HOUR} if seed == 2 else {}
+    details: dict[str, Any] = (
+        {"clustered": True, "dimensions": DIMENSIONS, "until": NOW + 90 * HOUR} if seed == 2 else {}
+    )
     request = a_request(metrics_of(window), **details)
     check_answer(engine.aggregate(local_lake, request), history, request)
 
