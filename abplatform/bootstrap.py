@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from functools import partial
 from pathlib import Path
@@ -14,21 +14,16 @@ import sqlalchemy as sa
 
 from abplatform.database import open_database
 from abplatform.domain.access import DEFAULT_PROJECT, Project
-from abplatform.domain.aggregates import Aggregation
-from abplatform.domain.breakdown import Breakdown, Differences
-from abplatform.domain.dimension import Dimension
 from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment, Pin
 from abplatform.domain.metric import Metric
 from abplatform.domain.scorecard import Scorecard
-from abplatform.domain.timeseries import Timeseries
 from abplatform.errors import SchemaOutdated, StartRefused, Unavailable
+from abplatform.explorer import Explorer
 from abplatform.services import analyse
-from abplatform.services.aggregate import aggregate, build_request
-from abplatform.services.break_down import AggregateSlices, read_breakdown, search_differences
+from abplatform.services.aggregate import aggregate
 from abplatform.services.choose import Question
 from abplatform.services.fix_caps import find_caps
-from abplatform.services.follow import read_timeseries
 from abplatform.services.guard_key import is_settled, read_pseudonym_key, settle_pseudonym_key
 from abplatform.services.hold_states import HoldingEngine, holding_states
 from abplatform.services.keep_units import KEEP_SECONDS, keep_due
@@ -130,7 +125,7 @@ class Platform:
             Unavailable: if the database, the lake or the engine does not answer, or the look cannot be recorded.
         """
         question = Question(method=method, metric=metric, phase=phase)
-        with self._analysing(project) as (engine, owner, now):
+        with self.analysing(project) as (engine, owner, now):
 
             def reduce(experiment: Experiment, metrics: Sequence[Metric], known: Evidence | None) -> Evidence:
                 known = None if anew else known
@@ -158,54 +153,10 @@ class Platform:
                 raise
             return last
 
-    @files_are_there()
-    def timeseries(
-        self, project: str, key: str, *, method: str | None = None, metric: str | None = None, phase: int | None = None
-    ) -> Timeseries:
-        """The results of an experiment by day; nothing is recorded.
-
-        Args:
-            project, key, method, metric, phase: see `results`.
-
-        Raises:
-            Unavailable: if the database, the lake or the engine does not answer.
-        """
-        question = Question(method=method, metric=metric, phase=phase)
-        with self._analysing(project) as (engine, owner, now):
-
-            def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
-                state = self.lake.state(project)
-                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
-                return engine.aggregate(self.lake, replace(request, daily=True))
-
-            return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
-
-    @files_are_there()
-    def breakdown(
-        self,
-        project: str,
-        key: str,
-        *,
-        by: str,
-        method: str | None = None,
-        metric: str | None = None,
-        phase: int | None = None,
-    ) -> Breakdown:
-        """The results of an experiment by slices of its units; nothing is recorded.
-
-        Args:
-            project, key, method, metric, phase: see `results`.
-            by: see `break_down.read_breakdown`.
-        """
-        question = Question(method=method, metric=metric, phase=phase)
-        with self._slicing(project) as (reduce, now):
-            return read_breakdown(self.uow, reduce, project, key, by=by, question=question, now=now)
-
-    @files_are_there()
-    def differences(self, project: str, key: str, *, phase: int | None = None) -> Differences:
-        """Where the effect of an experiment differs between slices: see `break_down.search_differences`."""
-        with self._slicing(project) as (reduce, now):
-            return search_differences(self.uow, reduce, project, key, phase=phase, now=now)
+    @property
+    def explorer(self) -> Explorer:
+        """Ways to look at experiments that record nothing."""
+        return Explorer(self.uow, self.lake, self.analysing)
 
     @files_are_there()
     def find_caps(self, project: str, key: str) -> Mapping[str, Pin]:
@@ -213,20 +164,7 @@ class Platform:
         return find_caps(self.uow, self.engine, self.lake, project, key, now=self.now(), seal=self.seal)
 
     @contextmanager
-    def _slicing(self, project: str) -> Iterator[tuple[AggregateSlices, datetime]]:
-        with self._analysing(project) as (engine, owner, now):
-
-            def reduce(
-                experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension]
-            ) -> Aggregation:
-                state = self.lake.state(project)
-                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
-                return engine.aggregate(self.lake, replace(request, dimensions=tuple(dimensions)))
-
-            yield reduce, now
-
-    @contextmanager
-    def _analysing(self, project: str) -> Iterator[tuple[HoldingEngine, Project, datetime]]:
+    def analysing(self, project: str) -> Iterator[tuple[HoldingEngine, Project, datetime]]:
         """What it takes to analyse all that has been acknowledged: an engine, the project, and the time.
 
         States of the lake that the engine answers from are held until the end of the block, when a look is recorded.

@@ -90,7 +90,7 @@ class Days(MethodView):
         Units that turned out to have met two variants are left out of all days. Days without a change are there too; of
         more than 1,000 the last ones. Nothing is recorded, and nothing decided: that is what looks are for.
         """
-        return _json(platform().timeseries(project(), key, **query))
+        return _json(platform().explorer.timeseries(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/breakdown")
@@ -106,7 +106,7 @@ class Slices(MethodView):
         Slices are exploratory: their adjusted p-values hold over all slices of a metric (false discovery rate), and
         nothing is decided by them. Of more than 100 slices the largest are shown, and the rest as `(rest)`.
         """
-        return _json(platform().breakdown(project(), key, **query))
+        return _json(platform().explorer.breakdown(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/differences")
@@ -121,7 +121,7 @@ class EffectDifferences(MethodView):
 
         Of those found, a share of alpha is expected to be false. Exploratory: it decides nothing.
         """
-        return _json(platform().differences(project(), key, **query))
+        return _json(platform().explorer.differences(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/looks")

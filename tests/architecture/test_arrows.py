@@ -16,6 +16,7 @@ LINES = (
     ("wsgi",),
     ("api", "cli", "dashboard"),
     ("readout", "bootstrap"),
+    ("explorer",),
     ("services",),
     ("storage", "warehouse"),
     ("database",),

@@ -89,7 +89,6 @@ class ResultsQuery(LooksQuery):
             raise marshmallow.ValidationError(f"must be one of {', '.join(METHODS)}")
 
 
-@cache
 class BreakdownQuery(ResultsQuery):
     """By what to slice the results of an experiment."""
 
@@ -100,6 +99,7 @@ class BreakdownQuery(ResultsQuery):
     )
 
 
+@cache
 def page_of(document: type[marshmallow.Schema]) -> type[Document]:
     """The schema of a page of documents: one for each kind of them."""
     name = document.__name__.removesuffix("Document") + "Page"

@@ -1,0 +1,99 @@
+"""Ways to look at an experiment that record nothing and decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from abplatform.domain.access import Project
+from abplatform.domain.aggregates import Aggregation
+from abplatform.domain.breakdown import Breakdown, Differences
+from abplatform.domain.dimension import Dimension
+from abplatform.domain.experiment import Experiment
+from abplatform.domain.metric import Metric
+from abplatform.domain.timeseries import Timeseries
+from abplatform.services.aggregate import Answering, build_request
+from abplatform.services.break_down import AggregateSlices, read_breakdown, search_differences
+from abplatform.services.choose import Question
+from abplatform.services.follow import read_timeseries
+from abplatform.storage.session import UnitOfWork
+from abplatform.warehouse.lake import Lake
+from abplatform.warehouse.missing import files_are_there
+
+
+@dataclass(frozen=True, slots=True)
+class Explorer:
+    """Looks at experiments by day, by slice and across each other; everything acknowledged before a call is in it.
+
+    All raise `Unavailable` if the database, the lake or the engine does not answer.
+
+    Attributes:
+        uow: where definitions are kept.
+        lake: where events are.
+        analysing: seals a project and gives what it takes to analyse it, see `Platform.analysing`.
+    """
+
+    uow: UnitOfWork
+    lake: Lake
+    analysing: Callable[[str], AbstractContextManager[tuple[Answering, Project, datetime]]]
+
+    @files_are_there()
+    def timeseries(
+        self, project: str, key: str, *, method: str | None = None, metric: str | None = None, phase: int | None = None
+    ) -> Timeseries:
+        """The results of an experiment by day: see `follow.read_timeseries`.
+
+        Args:
+            project, key, method, metric, phase: see `Platform.results`.
+        """
+        question = Question(method=method, metric=metric, phase=phase)
+        with self.analysing(project) as (engine, owner, now):
+
+            def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
+                state = self.lake.state(project)
+                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
+                return engine.aggregate(self.lake, replace(request, daily=True))
+
+            return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
+
+    @files_are_there()
+    def breakdown(
+        self,
+        project: str,
+        key: str,
+        *,
+        by: str,
+        method: str | None = None,
+        metric: str | None = None,
+        phase: int | None = None,
+    ) -> Breakdown:
+        """The results of an experiment by slices of its units: see `break_down.read_breakdown`.
+
+        Args:
+            project, key, method, metric, phase: see `Platform.results`.
+            by: what to slice by.
+        """
+        question = Question(method=method, metric=metric, phase=phase)
+        with self._slicing(project) as (reduce, now):
+            return read_breakdown(self.uow, reduce, project, key, by=by, question=question, now=now)
+
+    @files_are_there()
+    def differences(self, project: str, key: str, *, phase: int | None = None) -> Differences:
+        """Where the effect of an experiment differs between slices: see `break_down.search_differences`."""
+        with self._slicing(project) as (reduce, now):
+            return search_differences(self.uow, reduce, project, key, phase=phase, now=now)
+
+    @contextmanager
+    def _slicing(self, project: str) -> Iterator[tuple[AggregateSlices, datetime]]:
+        with self.analysing(project) as (engine, owner, now):
+
+            def reduce(
+                experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension]
+            ) -> Aggregation:
+                state = self.lake.state(project)
+                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
+                return engine.aggregate(self.lake, replace(request, dimensions=tuple(dimensions)))
+
+            yield reduce, now
