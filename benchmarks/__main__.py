@@ -10,7 +10,7 @@ from importlib import import_module
 
 from benchmarks.processes import tidy_up_when_told_to_end
 
-MODULES = ("inference", "decisions", "sdk_weight", "bulk", "imports", "ingest", "sealing", "results")
+MODULES = ("inference", "decisions", "sdk_weight", "bulk", "imports", "ingest", "sealing", "results", "many_metrics")
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ def platform(metadata_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """An installation that the commands of the test find."""
     monkeypatch.setenv("ABPLATFORM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ABPLATFORM_DATABASE_URL", metadata_url.replace("postgresql+psycopg://", "postgresql://"))
+    monkeypatch.setenv("ABPLATFORM_LAKE_URL", (tmp_path / "lake").as_uri())
     monkeypatch.setenv("ABPLATFORM_PSEUDONYM_KEY", "k" * 32)
     with open_platform(usable_settings()) as platform:
         yield platform

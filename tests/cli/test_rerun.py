@@ -54,7 +54,7 @@ def test_a_look_that_agrees_gives_status_0(home: Path, capsys: pytest.CaptureFix
     assert run_here(["rerun", "rate-display", "--look", "1"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("rate-display, phase 1, look 1\nas of ")
-    assert said.endswith("\n0 of 27 numbers differ\n")
+    assert said.endswith("\n0 of 29 numbers differ\n")
     (total,) = (line for line in said.splitlines() if "revenue.treatment.total" in line)
     assert total.split()[-2:] == ["50", "50"]
     assert "\x1b" not in said
@@ -80,7 +80,7 @@ def test_a_number_that_differs_gives_status_1(own_home: Path, capsys: pytest.Cap
         connection.execute(sa.update(table).values(aggregation=json.dumps(stored)))
     assert run_here(["rerun", "rate-display", "--look", "1"]) == 1
     said = capsys.readouterr().out
-    assert said.endswith("\n1 of 27 numbers differ\n")
+    assert said.endswith("\n1 of 29 numbers differ\n")
     (wrong,) = (line for line in said.splitlines() if line.rstrip().endswith("differs"))
     assert wrong.split() == ["exposed.control", "21", "20", "differs"]
     assert run_here(["rerun", "rate-display", "--look", "1", "--format", "json"]) == 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from abplatform.domain.experiment import Amount, pin_versions
+from abplatform.domain.experiment import Amount, Pin, pin_metrics
 from abplatform.errors import Conflict, InUse, InvalidInput, NotFound, PreconditionFailed
 from abplatform.services import define
 from abplatform.services.choose import Question, choose
@@ -156,7 +156,7 @@ def test_a_phase_is_checked_with_the_pinned_versions(uow: UnitOfWork) -> None:
 def test_versions_are_not_in_the_names_of_looks(uow: UnitOfWork) -> None:
     """Looks from before there were versions are known again after the upgrade, and after a pin."""
     draft = a_draft(status="running", started_at=NOW)
-    pinned = replace(draft, definition=pin_versions(draft.definition, {"purchase": 1}))
+    pinned = replace(draft, definition=pin_metrics(draft.definition, {"purchase": Pin(version=1)}))
     names = {fingerprint(each, [a_metric()], an_aggregation()) for each in (draft, pinned)}
     assert len(names) == 1
 

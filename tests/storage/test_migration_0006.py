@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from abplatform.database import open_database, reading
-from abplatform.domain.experiment import pin_versions
+from abplatform.domain.experiment import Pin, pin_metrics
 from abplatform.services.pin import pinned_metrics
 from abplatform.storage import migrate
 from abplatform.storage.metrics import StoredMetric
@@ -38,7 +38,7 @@ def rows(engine: sa.Engine, table: str) -> list[Any]:
 def add_started(work: Work, key: str, version: int | None, *metrics: str) -> None:
     uses = tuple(a_metric_use(metric) for metric in metrics or ("purchase",))
     definition = an_experiment(key, metrics=uses, coverage=1 / 3, name="年化")
-    pinned = pin_versions(definition, {use.metric: version for use in uses})
+    pinned = pin_metrics(definition, {use.metric: Pin(version=version) for use in uses})
     work.experiments.add("default", a_draft(key, definition=pinned, status="running", started_at=NOW))
 
 

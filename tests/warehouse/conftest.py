@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from abplatform.database import open_database
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
-from abplatform.warehouse.tables import metadata
+from tests.warehouse.lakes import a_database_in
 from tests.warehouse.spark_engines import SparkProcess, spark_engine
 from tests.warehouse.sql_engines import spark_process
 
@@ -36,11 +35,7 @@ def lake(metadata_url: str, tmp_path: Path) -> Iterator[Lake]:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """Address of an SQLite database with the tables of the event path: where the kind of database is no matter."""
-    url = f"sqlite:///{tmp_path / 'platform.db'}"
-    engine = open_database(url)
-    metadata.create_all(engine)
-    engine.dispose()
-    return url
+    return a_database_in(tmp_path)
 
 
 @pytest.fixture

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from abplatform.database import open_database
 from abplatform.domain.events import ConversionFact, EventKind, ExposureFact
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.compaction import compact
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.removal import expire
+from abplatform.warehouse.tables import metadata
 from tests.builders import a_conversion_fact, an_exposure_fact, later
 from tests.facts import arrow_to_facts
 
@@ -88,3 +91,19 @@ def tidy_and_die(root: str, url: str, step: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     tidy(Lake(root, url), reached)
+
+
+@contextmanager
+def an_empty_lake(folder: Path) -> Iterator[Lake]:
+    """A lake in a folder, for tests that need one per example."""
+    with closing(Lake((folder / "lake").as_uri(), a_database_in(folder))) as lake:
+        yield lake
+
+
+def a_database_in(folder: Path) -> str:
+    """Address of an SQLite database with the tables of the event path."""
+    url = f"sqlite:///{folder / 'platform.db'}"
+    engine = open_database(url)
+    metadata.create_all(engine)
+    engine.dispose()
+    return url

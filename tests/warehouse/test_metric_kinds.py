@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
 from abplatform.domain.dimension import Dimension
@@ -24,6 +26,7 @@ from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact
 from tests.warehouse.histories import History
 from tests.warehouse.kind_checks import check_kind
 from tests.warehouse.kind_oracle import day_start, expected_members, local_day
+from tests.warehouse.lakes import an_empty_lake
 from tests.warehouse.oracle import check_equal, expected_units, whose
 from tests.warehouse.test_spark_engine import fill
 
@@ -102,9 +105,13 @@ def metrics_of(window: Window | None) -> tuple[Metric, ...]:
     return tuple(replace(metric, window=window) for metric in metrics)
 
 
-def a_dense_history(seed: int, *, zone: str = "UTC", around: datetime = NOW, units: int = 24) -> History:
+def a_dense_history(seed: int, *, zone: str = "UTC", around: datetime = NOW) -> History:
+    """The same history for the same seed, see `dense_history`."""
+    return dense_history(random.Random(f"{seed}, {zone}, {around}"), zone=zone, around=around, units=24)
+
+
+def dense_history(rng: random.Random, *, zone: str, around: datetime, units: int) -> History:
     """Few units with many events: at bounds of windows and steps, at the beginnings of days, and at equal times."""
-    rng = random.Random(f"{seed}, {zone}, {around}")
     exposures, conversions = [], []
     for number in range(units):
         first = around + rng.choice([rng.random() * 4 * DAY, rng.randrange(40) * HOUR, timedelta(0), -TICK])
@@ -216,6 +223,28 @@ def test_every_kind_agrees_with_plain_loops(local_lake: Lake, engine: Engine, se
     )
     request = a_request(metrics_of(window), **details)
     check_answer(engine.aggregate(local_lake, request), history, request)
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_any_kind_agrees_with_plain_loops_on_any_history(
+    engine: Engine, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    zone, around = data.draw(st.sampled_from(list(PLACES.values())))
+    rng, units = data.draw(st.randoms(use_true_random=False)), data.draw(st.integers(0, 6))
+    history = dense_history(rng, zone=zone, around=around, units=units)
+    metrics = metrics_of(data.draw(st.sampled_from([None, HOURS, CALENDAR, NEXT_DAY])))
+    asked = data.draw(st.lists(st.sampled_from(metrics), min_size=1, max_size=4, unique_by=lambda each: each.key))
+    request = a_request(
+        asked,
+        time_zone=zone,
+        as_of=around + data.draw(st.integers(0, 6 * 24)) * HOUR,
+        clustered=data.draw(st.booleans()),
+        dimensions=DIMENSIONS,
+    )
+    with an_empty_lake(tmp_path_factory.mktemp("lake")) as lake:
+        fill(lake, history.exposures, history.conversions)
+        check_answer(engine.aggregate(lake, request), history, request)
 
 
 @pytest.mark.parametrize("place", PLACES)
