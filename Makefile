@@ -10,7 +10,7 @@ PORT ?= 8080
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint types docs bench calibration chaos vectors references wheel-check lock clean
+.PHONY: help demo serve test lint types docs bench calibration chaos guides vectors references wheel-check lock clean
 
 help: ## list all tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ calibration: $(VENV)/dev.stamp ## simulate what every method promises, write doc
 
 chaos: $(VENV)/dev.stamp ## what SDK and event path withstand: outages, kills, power cuts, full disks (long; ARGS=kills)
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+guides: $(VENV)/dev.stamp ## run the commands of the guides again and write what they print; read the diff
+	$(BIN)/python -m tests.docs.guides
+	git diff --stat -- docs/guides
 
 vectors: $(VENV)/dev.stamp ## write the public vectors again; read the diff
 	$(BIN)/python -m tests.vectors.regenerate

@@ -27,6 +27,7 @@ from abplatform.services.fix_caps import find_caps
 from abplatform.services.guard_key import is_settled, read_pseudonym_key, settle_pseudonym_key
 from abplatform.services.hold_states import HoldingEngine, holding_states
 from abplatform.services.keep_units import KEEP_SECONDS, keep_due
+from abplatform.services.pin_edges import Past
 from abplatform.services.refresh import REFRESH_SECONDS, refresh_due
 from abplatform.services.rerun import Rerun, rerun
 from abplatform.services.resume import ResumingEngine
@@ -44,11 +45,19 @@ from abplatform.warehouse.missing import files_are_there
 from abplatform.warehouse.retention import first_kept_day
 
 
+def read_clock() -> datetime:
+    """The time of this machine, in UTC."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """All parts of one process, put together.
 
     Use as a context manager, or call `close`: it gives back connections and files.
+
+    Attributes:
+        clock: tells the time, in UTC; a simulated past brings its own.
     """
 
     settings: Settings
@@ -58,10 +67,11 @@ class Platform:
     inbox: Inbox
     lake: Lake
     engine: Engine
+    clock: Callable[[], datetime] = read_clock
 
     def now(self) -> datetime:
         """The platform's clock, in UTC."""
-        return datetime.now(UTC)
+        return self.clock()
 
     def oldest_kept(self) -> datetime:
         """The beginning of the first day whose events retention leaves in the lake."""
@@ -157,6 +167,11 @@ class Platform:
     def explorer(self) -> Explorer:
         """Ways to look at experiments that record nothing."""
         return Explorer(self.uow, self.lake, self.analysing)
+
+    @property
+    def past(self) -> Past:
+        """What it takes to ask what units did before a time."""
+        return Past(self.uow, self.engine, self.lake, self.seal)
 
     @files_are_there()
     def find_caps(self, project: str, key: str) -> Mapping[str, Pin]:
@@ -257,5 +272,5 @@ def _settle(uow: UnitOfWork, key: bytes) -> None:
         if known and is_settled(work, key):
             return
     with uow.begin() as work:
-        work.projects.ensure(DEFAULT_PROJECT, now=datetime.now(UTC))
+        work.projects.ensure(DEFAULT_PROJECT, now=read_clock())
         settle_pseudonym_key(work, key)

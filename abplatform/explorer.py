@@ -8,16 +8,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from abplatform.domain.access import Project
-from abplatform.domain.aggregates import Aggregation
-from abplatform.domain.breakdown import Breakdown, Differences
+from abplatform.domain.acquisition import AcquisitionCosts
+from abplatform.domain.aggregates import Aggregation, AggregationRequest
+from abplatform.domain.breakdown import Breakdown
+from abplatform.domain.curve import Curve
+from abplatform.domain.differences import Differences
 from abplatform.domain.dimension import Dimension
 from abplatform.domain.experiment import Experiment
+from abplatform.domain.holdout_results import HoldoutResults
+from abplatform.domain.interactions import Interactions
 from abplatform.domain.metric import Metric
+from abplatform.domain.portfolio import Portfolio
 from abplatform.domain.timeseries import Timeseries
 from abplatform.services.aggregate import Answering, build_request
 from abplatform.services.break_down import AggregateSlices, read_breakdown, search_differences
 from abplatform.services.choose import Question
 from abplatform.services.follow import read_timeseries
+from abplatform.services.price_acquisition import Pricing, price_acquisition
+from abplatform.services.read_holdout import HoldoutQuestion, read_holdout
+from abplatform.services.read_interactions import Crossing, read_interactions
+from abplatform.services.read_portfolio import read_portfolio
+from abplatform.services.trace import CurveQuestion, read_curve
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.missing import files_are_there
@@ -59,6 +70,19 @@ class Explorer:
             return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
 
     @files_are_there()
+    def curve(self, project: str, key: str, *, question: CurveQuestion) -> Curve:
+        """A metric of an experiment by days since the first exposure: see `trace.read_curve`."""
+        with self.analysing(project) as (engine, owner, now):
+
+            def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
+                state = self.lake.state(project)
+                return engine.aggregate(
+                    self.lake, build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
+                )
+
+            return read_curve(self.uow, reduce, project, key, question=question, now=now)
+
+    @files_are_there()
     def breakdown(
         self,
         project: str,
@@ -84,6 +108,32 @@ class Explorer:
         """Where the effect of an experiment differs between slices: see `break_down.search_differences`."""
         with self._slicing(project) as (reduce, now):
             return search_differences(self.uow, reduce, project, key, phase=phase, now=now)
+
+    @files_are_there()
+    def acquisition_cost(self, project: str, key: str, *, pricing: Pricing) -> AcquisitionCosts:
+        """What one more customer costs, by channel and variant: see `price_acquisition.price_acquisition`."""
+        with self._slicing(project) as (reduce, now):
+            return price_acquisition(self.uow, reduce, project, key, pricing=pricing, now=now)
+
+    @files_are_there()
+    def interactions(self, project: str, key: str, *, crossing: Crossing) -> Interactions:
+        """Which experiments change each other's effect: see `read_interactions.read_interactions`."""
+        with self._slicing(project) as (reduce, now):
+            return read_interactions(self.uow, reduce, project, key, crossing=crossing, now=now)
+
+    @files_are_there()
+    def holdout_results(self, project: str, key: str, *, question: HoldoutQuestion) -> HoldoutResults:
+        """What everything that was shipped did together: see `read_holdout.read_holdout`."""
+        with self.analysing(project) as (engine, owner, now):
+
+            def reduce(request: AggregationRequest) -> Aggregation:
+                return engine.aggregate(self.lake, replace(request, state=self.lake.state(project)))
+
+            return read_holdout(self.uow, reduce, owner, key, question=question, now=now)
+
+    def portfolio(self, project: str, metric: str) -> Portfolio:
+        """All past experiments on one metric, raw and shrunken: see `read_portfolio.read_portfolio`."""
+        return read_portfolio(self.uow, project, metric)
 
     @contextmanager
     def _slicing(self, project: str) -> Iterator[tuple[AggregateSlices, datetime]]:

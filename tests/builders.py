@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from abplatform.domain.access import ApiKey
+from abplatform.domain.behaviour import Behaviour, FrequencyBins, MoneyBins, RecencyBins
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.experiment import (
     Amount,
@@ -21,7 +22,7 @@ from abplatform.domain.experiment import (
 )
 from abplatform.domain.holdout import Holdout
 from abplatform.domain.layer import Layer
-from abplatform.domain.metric import Metric, Window
+from abplatform.domain.metric import Measure, Metric, Window
 from abplatform.domain.plan import AnalysisPlan
 from abplatform.domain.scorecard import (
     ComparisonResult,
@@ -260,3 +261,20 @@ def a_segment(key: str = "vip-branches", *, salt: str = "salt of a segment", **c
 def a_segment_of_units(key: str = "staff", *unit_ids: str, salt: str = "salt of a segment") -> Segment:
     """A segment of units as the platform keeps it."""
     return a_segment(key, salt=salt, name="Staff", kind="units", values=None, unit_ids=unit_ids or ("u-1", "u-2"))
+
+
+def a_behaviour(key: str = "rfm", **changes: Any) -> Behaviour:
+    """Customers by what they bought: at fixed edges, so that nothing has to be counted first."""
+    defaults: dict[str, Any] = {
+        "key": key,
+        "name": "Customers by value",
+        "kind": "rfm",
+        "activity": (Measure(event="purchase"),),
+    }
+    if changes.get("kind", "rfm") == "rfm":
+        defaults |= {
+            "recency": RecencyBins(edges=(timedelta(days=30),)),
+            "frequency": FrequencyBins(edges=(3,)),
+            "money": MoneyBins(edges=(Decimal(1000),)),
+        }
+    return Behaviour(**defaults | changes)

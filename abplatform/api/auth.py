@@ -40,7 +40,7 @@ class Ability(StrEnum):
     EVALUATE = "evaluate assignments and flags"
     SEND_EVENTS = "send events"
     READ = "read definitions and results"
-    DEFINE = "define experiments, metrics, layers, holdouts and segments"
+    DEFINE = "define experiments, metrics, layers, holdouts, segments and behaviours"
     RUN = "start and stop experiments"
     MANAGE_KEYS = "manage keys"
     MANAGE_PROJECT = "edit the project"

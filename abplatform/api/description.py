@@ -12,7 +12,9 @@ from flask_smorest import Api
 
 from abplatform import __version__
 from abplatform.api import (
+    acquisition,
     assignments,
+    behaviours,
     events,
     experiments,
     health,
@@ -21,6 +23,7 @@ from abplatform.api import (
     layers,
     metrics,
     ofrep,
+    portfolio,
     projects,
     results,
     segments,
@@ -39,11 +42,14 @@ RESOURCES = (
     experiments.resource,
     steps.resource,
     results.resource,
+    acquisition.resource,
+    portfolio.resource,
     metrics.resource,
     templates.resource,
     layers.resource,
     holdouts.resource,
     segments.resource,
+    behaviours.resource,
     snapshot.resource,
     assignments.resource,
     ofrep.resource,
@@ -102,7 +108,8 @@ def describe(app: Flask) -> None:
         api.register_converter(converter, path_schema)
     api.spec.components.security_scheme("key", SECURITY_SCHEME)
     api.spec.components.security_scheme("api_key", API_KEY_SCHEME)
-    for name, component in (results.COMPONENTS | EVENT_COMPONENTS | FLAG_COMPONENTS).items():
+    found = results.COMPONENTS | acquisition.COMPONENTS | portfolio.COMPONENTS
+    for name, component in (found | EVENT_COMPONENTS | FLAG_COMPONENTS).items():
         api.spec.components.schema(name, component)
     for resource in RESOURCES:
         api.register_blueprint(resource)

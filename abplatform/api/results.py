@@ -15,17 +15,20 @@ from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
 from abplatform.api.json_bodies import check_no_fields
-from abplatform.api.schemas.listing import BreakdownQuery, LooksQuery, ResultsQuery
-from abplatform.domain.breakdown import Breakdown, Differences
+from abplatform.api.schemas.listing import BreakdownQuery, CurveQuery, LooksQuery, ResultsQuery
+from abplatform.domain.breakdown import Breakdown
+from abplatform.domain.curve import Curve
+from abplatform.domain.differences import Differences
 from abplatform.domain.scorecard import Scorecard
 from abplatform.domain.timeseries import Timeseries
+from abplatform.services.trace import CurveQuestion
 
 log = structlog.get_logger(__name__)
 
 resource = Resource("results", __name__, url_prefix="/api/v1/experiments", description="What was found, and advised")
 
 _REFERENCES, _COMPONENTS = msgspec.json.schema_components(
-    [Scorecard, Timeseries, Breakdown, Differences], ref_template="#/components/schemas/{name}"
+    [Scorecard, Timeseries, Breakdown, Differences, Curve], ref_template="#/components/schemas/{name}"
 )
 COMPONENTS = {
     name: {**component, "description": cleandoc(component.get("description", ""))}
@@ -91,6 +94,22 @@ class Days(MethodView):
         more than 1,000 the last ones. Nothing is recorded, and nothing decided: that is what looks are for.
         """
         return _json(platform().explorer.timeseries(project(), key, **query))
+
+
+@resource.route("/<key:key>/results/curve")
+class Horizons(MethodView):
+    """A metric by days since the first exposure."""
+
+    @needs(Ability.READ)
+    @resource.arguments(CurveQuery(), location="query")
+    @resource.response(200, _REFERENCES[4])
+    def get(self, query: CurveQuestion, key: str) -> Response:
+        """Compute the curve of a metric: what units have brought by day 1, 7, 30 since their first exposure.
+
+        At each day those units count that have been followed for so long, so that later days rest on those who came
+        early. The metric's own window is left aside. Nothing is recorded, and nothing decided.
+        """
+        return _json(platform().explorer.curve(project(), key, question=query))
 
 
 @resource.route("/<key:key>/results/breakdown")

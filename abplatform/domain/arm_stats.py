@@ -28,17 +28,23 @@ _NO_CUTS = (0.0,)
 _Part = TypeVar("_Part")
 
 
-def stats_of(metric: Metric, cell: ArmCell) -> Callable[[CellTable], ArmStats]:
+def stats_of(metric: Metric, *cells: ArmCell) -> Callable[[CellTable], ArmStats]:
     """What turns cells of a metric into the statistics of its arms.
 
     Equal functions take several metrics at once, one per row of the table.
 
     Args:
         metric: the metric.
-        cell: one of its cells; looks from before some statistics were kept lack them.
+        cells: of the metric, at least one: all that are to be compared, since one without units has no cut points of
+            its own. Looks from before some statistics were kept lack them.
     """
-    if cell.below is not None or cell.lifetimes is not None or metric.kind in {"quantile", "time_to"}:
-        return partial(_ordered_stats, metric.key, metric.quantile)
+    cell = cells[0]
+    lifetimes = [each.lifetimes for each in cells if each.lifetimes is not None]
+    if lifetimes:
+        return partial(_duration_stats, metric.quantile, _first_cuts(lifetimes))
+    below = [each.below for each in cells if each.below is not None]
+    if below or metric.kind in {"quantile", "time_to"}:
+        return partial(_quantile_stats, metric.quantile, _first_cuts(below))
     if cell.clusters is not None:
         return cluster_stats
     if metric.kind == "ratio":
@@ -94,14 +100,14 @@ def cluster_stats(table: CellTable) -> RatioStats:
     )
 
 
-def _ordered_stats(_key: str, quantile: float, table: CellTable) -> ArmStats:
+def _first_cuts(known: Sequence[BelowCuts] | Sequence[Lifetimes]) -> tuple[float, ...]:
+    """Cut points of one metric, which are the same wherever there are any."""
+    return next((each.cuts for each in known if each.cuts), _NO_CUTS)
+
+
+def _quantile_stats(quantile: float, cuts: tuple[float, ...], table: CellTable) -> QuantileStats:
     """Of one metric, since each has cut points of its own; the first one is the least value of all its variants."""
-    lifetimes = [[cell.lifetimes for cell in row] for row in table]
-    known = next((each for row in lifetimes for each in row if each is not None), None)
-    if known is not None:
-        return _duration_stats(table, lifetimes, known, quantile)
     below = [[cell.below for cell in row] for row in table]
-    cuts = next((each.cuts for row in below for each in row if each is not None and each.cuts), _NO_CUTS)
 
     def column(read: Callable[[BelowCuts], _Part], empty: _Part) -> NDArray[np.float64]:
         parts = [[read(each) if each is not None and each.cuts else empty for each in row] for row in below]
@@ -119,10 +125,8 @@ def _ordered_stats(_key: str, quantile: float, table: CellTable) -> ArmStats:
     return QuantileStats(counts, q=quantile, cuts=cuts, closed=True)
 
 
-def _duration_stats(
-    table: CellTable, lifetimes: Sequence[Sequence[Lifetimes | None]], known: Lifetimes, quantile: float
-) -> DurationStats:
-    cuts = known.cuts or _NO_CUTS
+def _duration_stats(quantile: float, cuts: tuple[float, ...], table: CellTable) -> DurationStats:
+    lifetimes = [[cell.lifetimes for cell in row] for row in table]
     none = (0,) * len(cuts)
     finished = [[each.finished if each is not None and each.cuts else none for each in row] for row in lifetimes]
     censored = [[each.censored if each is not None and each.cuts else none for each in row] for row in lifetimes]

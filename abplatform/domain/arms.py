@@ -88,7 +88,7 @@ def grids(rows: Iterable[Comparand]) -> Iterator[Grid]:
     """Group metrics that need the same statistics and have the same good direction, to be compared in one go."""
     groups: dict[object, tuple[Callable[[CellTable], ArmStats], list[Comparand]]] = {}
     for row in rows:
-        reduce = stats_of(row.metric, row.control)
+        reduce = stats_of(row.metric, row.control, *row.treatments)
         groups.setdefault((reduce, row.metric.direction), (reduce, []))[1].append(row)
     for reduce, members in groups.values():
         control = reduce([[row.control] for row in members])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from abplatform.domain.experiment import ExperimentDefinition
+from abplatform.domain.late_outcomes import Sign, guardrail_signs
 from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult
 from abplatform.stats.sequential import MIN_NONZERO, MIN_UNITS
 
@@ -27,11 +28,18 @@ class _Case:
     guardrails_open: tuple[str, ...]
     guardrails_waiting: tuple[str, ...]
     withheld: tuple[str, ...]
+    signs: tuple[Sign, ...]
     lift: float
 
     @property
     def ships(self) -> bool:
-        return bool(self.better) and not self.worse and not self.guardrails_open
+        refuted = any(sign.worse for sign in self.signs)
+        return bool(self.better) and not self.worse and not self.guardrails_open and not refuted
+
+    @property
+    def unsettled(self) -> tuple[Sign, ...]:
+        """Early signs whose outcome is to be waited for, or will never be known."""
+        return tuple(sign for sign in self.signs if sign.state != "passes")
 
 
 def decide(
@@ -42,6 +50,10 @@ def decide(
     Ship only if the data are sound, at least one primary is better and none worse, and every guardrail is shown
     to stay within its margin: missing data never count as a pass. Roll back when every treatment does harm.
 
+    A guardrail that is the early sign of a late outcome does not pass on its own: while nothing is known of the outcome
+    the decision waits, as it does for an outcome that is a guardrail itself and not shown to be safe while windows are
+    open; and where the outcome is shown to be worse it does not ship.
+
     Args:
         definition: the experiment.
         health: whether the data can be trusted.
@@ -51,13 +63,10 @@ def decide(
     if not health.ok:
         return Decision(recommendation="invalid", variant=None, reasons=(UNSOUND, *health.warnings))
     alpha = definition.plan.alpha
-    cases = [_case(variant, metrics, alpha) for variant in definition.treatments]
+    cases = [_case(variant, metrics, definition.control, alpha=alpha) for variant in definition.treatments]
     shipping = [case for case in cases if case.ships]
     if shipping:
-        best = max(shipping, key=lambda case: case.lift)
-        rivals = [case.variant for case in shipping if case is not best]
-        reasons = [*_speak_for(best), *_rival_reasons(best, rivals)]
-        return Decision(recommendation="ship", variant=best.variant, reasons=tuple(reasons))
+        return _ship(shipping)
     if cases and all(case.worse for case in cases):
         reasons = [sentence for case in cases for sentence in _speak_against(case)]
         return Decision(recommendation="roll_back", variant=definition.control, reasons=tuple(reasons))
@@ -71,7 +80,21 @@ def decide(
     return Decision(recommendation="continue", variant=None, reasons=(*reasons, "More data can still decide."))
 
 
-def _case(variant: str, metrics: Sequence[MetricResult], alpha: float) -> _Case:
+def _ship(shipping: Sequence[_Case]) -> Decision:
+    """Of those that would ship the best one whose late outcomes are known; without one, wait for them."""
+    ready = [case for case in shipping if not case.unsettled]
+    best = max(ready or shipping, key=lambda case: case.lift)
+    rivals = [case.variant for case in ready if case is not best]
+    reasons = (*_speak_for(best), *(sign.speak() for sign in best.signs), *_rival_reasons(best, rivals))
+    if ready:
+        return Decision(recommendation="ship", variant=best.variant, reasons=reasons)
+    if any(sign.hopeless for sign in best.unsettled):
+        return Decision(recommendation="inconclusive", variant=None, reasons=reasons)
+    awaits = tuple(dict.fromkeys(sign.outcome.metric for sign in best.unsettled))
+    return Decision(recommendation="continue", variant=best.variant, reasons=reasons, awaits=awaits)
+
+
+def _case(variant: str, metrics: Sequence[MetricResult], control: str, *, alpha: float) -> _Case:
     def named(role: str, *verdicts: str) -> tuple[str, ...]:
         return tuple(
             metric.metric
@@ -80,17 +103,21 @@ def _case(variant: str, metrics: Sequence[MetricResult], alpha: float) -> _Case:
         )
 
     primaries = [metric for metric in metrics if metric.role == "primary"]
+    signs = guardrail_signs(metrics, variant, control)
+    late = {sign.outcome.metric for sign in signs if sign.unknown or sign.state == "waits"}
+    still_open = named("guardrail", "inconclusive", "not_computable")
     return _Case(
         variant=variant,
         better=named("primary", "better"),
         worse=named("primary", "worse") + named("guardrail", "worse"),
-        guardrails_open=named("guardrail", "inconclusive", "not_computable"),
+        guardrails_open=tuple(name for name in still_open if name not in late),
         guardrails_waiting=tuple(
             metric.metric
             for metric in metrics
             if metric.role == "guardrail" and WAITING.keys() & _comparison(metric, variant).warnings
         ),
         withheld=tuple(_withheld(variant, primaries, alpha)),
+        signs=signs,
         lift=_good_lift(primaries[0], variant) if primaries else 0.0,
     )
 
@@ -128,7 +155,8 @@ def _speak_against(case: _Case) -> list[str]:
         sentences.append(f"{case.variant}: {_list(case.guardrails_open)} not shown to stay within the margin.")
     if case.guardrails_waiting:
         sentences.append(f"{case.variant}: {_list(case.guardrails_waiting)} has too few events for a verdict.")
-    return [*case.withheld, *sentences]
+    late = [sign.speak() for sign in case.signs if sign.state != "passes"]
+    return [*case.withheld, *sentences, *late]
 
 
 def _rival_reasons(best: _Case, rivals: Sequence[str]) -> list[str]:

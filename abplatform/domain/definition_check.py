@@ -183,6 +183,7 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         if definition.clustered:
             faults.check(use.role != "guardrail", f"{path}.role", "guardrails of clusters are not supported yet")
             _check_clustered(metrics.get(use.metric), f"{path}.metric", faults)
+        _check_outcome(metrics.get(use.metric), seen, f"{path}.metric", faults)
         _check_amount(use.mde, f"{path}.mde", faults)
         _check_margin(use, metrics.get(use.metric), f"{path}.non_inferiority_margin", faults)
     if definition.plan.method == "bayesian" and definition.plan.prior is None:
@@ -192,6 +193,13 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
             "plan.prior",
             f"must be named, unless the first primary metric has a relative mde from {LEAST_SCALE} to {MOST_SCALE}",
         )
+
+
+def _check_outcome(metric: Metric | None, used: Collection[str], path: str, faults: Faults) -> None:
+    """An early sign alone would stand for something that nobody looks at."""
+    if metric is not None and metric.outcome is not None:
+        rule = f"is an early sign of {metric.outcome!r}, which must be among the metrics too, in whatever role"
+        faults.check(metric.outcome in used, path, rule)
 
 
 def _check_clustered(metric: Metric | None, path: str, faults: Faults) -> None:

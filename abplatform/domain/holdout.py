@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from abplatform.assignment import coverage_slots
 from abplatform.domain.access import DEFAULT_UNIT_TYPE
@@ -15,6 +16,10 @@ MOST_SHARE = 0.5
 MOST_LAYERS = 100
 MOST_ACTIVE = 20
 EDITABLE = frozenset({"name"})
+
+HoldoutMethod = Literal["sequential", "fixed"]
+HOLDOUT_METHODS: tuple[HoldoutMethod, ...] = ("sequential", "fixed")
+"""By which a holdout is read out: one may be watched, the other holds at one look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ class Measure:
         value: name of the property that holds the number; without one it is the event's own value. A property that is
             no number, or not below 10^14, is no value; others are rounded to 6 places, halves away from 0.
         aggregation: what a unit's events are made into; only where there is a choice. The ``last`` one is that of the
-            latest time, and then of the largest id; events without a value are skipped, and without any it is 0.
+            latest time, of several at once the largest; events without a value are skipped, and without any it is 0.
     """
 
     event: str
@@ -74,7 +74,7 @@ class Step:
         where: condition on their properties.
         within: at most how long after the step before, or the first exposure.
 
-    No event takes two steps. Those at the same time come in the order of the first step that each fits, then of ids.
+    No event takes two steps. Of those at the same time the ones that fit the first step come first, then the second.
     """
 
     event: str
@@ -119,6 +119,7 @@ class Metric:
         minimum_age: a unit counts only once its first exposure is so old, also where its window closes earlier.
         cap: the most that a unit counts for; of ``count`` and ``sum``.
         outcome: key of the metric that says late what this one hints at early.
+        spills_over: whether what one unit does changes the number of others, as invitations do.
         cuped_lookback: how long before the first exposure the same events make up the covariate of plans with CUPED.
     """
 
@@ -141,6 +142,7 @@ class Metric:
     minimum_age: timedelta = timedelta(0)
     cap: Cap | None = None
     outcome: str | None = None
+    spills_over: bool = False
 
     @property
     def measure(self) -> Measure:

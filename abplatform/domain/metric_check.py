@@ -59,8 +59,9 @@ def check_metric(metric: Metric, others: Mapping[str, Metric] | None = None) -> 
         _check_fields(metric, faults)
         _check_kind(metric, faults)
     _check_window(metric.window, faults)
-    _check_length(metric.minimum_age, "minimum_age", faults, least=timedelta(0))
-    _check_length(metric.cuped_lookback, "cuped_lookback", faults)
+    check_length(metric.minimum_age, "minimum_age", faults, least=timedelta(0))
+    check_length(metric.cuped_lookback, "cuped_lookback", faults)
+    faults.check(isinstance(metric.spills_over, bool), "spills_over", "must be true or false")
     if metric.outcome is not None:
         _check_outcome(metric, metric.outcome, others, faults)
     faults.raise_any()
@@ -83,7 +84,7 @@ def _check_kind(metric: Metric, faults: Faults) -> None:
     if metric.kind != "funnel":
         _check_event(metric.event, "event", faults)
         _check_where(metric.where, "where", faults)
-        _check_property(metric.value, "value", faults)
+        check_property(metric.value, "value", faults)
         _check_aggregation(metric, faults)
     check = _OF_KIND.get(metric.kind)
     if check is not None:
@@ -107,7 +108,7 @@ def _check_ratio(metric: Metric, faults: Faults) -> None:
     if below is None:
         faults.add("denominator", "is required: a ratio is of two sums; name the events below the line")
         return
-    _check_measure(below, "denominator", faults)
+    check_measure(below, "denominator", faults)
     if below.aggregation is not None:
         _check_option(below.aggregation, BELOW_THE_LINE, "denominator.aggregation", faults)
     if below.aggregation != "sum":
@@ -130,7 +131,7 @@ def _check_quantile(metric: Metric, faults: Faults) -> None:
 def _check_time_to(metric: Metric, faults: Faults) -> None:
     _check_quantile(metric, faults)
     if metric.start is not None:
-        _check_measure(metric.start, "start", faults)
+        check_measure(metric.start, "start", faults)
         for name in ("value", "aggregation"):
             faults.check(getattr(metric.start, name) is None, f"start.{name}", "is not read: only its time is")
         same = (metric.start.event, metric.start.where) == (metric.event, metric.where)
@@ -164,13 +165,14 @@ def _check_step(step: Step, path: str, faults: Faults) -> None:
     _check_event(step.event, f"{path}.event", faults)
     _check_where(step.where, f"{path}.where", faults)
     if step.within is not None:
-        _check_length(step.within, f"{path}.within", faults)
+        check_length(step.within, f"{path}.within", faults)
 
 
-def _check_measure(measure: Measure, path: str, faults: Faults) -> None:
+def check_measure(measure: Measure, path: str, faults: Faults) -> None:
+    """Note what is wrong with a description of events."""
     _check_event(measure.event, f"{path}.event", faults)
     _check_where(measure.where, f"{path}.where", faults)
-    _check_property(measure.value, f"{path}.value", faults)
+    check_property(measure.value, f"{path}.value", faults)
 
 
 def _check_event(event: str, path: str, faults: Faults) -> None:
@@ -183,7 +185,8 @@ def _check_where(where: Filter, path: str, faults: Faults) -> None:
             faults.add(f"{path}.{where_path}" if where_path else path, message)
 
 
-def _check_property(name: str | None, path: str, faults: Faults) -> None:
+def check_property(name: str | None, path: str, faults: Faults) -> None:
+    """Note what is wrong with the name of a property."""
     good = name is None or (0 < len(name) <= 64 and storable(name))
     faults.check(good, path, "must be the name of an event property, 1 to 64 characters")
 
@@ -211,7 +214,8 @@ def _check_window(window: Window | None, faults: Faults) -> None:
             faults.check(whole, f"window.{name}", "must be whole days where the window counts calendar days")
 
 
-def _check_length(length: timedelta, path: str, faults: Faults, *, least: timedelta | None = None) -> None:
+def check_length(length: timedelta, path: str, faults: Faults, *, least: timedelta | None = None) -> None:
+    """Note what is wrong with a length of time: at least ``least``, or longer than nothing."""
     if least is not None:
         faults.check(least <= length <= LONGEST_WINDOW, path, "must be from PT0S to P3650D")
         return

@@ -57,6 +57,6 @@ def decide_in_phase(decision: Decision, experiment: Experiment) -> Decision:
             "so it recommends nothing any more."
         )
         if decision.recommendation != "invalid":
-            decision = replace(decision, recommendation="inconclusive", variant=None)
+            decision = replace(decision, recommendation="inconclusive", variant=None, awaits=())
     reasons = (*decision.reasons, *(sentence for sentence in said if sentence not in decision.reasons))
     return replace(decision, reasons=reasons)

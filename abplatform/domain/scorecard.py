@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from abplatform.domain.experiment import DecisionRecord
+from abplatform.domain.maturity import LateOutcome, Maturity
 
 Verdict = Literal["better", "worse", "non_inferior", "inconclusive", "not_computable"]
 Recommendation = Literal["ship", "roll_back", "continue", "inconclusive", "invalid"]
@@ -74,6 +75,7 @@ class VariantResult:
     Attributes:
         units: analysed units.
         open_units: units that are not in yet, since their window is still open.
+        open_share: of the variant's units; null without any, and in looks from before it was told.
         sum: exact sum of the values, as decimal text.
         mean, sd: per unit.
         value: what is compared, where that is not the mean: the ratio of two sums, a quantile, a time in seconds.
@@ -94,6 +96,7 @@ class VariantResult:
     clusters: int | None = None
     uncapped_mean: float | None = None
     steps: tuple[FunnelStep, ...] | None = None
+    open_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +147,12 @@ class ComparisonResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricResult:
-    """One metric in all variants."""
+    """One metric in all variants.
+
+    Attributes:
+        maturity: how far its windows have closed; null in looks from before it was told.
+        outcome: what it is an early sign of, or null.
+    """
 
     metric: str
     kind: str
@@ -153,6 +161,8 @@ class MetricResult:
     always_valid: bool
     variants: tuple[VariantResult, ...]
     comparisons: tuple[ComparisonResult, ...]
+    maturity: Maturity | None = None
+    outcome: LateOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,11 +225,17 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the plan recommends, and why."""
+    """What the plan recommends, and why.
+
+    Attributes:
+        variant: that ships, or to which to roll back; with ``awaits`` the one that waits.
+        awaits: late outcomes that nobody knows yet, while ``variant`` would ship by everything else.
+    """
 
     recommendation: Recommendation
     variant: str | None
     reasons: tuple[str, ...]
+    awaits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,12 @@ def _variant(metric: Metric, cell: ArmCell) -> VariantResult:
         clusters=cell.clusters,
         uncapped_mean=float(cell.uncapped.total / cell.units) if cell.uncapped is not None and cell.units else None,
         steps=_steps(metric, cell),
+        open_share=_share(cell.open_units, cell.units + cell.open_units),
     )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _steps(metric: Metric, cell: ArmCell) -> tuple[FunnelStep, ...] | None:

@@ -21,9 +21,9 @@ TONE_COLOURS = {"good": "#2a9d6f", "bad": "#d9484b", "flat": "#7d8aa0"}
 ARM_COLOURS = {True: "#9aa5b8", False: "#4f6bed"}
 MARGIN_COLOUR = "#e08a00"
 # A signed percentage, and a plain zero.
-_PERCENT = "datum.value == 0 ? '0%' : format(datum.value, '+.0%')"
+PERCENT = "datum.value == 0 ? '0%' : format(datum.value, '+.0%')"
 # Where the page is narrow, labels are left out rather than run into each other.
-_SPACED: dict[str, Any] = {"labelOverlap": "greedy", "labelSeparation": 6}
+SPACED: dict[str, Any] = {"labelOverlap": "greedy", "labelSeparation": 6}
 _ROW_HEIGHT = 34
 _WHAT = {
     "conversion": "Rate",
@@ -55,6 +55,16 @@ class Chart:
     rows: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """One row of a forest plot."""
+
+    label: str
+    metric: MetricResult
+    comparison: ComparisonResult
+    tone: str
+
+
 def build_charts(scorecard: Scorecard, looks: Sequence[Scorecard] = ()) -> tuple[Chart, ...]:
     """All plots of a readout, in reading order; one that would be empty is left out.
 
@@ -83,10 +93,34 @@ def _label(metric: MetricResult, effect: ComparisonResult) -> str:
 
 def _forest(scorecard: Scorecard) -> Chart:
     effects = _effects(scorecard)
-    values = [_forest_value(scorecard, metric, effect) for metric, effect in effects]
-    domain = _domain(values, _reach([effect.relative for _, effect in effects]))
+    return draw_forest(
+        [
+            Effect(label=_label(metric, effect), metric=metric, comparison=effect, tone=choose_tone(scorecard, effect))
+            for metric, effect in effects
+        ],
+        name="forest",
+        title="Effects",
+        caption=_forest_caption(scorecard, effects),
+        description="Relative lift of every metric and arm, with intervals",
+        rows="Metric and arm",
+    )
+
+
+def draw_forest(
+    effects: Sequence[Effect], *, name: str, title: str, caption: str, description: str, rows: str
+) -> Chart:
+    """Relative effects with their intervals, one below the other on one scale.
+
+    Args:
+        effects: at least one, with labels that differ.
+        name, title, caption: see `Chart`.
+        description: what the plot shows, for those who cannot see it.
+        rows: what the rows are.
+    """
+    values = [_forest_value(each) for each in effects]
+    domain = _domain(values, _reach([each.comparison.relative for each in effects]))
     values = [value | _placed_margin(value["margin"], domain) for value in values]
-    axis = alt.Axis(labelExpr=_PERCENT, title="relative lift over the control", tickCount=7, **_SPACED)
+    axis = alt.Axis(labelExpr=PERCENT, title="relative lift over the control", tickCount=7, **SPACED)
     x_scale = alt.Scale(domain=domain, nice=False)
     base = alt.Chart(alt.InlineData(values=values)).encode(
         y=alt.Y("row:N", sort=None, title=None, scale=alt.Scale(domain=[value["row"] for value in values]))
@@ -106,11 +140,11 @@ def _forest(scorecard: Scorecard) -> Chart:
     ]
     plot = alt.layer(*layers).properties(width="container", height=_ROW_HEIGHT * len(values))
     return Chart(
-        name="forest",
-        title="Effects",
-        caption=_forest_caption(scorecard, effects),
-        specification=_specification(plot, "Relative lift of every metric and arm, with intervals"),
-        columns=("Metric and arm", "Relative lift", "Interval", "Verdict"),
+        name=name,
+        title=title,
+        caption=caption,
+        specification=specify(plot, description),
+        columns=(rows, "Relative lift", "Interval", "Verdict"),
         rows=tuple((value["row"], value["lift"], value["interval"], value["verdict"]) for value in values),
     )
 
@@ -153,18 +187,18 @@ def _forest_caption(scorecard: Scorecard, effects: Sequence[tuple[MetricResult, 
     return caption
 
 
-def _forest_value(scorecard: Scorecard, metric: MetricResult, effect: ComparisonResult) -> dict[str, Any]:
-    relative = effect.relative
+def _forest_value(shown: Effect) -> dict[str, Any]:
+    effect, relative = shown.comparison, shown.comparison.relative
     reach = _reach([relative])
     computed = relative.estimate is not None and effect.not_computable is None
     return {
-        "row": _label(metric, effect),
+        "row": shown.label,
         "estimate": relative.estimate if computed else None,
         # An unbounded side runs out of the picture.
         "lower": _or(relative.lower, -10 * reach),
         "upper": _or(relative.upper, 10 * reach),
-        "margin": _signed_margin(metric, effect),
-        "tone": choose_tone(scorecard, effect),
+        "margin": _signed_margin(shown.metric, effect),
+        "tone": shown.tone,
         "lift": numbers.lift(relative.estimate),
         "interval": numbers.bounds(relative, kind="lift") if computed else numbers.NOTHING,
         "verdict": VERDICTS[effect.verdict],
@@ -235,7 +269,7 @@ def _means(metric: MetricResult) -> Chart:
         name=f"means-{metric.metric}",
         title=title,
         caption=f"{what}, {metric.role}",
-        specification=_specification(
+        specification=specify(
             alt.layer(bars, texts).properties(width="container", height=28 * len(values)),
             f"{what} of {title} by variant",
         ),
@@ -277,11 +311,11 @@ def _history(number: int, title: str, caption: str, values: Sequence[dict[str, A
     units = alt.X(
         "units:Q",
         title="analysed units",
-        axis=alt.Axis(format="~s", tickCount=6, **_SPACED),
+        axis=alt.Axis(format="~s", tickCount=6, **SPACED),
         scale=alt.Scale(zero=False),
     )
     tips = [alt.Tooltip(f"{name}:N", title=name) for name in ("look", "units", "lift", "interval")]
-    axis = alt.Axis(labelExpr=_PERCENT, title="relative lift", tickCount=5)
+    axis = alt.Axis(labelExpr=PERCENT, title="relative lift", tickCount=5)
     colour = ARM_COLOURS[False]
     base = alt.Chart().encode(x=units)
     band = base.mark_area(opacity=0.22, color=colour).encode(y=alt.Y("lower:Q", axis=axis), y2="upper:Q")
@@ -292,7 +326,7 @@ def _history(number: int, title: str, caption: str, values: Sequence[dict[str, A
         name=f"looks-{number}",
         title=f"{title}, over the looks",
         caption=caption,
-        specification=_specification(plot, f"Relative lift of {title} at each look"),
+        specification=specify(plot, f"Relative lift of {title} at each look"),
         columns=("Look", "Units", "Relative lift", "Interval"),
         rows=tuple(
             (str(each["look"]), numbers.count(each["units"]), each["lift"], each["interval"]) for each in values
@@ -300,7 +334,13 @@ def _history(number: int, title: str, caption: str, values: Sequence[dict[str, A
     )
 
 
-def _specification(plot: alt.LayerChart | alt.FacetChart, description: str) -> dict[str, Any]:
+def specify(plot: alt.LayerChart | alt.FacetChart, description: str) -> dict[str, Any]:
+    """A plot as plain values, as wide as its place.
+
+    Args:
+        plot: what to show.
+        description: the same in words, for those who cannot see it.
+    """
     # Only the width follows the page: the height comes from the number of rows.
     fitted = plot.properties(description=description, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
     specification: dict[str, Any] = fitted.to_dict()

@@ -20,6 +20,7 @@ class Row:
         margin: how much worse a guardrail may be, signed towards harm.
         relative, absolute: estimate and interval; empty for the control.
         evidence: p-value or chance to win.
+        adjusted: p-value that counts how many comparisons there are; of slices only.
         verdict: a word for people; ``tone`` is ``good``, ``bad``, ``flat`` or ``none``.
         exploratory: the verdict never decides.
         notes: warnings about this row.
@@ -37,6 +38,7 @@ class Row:
     absolute: str = ""
     absolute_bounds: str = ""
     evidence: str = ""
+    adjusted: str = ""
     verdict: str = ""
     tone: str = "none"
     exploratory: bool = False
@@ -45,13 +47,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """All metrics in one role."""
+    """All metrics in one role, or all slices of one metric, whose names then stand where metrics do."""
 
     role: str
     title: str
     interval: str
     evidence: str
     rows: tuple[Row, ...]
+    first: str = "Metric"
 
 
 _TONES = {"better": "good", "non_inferior": "good", "worse": "bad", "inconclusive": "flat", "not_computable": "flat"}
@@ -59,7 +62,12 @@ _TONES = {"better": "good", "non_inferior": "good", "worse": "bad", "inconclusiv
 
 def choose_tone(scorecard: Scorecard, comparison: ComparisonResult) -> str:
     """What a verdict looks like: neutral where the data cannot be trusted."""
-    return _TONES[comparison.verdict] if scorecard.health.ok else "flat"
+    return tone_of(comparison, sound=scorecard.health.ok)
+
+
+def tone_of(comparison: ComparisonResult, *, sound: bool = True) -> str:
+    """What a verdict looks like, on sound data or others."""
+    return _TONES[comparison.verdict] if sound else "flat"
 
 
 def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
@@ -75,7 +83,7 @@ def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
                     title=title,
                     interval=interval_name(comparisons[0], scorecard.alpha) if comparisons else "interval",
                     evidence=_evidence_name(role, comparisons),
-                    rows=tuple(row for metric in metrics for row in _metric_rows(scorecard, metric)),
+                    rows=tuple(row for metric in metrics for row in build_rows(metric, sound=scorecard.health.ok)),
                 )
             )
     return tuple(tables)
@@ -87,7 +95,8 @@ def _evidence_name(role: str, comparisons: Sequence[ComparisonResult]) -> str:
     return "Chance to win" if any(each.chance_to_win is not None for each in comparisons) else "p"
 
 
-def _metric_rows(scorecard: Scorecard, metric: MetricResult) -> Iterator[Row]:
+def build_rows(metric: MetricResult, *, sound: bool = True) -> Iterator[Row]:
+    """One row per arm; verdicts on data that are not sound are grey."""
     compared = {each.variant: each for each in metric.comparisons}
     margin = next((write_margin(metric, each.margin) for each in metric.comparisons if each.margin is not None), "")
     for result in metric.variants:
@@ -101,10 +110,10 @@ def _metric_rows(scorecard: Scorecard, metric: MetricResult) -> Iterator[Row]:
             value=write_value(metric, result),
             margin=margin,
         )
-        yield row if comparison is None else _compared(row, scorecard, metric, comparison)
+        yield row if comparison is None else _compared(row, metric, comparison, sound=sound)
 
 
-def _compared(row: Row, scorecard: Scorecard, metric: MetricResult, comparison: ComparisonResult) -> Row:
+def _compared(row: Row, metric: MetricResult, comparison: ComparisonResult, *, sound: bool) -> Row:
     return replace(
         row,
         relative=numbers.lift(comparison.relative.estimate),
@@ -113,7 +122,7 @@ def _compared(row: Row, scorecard: Scorecard, metric: MetricResult, comparison: 
         absolute_bounds=_bounds(comparison.absolute, comparison, kind=_scale(metric)),
         evidence=_evidence(comparison),
         verdict=VERDICTS[comparison.verdict],
-        tone=choose_tone(scorecard, comparison),
+        tone=tone_of(comparison, sound=sound),
         exploratory=comparison.exploratory,
         notes=(*_notes(comparison), *_step_notes(metric, comparison)),
     )
@@ -141,6 +150,12 @@ def write_margin(metric: MetricResult, margin: Margin) -> str:
     if margin.absolute is None:
         return numbers.NOTHING
     return _difference(metric, sign * abs(margin.absolute))
+
+
+def write_lift(comparison: ComparisonResult) -> str:
+    """The relative difference with its interval."""
+    bounds = _bounds(comparison.relative, comparison, kind="lift")
+    return f"{numbers.lift(comparison.relative.estimate)} {bounds}".rstrip()
 
 
 def write_value(metric: MetricResult, result: VariantResult) -> str:

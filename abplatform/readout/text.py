@@ -14,6 +14,7 @@ from abplatform.domain.scorecard import Scorecard
 from abplatform.readout import wording
 from abplatform.readout.grids import Column, print_grid
 from abplatform.readout.numbers import count, lift, visible
+from abplatform.readout.pairs import TITLE, Pair, build_pairs
 from abplatform.readout.rows import Row, Table, build_tables
 
 PLAIN_WIDTH = 150
@@ -38,7 +39,8 @@ def as_text(
     )
     _print_head(console, scorecard)
     for table in build_tables(scorecard):
-        _print_table(console, table)
+        print_table(console, table)
+    _print_pairs(console, scorecard)
     if len(looks) > 1:
         _print_looks(console, looks)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n") + "\n"
@@ -56,7 +58,7 @@ def _print_head(console: Console, scorecard: Scorecard) -> None:
         console.print()
     style = _BANNER_STYLES.get(scorecard.decision.recommendation, "bold yellow")
     console.print(Text(wording.headline(scorecard), style=style))
-    _print_points(console, wording.reasons(scorecard))
+    print_points(console, wording.reasons(scorecard))
     taken = wording.decision_taken(scorecard)
     if taken is not None:
         console.print(Text(taken, style="bold"))
@@ -64,7 +66,7 @@ def _print_head(console: Console, scorecard: Scorecard) -> None:
     health = scorecard.health
     word = Text("Health: ok" if health.ok else "Health: NOT OK", style="green" if health.ok else "bold red")
     console.print(word + Text(f" - {wording.health_summary(health)}", style=""))
-    _print_points(console, wording.health_notes(scorecard))
+    print_points(console, wording.health_notes(scorecard))
 
 
 def _pack(scorecard: Scorecard, width: int) -> list[str]:
@@ -79,19 +81,45 @@ def _pack(scorecard: Scorecard, width: int) -> list[str]:
     return lines
 
 
-def _print_points(console: Console, sentences: Sequence[str]) -> None:
+def print_points(console: Console, sentences: Sequence[str]) -> None:
+    """Print sentences as a list."""
     for sentence in sentences:
         point = Grid.grid(padding=(0, 1))
         point.add_row(Text(" -"), Text(visible(sentence)))
         console.print(point)
 
 
-def _print_table(console: Console, table: Table) -> None:
+def print_table(console: Console, table: Table) -> None:
+    """Print a table, and its notes below."""
     print_grid(console, table.title, _columns(table))
     notes = [f"{row.metric}, {row.arm}: {note}" for row in table.rows for note in row.notes]
     if notes:
         console.print(Padding(Text("Notes", style="bold"), (1, 0, 0, 0)))
-        _print_points(console, notes)
+        print_points(console, notes)
+
+
+def _print_pairs(console: Console, scorecard: Scorecard) -> None:
+    pairs = build_pairs(scorecard)
+    if not pairs.rows:
+        return
+
+    def texts(title: str, read: Callable[[Pair], str], *, key: bool = False, second: bool = False) -> Column:
+        cells = tuple(Text(read(pair)) for pair in pairs.rows)
+        return Column(title=title, cells=cells, key=key, second=second)
+
+    columns = [
+        texts("Early sign", lambda pair: pair.early.metric, key=True),
+        texts("Arm", lambda pair: pair.arm, key=True),
+        texts("Known for", lambda pair: pair.early.known),
+        texts("Relative", lambda pair: pair.early.lift),
+        texts("Verdict", lambda pair: pair.early.verdict),
+        texts("Late outcome", lambda pair: pair.late.metric, second=True),
+        texts("Known for", lambda pair: pair.late.known, second=True),
+        texts("Relative", lambda pair: pair.late.lift, second=True),
+        texts("Verdict", lambda pair: pair.late.verdict, second=True),
+    ]
+    print_grid(console, TITLE, columns)
+    print_points(console, pairs.sentences)
 
 
 def _columns(table: Table) -> list[Column]:
@@ -100,7 +128,7 @@ def _columns(table: Table) -> list[Column]:
         return Column(title=title, cells=cells, right=True, second=second)
 
     return [
-        Column(title="Metric", cells=tuple(Text(row.metric) for row in table.rows), key=True),
+        Column(title=table.first, cells=tuple(Text(row.metric) for row in table.rows), key=True),
         Column(title="Arm", cells=tuple(Text(row.arm) for row in table.rows), key=True),
         numbers("Units", _units, second=True),
         numbers("Mean or rate", lambda row: row.value, second=True),
@@ -110,6 +138,7 @@ def _columns(table: Table) -> list[Column]:
         numbers(table.interval, lambda row: row.absolute_bounds, second=True),
         numbers("Margin", lambda row: "" if row.control else row.margin),
         numbers(table.evidence, lambda row: row.evidence),
+        numbers("Adjusted p", lambda row: row.adjusted),
         Column(title="Verdict", cells=tuple(_verdict(row) for row in table.rows)),
     ]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from abplatform.domain.scorecard import ComparisonResult, CovariateBalance, Health, Scorecard
+from abplatform.domain.late_outcomes import say_share
+from abplatform.domain.scorecard import ComparisonResult, CovariateBalance, Health, MetricResult, Scorecard
 from abplatform.readout.numbers import count, p_value, visible
 
 VERDICTS = {
@@ -74,10 +75,11 @@ def headline(scorecard: Scorecard) -> str:
     if scorecard.phase_ended_at is not None and decision.recommendation != "invalid":
         return "A past phase: it recommends nothing"
     who = visible(decision.variant) if decision.variant is not None else "the treatment"
+    awaited = visible(", ".join(decision.awaits))
     words = {
         "ship": f"Ship {who}",
         "roll_back": f"Roll back to {who}" if decision.variant is not None else "Roll back",
-        "continue": "Continue: no decision yet",
+        "continue": f"Wait for {awaited}: by all else {who} would ship" if awaited else "Continue: no decision yet",
         "inconclusive": "Inconclusive: no decision at the planned size",
         "invalid": "Invalid: do not decide on these data",
     }[decision.recommendation]
@@ -206,6 +208,20 @@ def health_notes(scorecard: Scorecard) -> tuple[str, ...]:
 def _describe(balance: CovariateBalance) -> str:
     name = visible(balance.covariate)
     return f"the metric {name}" if balance.source == "metric" else name
+
+
+def late_outcome(metric: MetricResult) -> str | None:
+    """Of a metric that is an early sign: how far its outcome is known, and when it will be; None of others."""
+    outcome = metric.outcome
+    if outcome is None:
+        return None
+    known = f"{visible(outcome.metric)} is known for {say_share(outcome.known_share)}"
+    sentence = f"{known}; {visible(metric.metric)} is its early sign."
+    if outcome.closes_by is not None:
+        sentence += f" It will be known for all that are in now by {outcome.closes_by:%Y-%m-%d}."
+    elif outcome.known_share is not None and outcome.known_share < 1:
+        sentence += " No more of it will be known: the experiment was stopped before the windows closed."
+    return sentence
 
 
 def interval_name(comparison: ComparisonResult, alpha: float) -> str:

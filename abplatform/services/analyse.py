@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.decision import UNSOUND, decide
 from abplatform.domain.evidence import Evidence
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.health import check_health
 from abplatform.domain.information import earlier_fractions, keep_tested
+from abplatform.domain.interference import warn_of_spillover
+from abplatform.domain.late_outcomes import add_maturity, release
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import choose_phase, decide_in_phase, judged_definition
 from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, Staleness, VariantResult
@@ -86,7 +87,7 @@ def read_last_look(uow: UnitOfWork, project: str, key: str, *, question: Questio
     if asked.explores:
         if evidence is None:
             return None
-        scorecard = _explore(asked, scorecard, evidence.request.metrics, evidence.aggregation)
+        scorecard = _explore(asked, scorecard, evidence.request.metrics, evidence)
     return _only(scorecard, question.metric)
 
 
@@ -112,15 +113,13 @@ def _look(
     asked = choose(uow, project, key, question)
     experiment, metrics, latest = asked.experiment, asked.metrics, asked.latest
     evidence = aggregate(experiment, metrics, None if latest is None else latest.evidence)
-    aggregation = evidence.aggregation
     previous = None if latest is None else latest.scorecard
-    look = _score(experiment, metrics, aggregation, previous=previous, now=now)
-    look = replace(look, cut_off=evidence.cut_off)
+    look = _score(experiment, metrics, evidence, previous=previous, now=now)
     if asked.explores:
-        return _explore(asked, look, metrics, aggregation), experiment
-    name = fingerprint(experiment, metrics, aggregation)
+        return _explore(asked, look, metrics, evidence), experiment
+    name = fingerprint(experiment, metrics, evidence.aggregation)
     if latest is not None and latest.fingerprint == name:
-        health = replace(latest.scorecard.health, earlier_phase_units=aggregation.earlier_phase_units)
+        health = replace(latest.scorecard.health, earlier_phase_units=evidence.aggregation.earlier_phase_units)
         return replace(latest.scorecard, health=health), experiment
     try:
         with uow.begin() as work:
@@ -130,10 +129,14 @@ def _look(
     return look, experiment
 
 
-def _explore(asked: Asked, look: Scorecard, metrics: Sequence[Metric], aggregation: Aggregation) -> Scorecard:
+def _explore(asked: Asked, look: Scorecard, metrics: Sequence[Metric], evidence: Evidence) -> Scorecard:
     """A look with the numbers of another method, which is no look any more."""
-    explored = score_metrics(judged_definition(asked.experiment), metrics, aggregation, method=asked.method)
-    return replace(look, look=0, method=asked.method, metrics=explored)
+    explored = score_metrics(judged_definition(asked.experiment), metrics, evidence.aggregation, method=asked.method)
+    return replace(look, look=0, method=asked.method, metrics=_mature(explored, metrics, evidence))
+
+
+def _mature(results: Sequence[MetricResult], metrics: Sequence[Metric], evidence: Evidence) -> tuple[MetricResult, ...]:
+    return add_maturity(results, metrics, evidence.request, data_through=evidence.aggregation.data_through)
 
 
 def _mark_stale(look: Scorecard, reason: str) -> Scorecard:
@@ -144,21 +147,22 @@ def _mark_stale(look: Scorecard, reason: str) -> Scorecard:
 def _score(
     experiment: Experiment,
     metrics: Sequence[Metric],
-    aggregation: Aggregation,
+    evidence: Evidence,
     *,
     previous: Scorecard | None,
     now: datetime,
 ) -> Scorecard:
-    definition = judged_definition(experiment)
+    definition, aggregation = judged_definition(experiment), evidence.aggregation
     health = check_health(definition, aggregation, previous=previous.health if previous else None)
     earlier = earlier_fractions(previous)
     results = score_metrics(definition, metrics, aggregation, method=definition.plan.method, earlier=earlier)
     if definition.plan.method == "group_sequential":
         results = keep_tested(previous, results)
+    results = _mature(results, metrics, evidence)
     decision = decide(definition, health, results, finished=_finished(experiment, results))
     if previous is not None and _is_final(previous):
         results = tuple(_looked_again(result) for result in results)
-        decision = _stand_by(previous, health)
+        decision = release(_stand_by(previous, health), results, definition.control)
     decision = decide_in_phase(decision, experiment)
     return Scorecard(
         experiment=experiment.key,
@@ -172,11 +176,16 @@ def _score(
         computed_at=now,
         data_through=aggregation.data_through,
         preregistered=experiment.preregistered,
-        health=health,
+        health=replace(health, warnings=(*health.warnings, *_spillover(definition, metrics, evidence))),
         metrics=results,
         decision=decision,
         phase_ended_at=experiment.phase_ended_at,
+        cut_off=evidence.cut_off,
     )
+
+
+def _spillover(definition: ExperimentDefinition, metrics: Sequence[Metric], evidence: Evidence) -> tuple[str, ...]:
+    return warn_of_spillover(definition, metrics, single_units=evidence.request.unit_type is None)
 
 
 def _finished(experiment: Experiment, results: Sequence[MetricResult]) -> bool:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from abplatform.domain.aggregates import Aggregation
-from abplatform.domain.breakdown import Breakdown, Differences, break_down, find_differences
-from abplatform.domain.dimension import PERIODS, Dimension
+from abplatform.domain.breakdown import Breakdown, break_down
+from abplatform.domain.differences import Differences, find_differences
+from abplatform.domain.dimension import Dimension
 from abplatform.domain.experiment import Experiment
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import judged_definition
-from abplatform.domain.suggestions import Suggestions
-from abplatform.errors import InvalidInput
+from abplatform.errors import NotAnalysable
 from abplatform.services.choose import Question, choose, watchable_method
-from abplatform.storage.session import UnitOfWork
+from abplatform.services.choose_dimension import choose_dimension
+from abplatform.services.choose_others import OTHER_MARK, as_dimension, choose_other
+from abplatform.storage.session import UnitOfWork, Work
 
 AggregateSlices = Callable[[Experiment, Sequence[Metric], Sequence[Dimension]], Aggregation]
 """Reduces the events of an experiment, by slices of dimensions."""
@@ -30,7 +32,7 @@ def read_breakdown(
         aggregate: reduces the experiment's events.
         project: key of the project.
         key: key of the experiment.
-        by: one of its dimensions, or of `PERIODS`.
+        by: see `choose_dimension`, or ``experiment:KEY``, which is one that ran beside it: see `choose_others`.
         question: what to see; without a method one that may be watched.
         now: decides which windows have closed.
 
@@ -41,7 +43,8 @@ def read_breakdown(
     """
     asked = choose(uow, project, key, question)
     definition, method = judged_definition(asked.experiment), watchable_method(asked, question)
-    dimension = _find_dimension(by, definition.dimensions)
+    with uow.reading() as work:
+        dimension = _choose_dimension(work, project, by, asked.experiment)
     aggregation = aggregate(asked.experiment, asked.metrics, [dimension])
     metrics = break_down(definition, asked.metrics, aggregation, dimension=by, method=method)
     differences = find_differences(definition, asked.metrics, aggregation)
@@ -74,7 +77,10 @@ def search_differences(
     """
     asked = choose(uow, project, key, Question(phase=phase))
     definition = judged_definition(asked.experiment)
-    dimensions = [Dimension(name=name) for name in definition.dimensions]
+    if not definition.dimensions:
+        raise NotAnalysable(f"{key} has no dimensions, so there is nothing to search; results/breakdown has periods")
+    with uow.reading() as work:
+        dimensions = [choose_dimension(work, project, name, definition.dimensions) for name in definition.dimensions]
     aggregation = aggregate(asked.experiment, asked.metrics, dimensions)
     found = find_differences(definition, asked.metrics, aggregation)
     return Differences(
@@ -83,15 +89,13 @@ def search_differences(
         alpha=definition.plan.alpha,
         computed_at=now,
         data_through=aggregation.data_through,
-        differences=tuple(sorted(found, key=lambda each: (not each.found, each.p_value is None, each.p_value or 0.0))),
+        differences=tuple(sorted(found, key=lambda each: 2.0 if each.p_value is None else each.p_value)),
     )
 
 
-def _find_dimension(by: str, declared: Sequence[str]) -> Dimension:
-    if by in declared:
-        return Dimension(name=by)
-    if by in PERIODS:
-        return Dimension(name=by, period=PERIODS[by])
-    options = (*declared, *PERIODS)
-    hint = Suggestions().suggest(by, options)
-    raise InvalidInput({"by": [f"must be one of {', '.join(options)}{hint}"]})
+def _choose_dimension(work: Work, project: str, by: str, experiment: Experiment) -> Dimension:
+    declared = experiment.definition.dimensions
+    if by.startswith(OTHER_MARK) and by not in declared:
+        key = by.removeprefix(OTHER_MARK)
+        return as_dimension(choose_other(experiment, work.experiments.all(project), key, field="by"), name=by)
+    return choose_dimension(work, project, by, declared)

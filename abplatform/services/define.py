@@ -7,7 +7,7 @@ it names cannot drift apart, whoever else writes.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -33,8 +33,27 @@ from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.session import Work
 
 
-def create_experiment(work: Work, project: str, definition: ExperimentDefinition, *, now: datetime) -> Experiment:
+def draw_salt() -> str:
+    """A salt that nobody can foresee."""
+    return secrets.token_hex(16)
+
+
+def create_experiment(
+    work: Work,
+    project: str,
+    definition: ExperimentDefinition,
+    *,
+    now: datetime,
+    draw_salt: Callable[[], str] = draw_salt,
+) -> Experiment:
     """Make a draft, with salts that nobody has chosen.
+
+    Args:
+        work: the transaction.
+        project: key of the project.
+        definition: what its author writes.
+        now: the present time.
+        draw_salt: makes salts; a simulation that is to be repeated draws them from its seed.
 
     Raises:
         InvalidInput: naming each field that is wrong or not supported yet.
@@ -43,12 +62,12 @@ def create_experiment(work: Work, project: str, definition: ExperimentDefinition
     """
     _check_unpinned(definition)
     check_for_project(work, work.projects.lock(project), definition)
-    salt = secrets.token_hex(16)
+    salt = draw_salt()
     experiment = Experiment(
         definition=definition,
         salt=salt,
         phase_salt=salt,
-        layer_salt=secrets.token_hex(16),
+        layer_salt=draw_salt(),
         created_at=now,
     )
     work.experiments.add(project, experiment)

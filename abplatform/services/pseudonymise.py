@@ -71,7 +71,7 @@ def survey_table(request: PseudonymRequest, *, progress: Progress | None = None)
     rows = without_id = 0
     for batch in read_batches(request.path, schema.names, nested=schema.names, progress=progress):
         ids = read_texts(batch, request.column)
-        _check_ids(batch, ids, request.column)
+        check_ids(batch, ids, request.column)
         for name in (name for name in schema.names if name != request.column):
             column = fit_column(batch, name, schema)
             if request.format == "csv":
@@ -153,7 +153,12 @@ def _read_schema(request: PseudonymRequest) -> pa.Schema:
     return fit_schema(schema.set(position, pa.field(request.column, pa.string())), request.format)
 
 
-def _check_ids(batch: Batch, ids: pa.Array, column: str) -> None:
+def check_ids(batch: Batch, ids: pa.Array, column: str) -> None:
+    """Refuse ids that no unit has.
+
+    Raises:
+        InvalidInput: naming the row by its number, never by its id.
+    """
     bad = pc.fill_null(pc.or_(pc.greater(pc.utf8_length(ids), LONGEST_ID), pc.match_substring(ids, "\0")), False)
     first = pc.index(bad, True).as_py()
     if first >= 0:

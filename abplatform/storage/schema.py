@@ -143,6 +143,27 @@ segment = _definitions(
     comment="segments: their members as a JSON array, values or the salted SHA-256 of unit ids, never ids",
 )
 
+behaviour = _definitions(
+    "behaviour",
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("as_of", UtcTime, nullable=False, comment="when the version was made"),
+    sa.Column("definition", sa.Text, nullable=False),
+    comment="behaviours: the definition as JSON, with the edges that quantiles came to",
+)
+
+behaviour_version = sa.Table(
+    "behaviour_version",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("as_of", UtcTime, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["project", "key"], ["behaviour.project", "behaviour.key"]),
+    comment="behaviours: versions that a later one has replaced, never changed",
+)
+
 snapshot = sa.Table(
     "snapshot",
     metadata,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from abplatform.database import reading, transaction
 from abplatform.storage.audit import AuditTrail
+from abplatform.storage.behaviours import Behaviours
 from abplatform.storage.experiments import Experiments
 from abplatform.storage.holdouts import Holdouts
 from abplatform.storage.installation import Installation
@@ -34,6 +35,7 @@ class Work:
         self.layers = Layers(connection)
         self.holdouts = Holdouts(connection)
         self.segments = Segments(connection)
+        self.behaviours = Behaviours(connection)
         self.experiments = Experiments(connection)
         self.snapshots = Snapshots(connection)
         self.looks = Looks(connection)

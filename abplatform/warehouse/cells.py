@@ -11,7 +11,7 @@ from typing import Any
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.arm_cell import ArmCell, BelowCuts, Denominator, Lifetimes, Uncapped, Watch
-from abplatform.domain.dimension import NO_SLICE, REST
+from abplatform.domain.dimension import NO_SLICE, REST, SEVERAL
 from abplatform.domain.metric import Metric
 from abplatform.warehouse.ordered import MICROSECONDS
 
@@ -134,8 +134,8 @@ def name_slices(texts: Iterable[str | None]) -> dict[str | None, str]:
 
 
 def _decode(text: str) -> str:
-    if text == REST:
-        return REST
+    if text in {REST, SEVERAL}:
+        return text
     value = json.loads(text)
     return value if isinstance(value, str) else text
 

@@ -52,21 +52,36 @@ def count_cuts(
     """
     metric = request.metrics[position]
     closed = units.filter(is_closed(units["first"], metric, request))
-    members = closed.mutate(member=closed.cluster if request.clustered else closed.unit)
+    name = "cluster" if request.clustered else "number" if "number" in closed.columns else "unit"
+    members = closed.mutate(member=closed[name])
     items = workspace.keep(f"items{position}", _items(members, wanted, request, position))
     cuts = _find_cuts(workspace, items, metric)
+    binned = workspace.keep(f"binned{position}", _add_bins(items, metric, cuts))
+    alone = metric.over == "units" and not request.clustered
     return {
-        slice_: _count(workspace, _sliced(members, slice_), _sliced(items, slice_), metric, cuts)
+        slice_: _count(workspace, _sliced(members, slice_), _sliced(binned, slice_), metric, cuts, alone=alone)
         for slice_ in (None, *slice_columns(request))
     }
 
 
-def _count(workspace: Workspace, members: ir.Table, items: ir.Table, metric: Metric, cuts: Sequence[Any]) -> Cuts:
-    places = _count_members(workspace, members)
-    if metric.kind == "time_to" and metric.window is None:
-        return Cuts(lifetimes=_lifetimes(workspace, items, cuts, places))
+def _count(
+    workspace: Workspace, members: ir.Table, binned: ir.Table, metric: Metric, cuts: Sequence[Any], *, alone: bool
+) -> Cuts:
+    """Of one dimension; ``alone`` is whether each member has one value."""
+    number = members.count() if alone else members.member.nunique()
+    rows = workspace.rows(members.group_by(["variant", "slice"]).aggregate(members=number))
+    places = {_place(row): int(row["members"]) for row in rows}
+    if _is_followed(metric):
+        return Cuts(lifetimes=_lifetimes(workspace, binned, cuts, places))
     shown = [float(cut) / (MICROSECONDS if metric.kind == "time_to" else 1) for cut in cuts]
-    return Cuts(below=_below(workspace, items, cuts, places, shown))
+    found = workspace.rows(_sum_alone(binned) if alone else _sum_together(binned))
+    bins: Mapping[Place, dict[int, Row]] = defaultdict(dict)
+    for row in found:
+        bins[_place(row)][int(row["bin"])] = row
+    sizes = _count_sizes(workspace, binned, bins, alone=alone)
+    return Cuts(
+        below={place: _make_below(shown, each, bins[place], sizes.get(place)) for place, each in places.items()}
+    )
 
 
 def _sliced(table: ir.Table, slice_: str | None) -> ir.Table:
@@ -110,41 +125,59 @@ def _find_cuts(workspace: Workspace, items: ir.Table, metric: Metric) -> list[An
     return list({float(value): value for value in found}.values())
 
 
-def _count_members(workspace: Workspace, members: ir.Table) -> Mapping[Place, int]:
-    grouped = members.group_by(["variant", "slice"])
-    rows = workspace.rows(grouped.aggregate(members=members.member.nunique()))
-    return {_place(row): int(row["members"]) for row in rows}
+def _is_followed(metric: Metric) -> bool:
+    """Whether a time counts as long as its unit has been followed."""
+    return metric.kind == "time_to" and metric.window is None
 
 
-def _below(
-    workspace: Workspace, items: ir.Table, cuts: Sequence[Any], places: Mapping[Place, int], shown: Sequence[float]
-) -> Mapping[Place, BelowCuts]:
+def _add_bins(items: ir.Table, metric: Metric, cuts: Sequence[Any]) -> ir.Table:
+    """Items with ``bin``, and of times that are followed whether they are ``done``."""
+    if not _is_followed(metric):
+        return items.mutate(bin=_bin(items.value, cuts))
+    done = items.value < NEVER
+    return items.mutate(done=done, bin=_bin(ibis.ifelse(done, items.value, items.followed), cuts))
+
+
+def _sum_alone(binned: ir.Table) -> ir.Table:
+    """Values by bin, where each member has one."""
+    number = binned.count()
+    return binned.group_by(["variant", "slice", "bin"]).aggregate(values=number, squares=number, products=number)
+
+
+def _sum_together(binned: ir.Table) -> ir.Table:
+    """Values by bin; by how much the squares of the members' values up to it grow, and their products with all."""
     keys = ["member", "variant", "slice"]
-    counted = (
-        items.mutate(bin=_bin(items.value, cuts)).group_by([*keys, "bin"]).aggregate(count=lambda each: each.count())
-    )
+    counted = binned.group_by([*keys, "bin"]).aggregate(count=lambda each: each.count())
     until_now = ibis.cumulative_window(group_by=keys, order_by="bin")
     run = counted.mutate(
         now=counted["count"].sum().over(until_now).cast("float64"),
         all=counted["count"].sum().over(ibis.window(group_by=keys)).cast("float64"),
     )
     before = run.now - run["count"]
-    by_bin = run.group_by(["variant", "slice", "bin"]).aggregate(
+    return run.group_by(["variant", "slice", "bin"]).aggregate(
         values=run["count"].sum(),
         squares=(run.now * run.now - before * before).sum(),
         products=(run["count"] * run["all"]).sum(),
     )
-    sizes = items.group_by(keys).aggregate(size=items.count().cast("float64"))
-    by_place = sizes.group_by(["variant", "slice"]).aggregate(values=sizes.size.sum(), squares=(sizes.size**2).sum())
-    found: dict[Place, dict[int, Row]] = defaultdict(dict)
-    for row in workspace.rows(by_bin):
-        found[_place(row)][int(row["bin"])] = row
-    whole = {_place(row): row for row in workspace.rows(by_place)}
-    return {place: _make_below(shown, members, found[place], whole.get(place)) for place, members in places.items()}
 
 
-def _make_below(cuts: Sequence[float], members: int, bins: Mapping[int, Row], whole: Row | None) -> BelowCuts:
-    values, squares = (float(whole[name]) if whole else 0.0 for name in ("values", "squares"))
+def _count_sizes(
+    workspace: Workspace, binned: ir.Table, bins: Mapping[Place, Mapping[int, Row]], *, alone: bool
+) -> Mapping[Place, tuple[float, float]]:
+    """How many values there are, and the sum of the squares of how many each member has."""
+    if alone:
+        totals = {place: sum(float(row["values"]) for row in rows.values()) for place, rows in bins.items()}
+        return {place: (total, total) for place, total in totals.items()}
+    keys = ["member", "variant", "slice"]
+    sizes = binned.group_by(keys).aggregate(size=binned.count().cast("float64"))
+    whole = sizes.group_by(["variant", "slice"]).aggregate(values=sizes.size.sum(), squares=(sizes.size**2).sum())
+    return {_place(row): (float(row["values"]), float(row["squares"])) for row in workspace.rows(whole)}
+
+
+def _make_below(
+    cuts: Sequence[float], members: int, bins: Mapping[int, Row], sizes: tuple[float, float] | None
+) -> BelowCuts:
+    values, squares = sizes or (0.0, 0.0)
     mean_y, m2_y, c_yd = [], [], []
     sums = [0.0, 0.0, 0.0]
     for index in range(len(cuts)):
@@ -166,11 +199,9 @@ def _make_below(cuts: Sequence[float], members: int, bins: Mapping[int, Row], wh
 
 
 def _lifetimes(
-    workspace: Workspace, items: ir.Table, cuts: Sequence[Any], places: Iterable[Place]
+    workspace: Workspace, binned: ir.Table, cuts: Sequence[Any], places: Iterable[Place]
 ) -> Mapping[Place, Lifetimes]:
-    done = items.value < NEVER
-    seen = items.select("variant", "slice", done=done, bin=_bin(ibis.ifelse(done, items.value, items.followed), cuts))
-    rows = workspace.rows(seen.group_by(["variant", "slice", "done", "bin"]).aggregate(count=seen.count()))
+    rows = workspace.rows(binned.group_by(["variant", "slice", "done", "bin"]).aggregate(count=binned.count()))
     counts = {(_place(row), bool(row["done"]), int(row["bin"])): int(row["count"]) for row in rows}
     bins = range(len(cuts))
     return {
@@ -183,11 +214,16 @@ def _lifetimes(
     }
 
 
-def _bin(value: ir.NumericValue, cuts: Sequence[Any]) -> ir.IntegerValue:
-    """The first cut point that a value does not exceed; their number where it exceeds all."""
-    branches = [(value <= ibis.literal(cut, type=value.type()), index) for index, cut in enumerate(cuts)]
-    last = ibis.literal(len(cuts)).cast("int32")
-    return ibis.cases(*branches, else_=last).cast("int32") if branches else last
+def _bin(value: ir.NumericValue, cuts: Sequence[Any], first: int = 0) -> ir.IntegerValue:
+    """The first cut point that a value does not exceed; their number where it exceeds all.
+
+    As a tree, since each row of a chain would be compared with a hundred of them.
+    """
+    if not cuts:
+        return ibis.literal(first).cast("int32")
+    middle = len(cuts) // 2
+    lower, upper = _bin(value, cuts[:middle], first), _bin(value, cuts[middle + 1 :], first + middle + 1)
+    return ibis.ifelse(value <= ibis.literal(cuts[middle], type=value.type()), lower, upper)
 
 
 def _place(row: Row) -> Place:

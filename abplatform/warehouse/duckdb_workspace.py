@@ -10,6 +10,7 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 from ibis.backends.duckdb import Backend
@@ -49,8 +50,11 @@ class DuckDBWorkspace:
         return units.mutate(number=units.rowid())
 
     def rows(self, table: ir.Table) -> list[Row]:
-        rows: list[dict[str, Any]] = table.to_pyarrow().to_pylist()
+        rows: list[dict[str, Any]] = self.arrow(table).to_pylist()
         return list(rows)
+
+    def arrow(self, table: ir.Table) -> pa.Table:
+        return table.to_pyarrow()
 
     def write(self, table: ir.Table, folder: str, name: str) -> tuple[str, ...]:
         file = f"{name}.parquet"

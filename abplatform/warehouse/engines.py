@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.domain.behaviour import PastNumbers, PastRequest
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.spark_engine import SparkEngine
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Engine(Protocol):
@@ -47,6 +51,12 @@ class Engine(Protocol):
 
     def quantile_before(self, lake: Lake, request: AggregationRequest, *, quantile: float) -> Decimal | None:
         """A quantile of what units were worth before a time, see `history.quantile_before`."""
+
+    def past_numbers(self, lake: Lake, request: PastRequest) -> PastNumbers:
+        """The edges of a behaviour by what units did before a time, see `past_units.past_numbers`."""
+
+    def past_classes(self, lake: Lake, request: PastRequest) -> pa.Table:
+        """The class of every unit by what it did before a time, see `past_units.past_classes`."""
 
     def close(self) -> None:
         """Give back what is open."""

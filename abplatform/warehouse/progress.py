@@ -83,7 +83,7 @@ def begin(workspace: Workspace, request: AggregationRequest, sources: Sources) -
     return Progress(
         new_exposures=new_exposures,
         units=units,
-        valued=add_values(units, wanted, request),
+        valued=add_values(workspace, units, wanted, request),
         wanted=wanted,
         earlier_units=earlier_units,
         earlier_clusters=earlier_clusters,
@@ -104,7 +104,7 @@ def go_on(workspace: Workspace, request: AggregationRequest, sources: Sources, k
     wanted = workspace.keep("wanted", find_wanted(known, found, came))
     touched = merge_units(find_touched(known, found, wanted), found, request, kept.settled_before)
     touched = workspace.number(workspace.keep("touched", touched.rename(kept_number="number")))
-    valued = narrow_values(add_values(touched, wanted, request), request)
+    valued = narrow_values(add_values(workspace, touched, wanted, request), request)
     valued = workspace.keep("valued", valued)
     if workspace.rows(valued.aggregate(units=queries.how_many(valued, valued.moved)))[0]["units"]:
         raise CannotResume("units were met earlier than was known, or again")

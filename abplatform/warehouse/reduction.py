@@ -10,7 +10,9 @@ import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyCells, KeptUnits
 from abplatform.warehouse import queries
+from abplatform.warehouse.behaviours import add_classes
 from abplatform.warehouse.cells import Cuts, Found, Row, build_cells, build_covariates, count_map
+from abplatform.warehouse.crossing import add_crossings, has_crossings
 from abplatform.warehouse.cut_counts import count_cuts, has_cuts
 from abplatform.warehouse.daily import can_go_on, entered_by_day, has_days, sum_metric
 from abplatform.warehouse.daily_cells import build_daily_cells, cluster_centres, unit_centres
@@ -21,7 +23,7 @@ from abplatform.warehouse.progress import Progress, Sources, begin, check_values
 from abplatform.warehouse.slicing import add_slices, pool_rare, slice_columns
 from abplatform.warehouse.unit_files import write_unit_table
 from abplatform.warehouse.unit_table import SETTLES_AFTER, UnitTable, find_waiting, narrow_values, settle, unit_columns
-from abplatform.warehouse.unit_values import analysed_rows, can_be_kept
+from abplatform.warehouse.unit_values import analysed_rows, can_be_kept, needed_columns
 from abplatform.warehouse.workspace import OpenWorkspace, Workspace
 
 
@@ -57,7 +59,7 @@ def reduce_events(
     request = sources.narrow(request)
     with open_workspace() as workspace:
         progress = _make_progress(workspace, request, sources, kept)
-        answer = _answer(workspace, progress, request)
+        answer = _answer(workspace, progress, request, sources)
         days = _reduce_daily(workspace, progress, request, answer) if request.daily else ()
         unknown = _unknown_variants(workspace, progress, request, kept)
     found = _summarise(request, answer, unknown, (*sources.exposures.files, *sources.conversions.files))
@@ -113,14 +115,18 @@ def _make_progress(
     return begin(workspace, request, sources) if kept is None else go_on(workspace, request, sources, kept)
 
 
-def _answer(workspace: Workspace, progress: Progress, request: AggregationRequest) -> _Answer:
+def _answer(workspace: Workspace, progress: Progress, request: AggregationRequest, sources: Sources) -> _Answer:
     units = progress.units
     valued, cut = progress.valued, [position for position, metric in enumerate(request.metrics) if has_cuts(metric)]
-    if cut:
-        valued = workspace.keep("valued_units", valued)
     analysed = add_slices(valued.filter(valued.analysed), request)
-    if request.dimensions:
-        analysed = pool_rare(workspace, workspace.keep("sliced_units", analysed), request)
+    if any(dimension.behaviour is not None for dimension in request.dimensions):
+        paths = [file.path for file in sources.conversions.files]
+        analysed = add_classes(analysed, workspace.read(paths, queries.COLUMNS_OF_CONVERSIONS), request)
+    if has_crossings(request):
+        paths = [file.path for file in sources.exposures.files]
+        analysed = add_crossings(analysed, workspace.read(paths, queries.COLUMNS_OF_EXPOSURES), request)
+    if cut or request.dimensions:
+        analysed = pool_rare(workspace, workspace.keep("sliced_units", needed_columns(analysed, request)), request)
     rows = analysed_rows(analysed, request)
     if request.clustered or request.dimensions:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)

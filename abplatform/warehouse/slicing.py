@@ -19,7 +19,7 @@ def attribute_columns(request: AggregationRequest) -> dict[str, str]:
     return {
         f"s{position}": dimension.name
         for position, dimension in enumerate(request.dimensions)
-        if dimension.period is None
+        if dimension.is_attribute
     }
 
 
@@ -29,7 +29,10 @@ def slice_columns(request: AggregationRequest) -> list[str]:
 
 
 def add_slices(units: ir.Table, request: AggregationRequest) -> ir.Table:
-    """Units with the columns of all dimensions; those of attributes are there already."""
+    """Units with the columns of periods.
+
+    Those of attributes are there already, and `behaviours` and `crossing` add their own.
+    """
     columns = {
         f"s{position}": _period_of(units["first"], dimension, request)
         for position, dimension in enumerate(request.dimensions)

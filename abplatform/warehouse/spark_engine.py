@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.domain.behaviour import PastNumbers, PastRequest
 from abplatform.errors import StartRefused
 from abplatform.warehouse.lake import Lake
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from abplatform.warehouse.spark_session import RunningSpark
     from abplatform.warehouse.workspace import Workspace
 
@@ -62,6 +65,18 @@ class SparkEngine:
         from abplatform.warehouse.history import quantile_before
 
         return quantile_before(lake, request, self._open, quantile=quantile)
+
+    def past_numbers(self, lake: Lake, request: PastRequest) -> PastNumbers:
+        """See `engines.Engine`."""
+        from abplatform.warehouse.past_units import past_numbers
+
+        return past_numbers(lake, request, self._open)
+
+    def past_classes(self, lake: Lake, request: PastRequest) -> pa.Table:
+        """See `engines.Engine`."""
+        from abplatform.warehouse.past_units import past_classes
+
+        return past_classes(lake, request, self._open)
 
     def close(self) -> None:
         """End the session and its Java process."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 from ibis.backends.pyspark import Backend
 from ibis.backends.pyspark.datatypes import PySparkSchema
 from py4j.protocol import Py4JError
@@ -146,6 +147,10 @@ class SparkWorkspace:
     def rows(self, table: ir.Table) -> list[Row]:
         """See `workspace.Workspace`."""
         return [row.asDict() for row in self._query(table).collect()]
+
+    def arrow(self, table: ir.Table) -> pa.Table:
+        """See `workspace.Workspace`."""
+        return self._query(table).toArrow()
 
     def write(self, table: ir.Table, folder: str, name: str) -> tuple[str, ...]:
         """See `workspace.Workspace`."""

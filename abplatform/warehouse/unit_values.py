@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import ibis
@@ -9,13 +11,14 @@ import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Measure, Metric
-from abplatform.warehouse.ordered import add_ordered, is_ordered
+from abplatform.warehouse.ordered import add_ordered, first_times, is_ordered, reads_again
 from abplatform.warehouse.slicing import slice_columns
 from abplatform.warehouse.wanted import Reading, find_reading
-from abplatform.warehouse.windows import bound_columns, find_bounds, is_before, is_closed, is_inside
+from abplatform.warehouse.windows import add_bounds, find_bounds, is_before, is_closed, is_inside
+from abplatform.warehouse.workspace import Workspace
 
 MONEY = "decimal(38, 6)"
-_INSTANT = "timestamp('UTC', 6)"
+_NUMBERED = re.compile(r"[ydbtfx][0-9]+\Z")
 # Kinds whose values of two sets of events make those of both together.
 _MERGEABLE = frozenset({"conversion", "count", "sum"})
 
@@ -38,6 +41,32 @@ class ValueColumn:
     def mergeable(self) -> bool:
         """Whether the numbers of two sets of events make that of both."""
         return self.measure.aggregation in _MERGEABLE
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is 0 or 1."""
+        return self.measure.aggregation == "conversion"
+
+    def condition(self, reading: Reading) -> Hashable:
+        """Equal for columns that read the same events."""
+        when = self.metric.cuped_lookback if self.before else self.metric.window
+        return self.before, when, reading.match(self.measure), self._needs_number(reading)
+
+    def counts(self, events: ir.Table, request: AggregationRequest) -> ir.BooleanValue:
+        """Which events it is made of.
+
+        Args:
+            events: see `windows.add_bounds`.
+            request: what is asked for.
+        """
+        reading, bounds = find_reading(request), find_bounds(request)
+        inside = is_before if self.before else is_inside
+        counts = events[reading.match(self.measure)] & inside(events, self.metric, bounds)
+        number = self._needs_number(reading)
+        return counts if number is None else counts & events[number].notnull()
+
+    def _needs_number(self, reading: Reading) -> str | None:
+        return reading.number(self.metric.measure) if self.metric.over == "events" else None
 
 
 def value_columns(request: AggregationRequest) -> dict[str, ValueColumn]:
@@ -65,13 +94,16 @@ def can_be_kept(request: AggregationRequest) -> bool:
     kept = value_columns(request)
     numbers = all(f"y{position}" in kept for position in range(len(request.metrics)))
     events = any(metric.over == "events" for metric in request.metrics)
-    return numbers and not events and all(column.mergeable for column in kept.values())
+    # What behaviours read of units from before is not kept, and other experiments are not either.
+    others = any(each.behaviour is not None or each.experiment is not None for each in request.dimensions)
+    return numbers and not events and not others and all(column.mergeable for column in kept.values())
 
 
-def add_values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
+def add_values(workspace: Workspace, units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
     """Units with their values, as if all windows had closed: see `value_columns` and `ordered`.
 
     Args:
+        workspace: where to compute.
         units: see `queries.first_exposures`, and a ``number`` that tells them apart. Values that are there already go
             on: those of the wanted conversions come to them.
         wanted: see `wanted.wanted_conversions`.
@@ -79,15 +111,17 @@ def add_values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -
     """
     known = value_columns(request)
     columns = [name for name in units.columns if name not in known]
-    if known:
-        values = _values(units, wanted, request).rename({f"new_{name}": name for name in known})
-        joined = units.left_join(values, "number")
-        found: dict[str, ir.Value] = {}
-        for name, column in known.items():
-            value = ibis.coalesce(joined[f"new_{name}"], ibis.literal(0).cast(MONEY))
-            found[name] = _together(joined[name], value, column.measure) if name in units.columns else value
-        units = joined.select(*columns, **found)
-    return add_ordered(units, wanted, request)
+    events = wanted
+    if reads_again(request):
+        events = workspace.keep("events", units.select("number", "unit").join(wanted, "unit").drop("unit"))
+    values = _values(units, events, request)
+    times = [name for name in values.columns if name not in known and name != "number"]
+    joined = units.left_join(values.rename({f"new_{name}": name for name in known}), "number")
+    found: dict[str, ir.Value] = {name: joined[name] for name in times}
+    for name, column in known.items():
+        value = ibis.coalesce(joined[f"new_{name}"], ibis.literal(0).cast(MONEY))
+        found[name] = _together(joined[name], value, column.measure) if name in units.columns else value
+    return add_ordered(joined.select(*columns, **found), events, request)
 
 
 def analysed_rows(analysed: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -111,6 +145,19 @@ def analysed_rows(analysed: ir.Table, request: AggregationRequest) -> ir.Table:
     return analysed.select("variant", "cluster", *slice_columns(request), *covariates, **columns)
 
 
+def needed_columns(analysed: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Units without what is no longer needed once it is known which of them count: texts are wide.
+
+    Args:
+        analysed: see `analysed_rows`.
+        request: what is asked for.
+    """
+    known = {"number", "first", "variant", "cluster", *slice_columns(request)}
+    if "number" not in analysed.columns or any(metric.over == "events" for metric in request.metrics):
+        known.add("unit")
+    return analysed.select(*(name for name in analysed.columns if name in known or _NUMBERED.match(name)))
+
+
 def reduced(events: ir.Table, measure: Measure, reading: Reading, counts: ir.BooleanValue | None = None) -> ir.Value:
     """What a measure makes of a unit's events, as an aggregate over them; null where there is nothing to add up.
 
@@ -121,31 +168,45 @@ def reduced(events: ir.Table, measure: Measure, reading: Reading, counts: ir.Boo
         counts: which of them; all by default.
     """
     if measure.aggregation == "conversion":
-        return (events.count(where=counts) > 0).cast("int64").cast(MONEY)
+        return _is_any(events.count(where=counts))
     if measure.aggregation == "count":
         return events.count(where=counts).cast(MONEY)
     number = events[reading.number(measure)]
     if measure.aggregation == "max":
         return number.max(where=counts).cast(MONEY)
     if measure.aggregation == "last":
-        at = ibis.struct({"at": events.timestamp, "event_id": events.event_id, "number": number.cast(MONEY)})
+        at = ibis.struct({"at": events.timestamp, "number": number.cast(MONEY)})
         known = number.notnull() if counts is None else counts & number.notnull()
         return at.max(where=known)["number"]
     return number.sum(where=counts).cast(MONEY)
 
 
-def _values(units: ir.Table, wanted: ir.Table, request: AggregationRequest) -> ir.Table:
-    bounds, reading = find_bounds(request), find_reading(request)
-    delayed = bound_columns(units["first"], request, bounds)
-    joined = units.select("number", "unit", "first", **delayed).join(wanted, "unit")
-    columns: dict[str, ir.Value] = {}
+def _values(units: ir.Table, events: ir.Table, request: AggregationRequest) -> ir.Table:
+    """What each unit's events are made into; what several metrics ask is computed once."""
+    joined, reading = add_bounds(units, events, request), find_reading(request)
+    conditions: dict[Hashable, tuple[str, ir.BooleanValue]] = {}
+    asked: dict[Hashable, tuple[str, Measure, str]] = {}
+    sources: dict[str, str] = {}
     for name, column in value_columns(request).items():
-        inside = is_before if column.before else is_inside
-        counts = joined[reading.match(column.measure)] & inside(joined, column.metric, bounds)
-        if column.metric.over == "events":
-            counts &= joined[reading.number(column.metric.measure)].notnull()
-        columns[name] = reduced(joined, column.measure, reading, counts)
-    return joined.group_by("number").aggregate(**columns)
+        condition = column.condition(reading)
+        counts, _ = conditions.setdefault(condition, (f"c{len(conditions)}", column.counts(joined, request)))
+        # Whether there is any is known from how many there are.
+        made = replace(column.measure, aggregation="count") if column.is_rate else column.measure
+        number = reading.number(made) if made.aggregation != "count" else None
+        sources[name], *_ = asked.setdefault((condition, made.aggregation, number), (f"a{len(asked)}", made, counts))
+    joined = joined.mutate(**dict(conditions.values()))
+    made_of = {name: reduced(joined, made, reading, joined[counts]) for name, made, counts in asked.values()}
+    found = joined.group_by("number").aggregate(**made_of, **first_times(joined, request))
+    rates = {name for name, column in value_columns(request).items() if column.is_rate}
+    return found.select(
+        "number",
+        *(name for name in found.columns if name.startswith("e")),
+        **{name: _is_any(found[source]) if name in rates else found[source] for name, source in sources.items()},
+    )
+
+
+def _is_any(count: ir.NumericValue) -> ir.DecimalValue:
+    return (count > 0).cast("int64").cast(MONEY)
 
 
 def _together(known: ir.DecimalValue, new: ir.DecimalValue, measure: Measure) -> ir.Value:

@@ -85,26 +85,12 @@ def parts_of(metric: Metric) -> Iterator[Measure | Step]:
 def wanted_conversions(conversions: ir.Table, request: AggregationRequest) -> ir.Table:
     """The conversions that may matter: ``unit, timestamp``, and the columns of `find_reading`.
 
-    ``event_id`` is there too where the order of events at the same time matters.
-
     Args:
         conversions: all of the project.
         request: what is asked for.
     """
     wanted = _inside_time(conversions, request)
-    columns = find_reading(request).columns(wanted)
-    if needs_order(request):
-        columns["event_id"] = wanted.event_id
-    return wanted.select("timestamp", unit=_whose(wanted, request), **columns)
-
-
-def needs_order(request: AggregationRequest) -> bool:
-    """Whether a metric asks which of two events came first."""
-    return any(metric.kind == "funnel" or "last" in _made_into(metric) for metric in request.metrics)
-
-
-def _made_into(metric: Metric) -> set[str | None]:
-    return {part.aggregation for part in parts_of(metric) if isinstance(part, Measure)}
+    return wanted.select("timestamp", unit=whose(wanted, request.unit_type), **find_reading(request).columns(wanted))
 
 
 def _inside_time(conversions: ir.Table, request: AggregationRequest) -> ir.Table:
@@ -119,10 +105,11 @@ def _inside_time(conversions: ir.Table, request: AggregationRequest) -> ir.Table
     return wanted
 
 
-def _whose(conversions: ir.Table, request: AggregationRequest) -> ir.StringValue:
-    if request.unit_type is None:
+def whose(conversions: ir.Table, unit_type: str | None) -> ir.StringValue:
+    """The unit that a conversion belongs to: of another type than the project's own, if one is named."""
+    if unit_type is None:
         return conversions.unit
-    return ibis.coalesce(conversions.units.get(request.unit_type), conversions.unit)
+    return ibis.coalesce(conversions.units.get(unit_type), conversions.unit)
 
 
 def _name(part: Measure | Step) -> tuple[str, str]:

@@ -44,6 +44,19 @@ def bound_columns(
     return {name: _at(first, bound, request) for bound, name in bounds.items() if name != "first"}
 
 
+def add_bounds(units: ir.Table, events: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Conversions with the ``number`` and the columns of `find_bounds` of their units.
+
+    Args:
+        units: ``number, unit, first``.
+        events: conversions by ``unit``, or where that has been looked up by ``number``.
+        request: what is asked for.
+    """
+    key = "number" if "number" in events.columns else "unit"
+    delayed = bound_columns(units["first"], request, find_bounds(request))
+    return units.select(*dict.fromkeys(("number", key)), "first", **delayed).join(events, key)
+
+
 def is_inside(joined: ir.Table, metric: Metric, bounds: Mapping[Bound, str]) -> ir.BooleanValue:
     """Whether a conversion lies in the window of a metric.
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from abplatform.warehouse.cells import Row
 
@@ -35,6 +36,9 @@ class Workspace(Protocol):
 
     def rows(self, table: ir.Table) -> list[Row]:
         """Compute a table and bring its rows here, decimals exact."""
+
+    def arrow(self, table: ir.Table) -> pa.Table:
+        """Compute a table of many rows and bring it here by columns."""
 
     def write(self, table: ir.Table, folder: str, name: str) -> tuple[str, ...]:
         """Compute a table into Parquet files.

@@ -106,6 +106,7 @@ class Service:
                     work.layers.all(project.key),
                     work.holdouts.all(project.key),
                     work.segments.all(project.key),
+                    work.behaviours.all(project.key),
                     work.keys.all(project.key),
                 )
                 for project in work.projects.all()

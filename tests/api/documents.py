@@ -89,6 +89,20 @@ def units_body(key: str = "staff", **changes: Any) -> Body:
     return {"key": key, "name": "Staff", "kind": "units", "unit_ids": ["u-1", "u-2"]} | changes
 
 
+def behaviour_body(key: str = "rfm", **changes: Any) -> Body:
+    """Customers by what they bought, at fixed edges."""
+    return {
+        "key": key,
+        "name": "Customers by value",
+        "kind": "rfm",
+        "activity": [{"event": "purchase", "where": {"product": "term-deposit"}}],
+        "look_back": "P365D",
+        "recency": {"edges": ["P7D", "P30D", "P90D"]},
+        "frequency": {"edges": [1, 3], "high_from": 3},
+        "money": {"edges": ["100", "1000.5"]},
+    } | changes
+
+
 def exposure_body(event_id: str = "e-1", **changes: Any) -> Body:
     """An exposure that happened now."""
     return {
@@ -129,6 +143,12 @@ def ago(**delta: float) -> str:
     return (datetime.now(UTC) - timedelta(**delta)).isoformat()
 
 
+def costs_body(**changes: Any) -> Body:
+    """What two channels cost."""
+    costs = {"douyin": "120000.10", "wechat": "30000"}
+    return {"by": "channel", "metric": "purchase", "costs": costs} | changes
+
+
 # A good body for every POST that needs one, by path; what it makes is not there yet.
 POSTED: dict[str, Body] = {
     "/experiments": experiment_body("new"),
@@ -137,12 +157,15 @@ POSTED: dict[str, Body] = {
     "/experiments/rate-display/decide": decision_body(),
     "/experiments/rate-display/forced": forced_body(),
     "/experiments/rate-display/schedule": schedule_body(),
+    "/experiments/rate-display/results/acquisition-cost": costs_body(),
     "/metrics": metric_body("new"),
     "/metrics/purchase/versions": {"event": "order"},
     "/metric-templates/install": {"templates": ["registration"]},
     "/layers": layer_body("new"),
     "/holdouts": holdout_body("new"),
     "/segments": segment_body("new"),
+    "/behaviours": behaviour_body("new"),
+    "/behaviours/rfm/versions": {"name": "Second"},
     "/exposures": exposure_body(),
     "/conversions": conversion_body(),
     "/keys": key_body(),

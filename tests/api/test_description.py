@@ -115,6 +115,7 @@ def test_generated_requests_find_no_server_error_and_no_answer_that_is_not_descr
         "/layers",
         "/holdouts",
         "/segments",
+        "/behaviours",
         "/keys",
         "/snapshot",
         "/experiments/rate-display/results",

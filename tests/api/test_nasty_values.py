@@ -12,6 +12,7 @@ import pytest
 from tests.api.conftest import Caller, Service
 from tests.api.documents import (
     Body,
+    behaviour_body,
     conversion_body,
     experiment_body,
     exposure_body,
@@ -159,6 +160,26 @@ BODIES: dict[str, tuple[str, Body]] = {
     "holdout": ("/holdouts", holdout_body("nasty", layers=["home-page"])),
     "segment": ("/segments", segment_body("nasty")),
     "segment of units": ("/segments", units_body("nasty")),
+    "behaviour": (
+        "/behaviours",
+        behaviour_body("nasty", description="", amount={"event": "purchase", "where": {"a": "b"}, "value": "amount"}),
+    ),
+    "life cycle": (
+        "/behaviours",
+        {
+            "key": "nasty",
+            "name": "Stages",
+            "kind": "life_cycle",
+            "activity": [{"event": "login"}],
+            "new_within": "P30D",
+            "longer_than_percent": 120,
+            "less_than_percent": 80,
+        },
+    ),
+    "channel": (
+        "/behaviours",
+        {"key": "nasty", "name": "Channel", "kind": "channel", "activity": [{"event": "login"}], "source": "channel"},
+    ),
     "key": ("/keys", key_body()),
     "exposure": ("/exposures", exposure_body(variant="control", units={"device_id": "d-1"})),
     "holdout exposure": ("/exposures", holdout_exposure_body(holdout="checked", units={"device_id": "d-1"})),

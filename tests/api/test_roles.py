@@ -38,7 +38,12 @@ OPERATIONS = {
     ("GET", "/experiments/rate-display/results"): READERS,
     ("GET", "/experiments/rate-display/results/looks"): READERS,
     ("GET", "/experiments/rate-display/results/timeseries"): READERS,
+    ("GET", "/experiments/rate-display/results/interactions"): READERS,
+    ("GET", "/experiments/rate-display/results/curve"): READERS,
+    ("GET", "/experiments/rate-display/results/breakdown"): READERS,
+    ("GET", "/experiments/rate-display/results/differences"): READERS,
     ("POST", "/experiments/rate-display/results/refresh"): READERS,
+    ("POST", "/experiments/rate-display/results/acquisition-cost"): READERS,
     ("GET", "/metrics"): READERS,
     ("POST", "/metrics"): AUTHORS,
     ("GET", "/metrics/purchase"): READERS,
@@ -60,11 +65,18 @@ OPERATIONS = {
     ("PATCH", "/holdouts/q3"): AUTHORS,
     ("DELETE", "/holdouts/q3"): AUTHORS,
     ("POST", "/holdouts/q3/end"): AUTHORS,
+    ("GET", "/holdouts/q3/results"): READERS,
+    ("GET", "/portfolio"): READERS,
     ("GET", "/segments"): READERS,
     ("POST", "/segments"): AUTHORS,
     ("GET", "/segments/vip-branches"): READERS,
     ("PATCH", "/segments/vip-branches"): AUTHORS,
     ("DELETE", "/segments/vip-branches"): AUTHORS,
+    ("GET", "/behaviours"): READERS,
+    ("POST", "/behaviours"): AUTHORS,
+    ("GET", "/behaviours/rfm"): READERS,
+    ("GET", "/behaviours/rfm/versions"): READERS,
+    ("POST", "/behaviours/rfm/versions"): AUTHORS,
     ("GET", "/snapshot"): SENDERS,
     ("POST", "/assignments"): SENDERS,
     ("POST", "root:/ofrep/v1/evaluate/flags"): SENDERS,
@@ -80,8 +92,15 @@ OPERATIONS = {
 }
 
 
+# What some cannot do without.
+QUERIES = {
+    "/holdouts/q3/results": {"metric": "purchase"},
+    "/experiments/rate-display/results/breakdown": {"by": "channel"},
+    "/experiments/rate-display/results/curve": {"metric": "purchase"},
+}
+
 # The key of a definition in a path.
-KEYED = re.compile("/(rate-display|purchase|home-page|q3|vip-branches|default)(?=/|$)")
+KEYED = re.compile("/(rate-display|purchase|home-page|q3|vip-branches|rfm|default)(?=/|$)")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -179,7 +198,7 @@ def test_resources_of_another_project_do_not_exist(service: Service) -> None:
     for method, path in OPERATIONS:
         if KEYED.search(path):
             body = {"name": "x"} if method == "PATCH" else POSTED.get(path)
-            refusal(stranger.call(method, path, json=body), 404, "NOT_FOUND")
+            refusal(stranger.call(method, path, json=body, query_string=QUERIES.get(path)), 404, "NOT_FOUND")
     own_key = service.admin.get("/keys").get_json()["items"][0]["id"]
     refusal(stranger.delete(f"/keys/{own_key}"), 404)
     assert stranger.get("/experiments").get_json()["items"] == []

@@ -10,6 +10,8 @@ from tests.cli.commands import ROOT
 
 CLI_PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 IMPORT_PAGE = (ROOT / "docs" / "import.md").read_text(encoding="utf-8")
+COST_PAGE = (ROOT / "docs" / "acquisition-cost.md").read_text(encoding="utf-8")
+CURVES_PAGE = (ROOT / "docs" / "curves.md").read_text(encoding="utf-8")
 READOUT_PAGE = (ROOT / "docs" / "readout.md").read_text(encoding="utf-8")
 
 
@@ -37,6 +39,10 @@ def test_every_command_is_documented(name: str) -> None:
         ("assign", CLI_PAGE),
         ("verify", CLI_PAGE),
         ("rerun", CLI_PAGE),
+        ("simulate-app", CLI_PAGE),
+        ("breakdown", CLI_PAGE),
+        ("acquisition-cost", COST_PAGE + CLI_PAGE),
+        ("curve", CURVES_PAGE),
     ],
 )
 def test_every_option_is_documented(name: str, page: str) -> None:

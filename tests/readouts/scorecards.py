@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from abplatform.domain.experiment import DecisionRecord
+from abplatform.domain.maturity import LateOutcome, Maturity
 from abplatform.domain.scorecard import (
     ComparisonResult,
     CovariateBalance,
@@ -328,6 +329,59 @@ def decided_scorecard() -> Scorecard:
     )
 
 
+def lending_scorecard() -> Scorecard:
+    """A guardrail that is an early sign of bad debt, which is known for few units so far."""
+    running = sequential_scorecard()
+    complaint, purchase = running.metrics
+    closes_by = datetime(2027, 5, 22, 12, 0, tzinfo=UTC)
+    outcome = LateOutcome(
+        metric="bad-debt",
+        known_share=0.3789,
+        closes_by=closes_by,
+        known_units={"control": 2270, "treatment": 2276},
+        verdicts={"treatment": "inconclusive"},
+    )
+    early = replace(
+        complaint,
+        metric="early-overdue",
+        variants=tuple(replace(each, open_units=1490, open_share=1490 / 7490) for each in complaint.variants),
+        maturity=Maturity(known_share=6000 / 7490, closes_by=closes_by - timedelta(days=90)),
+        outcome=outcome,
+    )
+    effect = replace(
+        complaint.comparisons[0],
+        relative=Interval(estimate=-0.06, lower=-0.51, upper=0.39),
+        absolute=Interval(estimate=-0.0001, lower=-0.0008, upper=0.0006),
+        margin=None,
+        adjusted_p_value=0.79,
+        verdict="inconclusive",
+        warnings=(),
+    )
+    late = replace(
+        complaint,
+        metric="bad-debt",
+        role="secondary",
+        variants=(
+            replace(_arm("control", 2270, "4", 0.00176, 0.042, open_units=5220), open_share=5220 / 7490),
+            replace(_arm("treatment", 2276, "4", 0.00176, 0.042, open_units=5214), open_share=5214 / 7490),
+        ),
+        comparisons=(effect,),
+        maturity=Maturity(known_share=0.3789, closes_by=closes_by),
+    )
+    known = (
+        "treatment: bad-debt, the late outcome of early-overdue, is known for 37% of units, and not shown to be worse."
+    )
+    return replace(
+        running,
+        metrics=(early, late, purchase),
+        decision=Decision(
+            recommendation="ship",
+            variant="treatment",
+            reasons=("treatment: better on purchase.", known),
+        ),
+    )
+
+
 ALL = {
     "fixed": fixed_scorecard,
     "sequential": sequential_scorecard,
@@ -335,4 +389,5 @@ ALL = {
     "hostile": hostile_scorecard,
     "empty": empty_scorecard,
     "decided": decided_scorecard,
+    "lending": lending_scorecard,
 }

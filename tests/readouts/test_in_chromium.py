@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from abplatform.domain.breakdown import Breakdown
+from abplatform.readout.breakdown import breakdown_as_html
 from abplatform.readout.html import as_html
+from tests.readouts.breakdowns import a_breakdown, a_hostile_breakdown
 from tests.readouts.scorecards import ALL, sequential_looks
 
 CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
@@ -56,8 +59,29 @@ def test_page_draws_every_chart_without_a_message_or_a_request(
     assert said == []
     assert asked == [file.as_uri()]
     assert set(states) <= {"drawn"}
-    assert len(states) == {"fixed": 3, "sequential": 4, "exploratory": 4, "hostile": 2, "empty": 0, "decided": 3}[name]
+    drawn = {"fixed": 3, "sequential": 4, "exploratory": 4, "hostile": 2, "empty": 0, "decided": 3, "lending": 4}
+    assert len(states) == drawn[name]
     assert all(count > 0 for count in marks)
+
+
+@pytest.mark.parametrize("make", [a_breakdown, a_hostile_breakdown])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_of_a_breakdown_draws_in_silence_and_fits(
+    browser: object, tmp_path: Path, make: Callable[[], Breakdown], width: int
+) -> None:
+    file = tmp_path / "breakdown.html"
+    file.write_text(breakdown_as_html(make()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 800})  # type: ignore[attr-defined]
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(file.as_uri())
+    page.wait_for_function("!document.querySelector('figure[data-state=waiting]')", timeout=20_000)
+    states = page.eval_on_selector_all("figure", "figures => figures.map(each => each.dataset.state)")
+    whole = page.eval_on_selector_all(".results td.verdict .tag", _WHOLE)
+    scrolled = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert (said, states, whole, scrolled <= width) == ([], ["drawn"], True, True)
 
 
 # Of elements: whether all stand inside the page's width (and their scrolling ancestor's), each on one line.

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from abplatform.domain.access import Project
+from abplatform.domain.behaviour import MoneyBins
 from abplatform.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
+from abplatform.storage.behaviours import StoredBehaviour
 from abplatform.storage.definitions import Definitions
 from abplatform.storage.holdouts import StoredHoldout
 from abplatform.storage.layers import StoredLayer
 from abplatform.storage.metrics import StoredMetric
 from abplatform.storage.segments import SegmentOutline, StoredSegment
 from abplatform.storage.session import UnitOfWork, Work
-from tests.builders import NOW, a_holdout, a_layer, a_metric, a_segment, a_segment_of_units, later
+from tests.builders import NOW, a_behaviour, a_holdout, a_layer, a_metric, a_segment, a_segment_of_units, later
 
 # Repository, one of its kind, and the same after every change that an edit can bring.
 KINDS: dict[str, tuple[Any, Any]] = {
@@ -28,6 +31,16 @@ KINDS: dict[str, tuple[Any, Any]] = {
             revision=2,
             version=2,
             version_created_at=later(microseconds=1),
+        ),
+    ),
+    "behaviours": (
+        StoredBehaviour(behaviour=a_behaviour("one"), as_of=NOW, created_at=NOW),
+        StoredBehaviour(
+            behaviour=a_behaviour("one", money=MoneyBins(quantiles=2, edges=(Decimal("0.000001"),))),
+            as_of=later(microseconds=1),
+            created_at=NOW,
+            revision=2,
+            version=2,
         ),
     ),
     "layers": (

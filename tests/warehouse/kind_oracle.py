@@ -176,16 +176,15 @@ def number_of(event: ConversionFact, measure: Measure) -> Decimal | None:
 
 def made_into(measure: Measure, events: Events) -> Decimal:
     """What events of a unit are made into."""
-    taken = sorted(
-        (event for event in events if matches(event, measure)), key=lambda event: (event.timestamp, event.event_id)
-    )
+    taken = [event for event in events if matches(event, measure)]
     if measure.aggregation == "conversion":
         return Decimal(bool(taken))
     if measure.aggregation == "count":
         return Decimal(len(taken))
-    numbers = [number for event in taken if (number := number_of(event, measure)) is not None]
+    dated = [(event.timestamp, number) for event in taken if (number := number_of(event, measure)) is not None]
+    numbers = [number for _, number in dated]
     if measure.aggregation == "last":
-        return numbers[-1] if numbers else Decimal(0)
+        return max(dated)[1] if dated else Decimal(0)
     if measure.aggregation == "max":
         return max(numbers, default=Decimal(0))
     return sum(numbers, Decimal(0))
@@ -216,12 +215,8 @@ def _seconds(delay: timedelta) -> Decimal:
 def steps_taken(steps: Sequence[Step], first: datetime, inside: Events) -> int:
     """The length of the longest chain of events, each after the one before: all chains are tried."""
 
-    def place(event: ConversionFact) -> tuple[datetime, int, str]:
-        return (
-            event.timestamp,
-            next(number for number, step in enumerate(steps) if matches(event, step)),
-            event.event_id,
-        )
+    def place(event: ConversionFact) -> tuple[datetime, list[bool]]:
+        return event.timestamp, [not matches(event, step) for step in steps]
 
     events = sorted((event for event in inside if any(matches(event, step) for step in steps)), key=place)
     fits = [[matches(event, step) for step in steps] for event in events]

@@ -281,10 +281,15 @@ def check_fields(mine: Any, other: Any, scales: Mapping[str, float], name: str) 
 
 
 def _scales(cell: ArmCell) -> Mapping[str, float]:
-    """What a covariance or a third moment near zero is made of: it is a difference of large numbers."""
+    """What a covariance or a third moment near zero is made of: it is a difference of large numbers.
+
+    Of a second moment how far one rounding of the mean moves it (1e-12 / 4096 is that of a double): engines add rows up
+    in any order, and where values are 10^12 times further from 0 than from each other, that is what is left of them.
+    """
     below, raw = cell.denominator, cell.uncapped
     mean, m2 = (float(raw.total) / max(cell.units, 1), raw.m2) if raw is not None else (cell.mean, cell.m2)
     return {
+        "m2": abs(mean) * (cell.units * m2) ** 0.5 / 4096,
         "cluster_c_yd": ((cell.cluster_m2_y or 0) * (cell.cluster_m2_d or 0)) ** 0.5,
         "before_c": (cell.m2 * (cell.before_m2 or 0)) ** 0.5,
         "product": (cell.m2 * (below.m2 if below is not None else 0)) ** 0.5,

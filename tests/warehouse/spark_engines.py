@@ -17,7 +17,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, KeptUnits
+from abplatform.domain.behaviour import PastNumbers, PastRequest
 from abplatform.errors import Unavailable
 from abplatform.warehouse import queries
 from abplatform.warehouse.lake import Lake
@@ -64,6 +67,15 @@ class SparkProcess:
         """See `engines.Engine`."""
         found: Decimal | None = self.ask(_quantile_before, *_addresses(lake), request, quantile)
         return found
+
+    def past_numbers(self, lake: Lake, request: PastRequest) -> PastNumbers:
+        """See `engines.Engine`."""
+        found: PastNumbers = self.ask(_past_numbers, *_addresses(lake), request)
+        return found
+
+    def past_classes(self, lake: Lake, request: PastRequest) -> pa.Table:
+        """See `engines.Engine`."""
+        return self.ask(_past_classes, *_addresses(lake), request)
 
     def aggregate_at_once(
         self, lake: Lake, requests: Sequence[AggregationRequest], kept: KeptUnits | None = None
@@ -236,6 +248,16 @@ def _quantile_before(
 ) -> Decimal | None:
     with closing(Lake(warehouse, catalog)) as lake:
         return engine.quantile_before(lake, request, quantile=quantile)
+
+
+def _past_numbers(engine: SparkEngine, warehouse: str, catalog: str, request: PastRequest) -> PastNumbers:
+    with closing(Lake(warehouse, catalog)) as lake:
+        return engine.past_numbers(lake, request)
+
+
+def _past_classes(engine: SparkEngine, warehouse: str, catalog: str, request: PastRequest) -> pa.Table:
+    with closing(Lake(warehouse, catalog)) as lake:
+        return engine.past_classes(lake, request)
 
 
 def _read(engine: SparkEngine, files: Sequence[LakeFile]) -> list[dict[str, Any]]:

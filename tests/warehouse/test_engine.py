@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import ibis
 import pytest
 
@@ -21,6 +22,7 @@ from abplatform.warehouse import queries
 from abplatform.warehouse.bulk import append_facts
 from abplatform.warehouse.cells import name_slices
 from abplatform.warehouse.duckdb_engine import DuckDBEngine
+from abplatform.warehouse.duckdb_workspace import DuckDBWorkspace
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.moments import cluster_moments, moments
@@ -348,7 +350,10 @@ def test_spark_too_can_say_all_expressions(monkeypatch: pytest.MonkeyPatch) -> N
     counted = queries.phase_exposures(exposures, replace(request, dimensions=(Dimension(name="channel"),)))
     earlier = [queries.earlier_phases(exposures, request, name) for name in ("unit", "cluster")]
     units = queries.leave_out(queries.first_exposures(counted, request), request, *earlier)
-    valued = add_values(units.mutate(number=units.unit), wanted_conversions(conversions, request), request)
+    wanted = wanted_conversions(conversions, request)
+    with duckdb.connect() as connection:
+        workspace = DuckDBWorkspace(connection)
+        valued = add_values(workspace, units.mutate(number=units.unit), wanted, request)
     rows = analysed_rows(add_slices(valued.filter(valued.analysed), request), request)
     entered = queries.entered_units(units)
     for answer in (

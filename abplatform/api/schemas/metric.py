@@ -123,6 +123,12 @@ class MetricChanges(Strict):
     )
     cap = Part(CapSchema, allow_none=True, metadata={"description": "of count and sum"})
     outcome = Text(allow_none=True, metadata={"description": "key of the metric that says late what this one hints at"})
+    spills_over = Flag(
+        metadata={
+            "default": False,
+            "description": "what one unit does changes the number of others, as invitations do: see docs/metrics.md",
+        }
+    )
     cuped_lookback = Duration(
         metadata={
             "default": "P14D",

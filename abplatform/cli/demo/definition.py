@@ -35,6 +35,11 @@ DEPOSIT: dict[str, Any] = {
     "direction": "increase",
     "window": _WINDOW,
 }
+COPIES: tuple[dict[str, Any], ...] = (
+    {"key": "control", "weight": 1, "payload": {"copy": "3.5% a year"}},
+    {"key": "treatment", "weight": 1, "payload": {"copy": "10,000 earns 350 in a year"}},
+)
+"""The two copies of the rate, as variants."""
 
 
 def experiment_document(key: str, metrics: dict[str, str]) -> dict[str, Any]:
@@ -51,10 +56,7 @@ def experiment_document(key: str, metrics: dict[str, str]) -> dict[str, Any]:
         "unit_type": "user_id",
         "risk_class": "standard",
         "targeting": {"country": {"$in": ["CN", "HK"]}},
-        "variants": [
-            {"key": "control", "weight": 1, "payload": {"copy": "3.5% a year"}},
-            {"key": "treatment", "weight": 1, "payload": {"copy": "10,000 earns 350 in a year"}},
-        ],
+        "variants": COPIES,
         "control": "control",
         "metrics": [
             {"metric": metrics["purchase"], "role": "primary", "mde": {"relative": 0.1}},

@@ -82,6 +82,13 @@ PURCHASE = ExpectedEvent(
         )
     },
 )
+REDEMPTION = ExpectedEvent(
+    name="redemption",
+    meaning=Words(
+        en="A redemption was confirmed: the customer has cashed in a product that was bought, or part of it.",
+        zh="一笔赎回已确认：客户赎回其购买的产品（全部或部分）。",
+    ),
+)
 REVENUE = ExpectedEvent(
     name="revenue",
     meaning=Words(

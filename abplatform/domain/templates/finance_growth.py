@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from abplatform.domain.metric import Cap, Metric, Step, Window
+from abplatform.domain.metric import Cap, Measure, Metric, Step, Window
 from abplatform.domain.templates import finance_events as events
 from abplatform.domain.templates.template import Template
 
@@ -208,6 +208,25 @@ REVENUE = (
     Template(
         stage="revenue",
         metric=Metric(
+            key="holding-period",
+            name="Holding period (first quarter to redeem)",
+            description="Time from a purchase until a quarter of customers has redeemed, within 90 days. Who still "
+            "holds counts as longer than all others, and so does who never purchased: expose customers where they "
+            "purchase.",
+            kind="time_to",
+            event=events.REDEMPTION.name,
+            start=Measure(event=events.PURCHASE.name),
+            quantile=0.25,
+            window=_QUARTER,
+        ),
+        name_zh="持有期（前四分之一赎回时长）",
+        description_zh="从购买到四分之一客户赎回的时长，观察首次曝光后 90 天。仍持有者计为比所有人都长，"
+        "未购买者亦同；请在购买环节曝光。",
+        events=(events.PURCHASE, events.REDEMPTION),
+    ),
+    Template(
+        stage="revenue",
+        metric=Metric(
             key="cross-sell",
             name="Cross-sell",
             description="Share of customers who purchase from a category of products of which they held nothing "
@@ -233,6 +252,7 @@ REFERRAL = (
             kind="conversion",
             event=events.INVITATION_SENT.name,
             window=_MONTH,
+            spills_over=True,
         ),
         name_zh="邀请率",
         description_zh="首次曝光后 30 天内至少发出一次邀请的客户占比。",
@@ -248,6 +268,7 @@ REFERRAL = (
             kind="count",
             event=events.INVITED_REGISTERED.name,
             window=_MONTH,
+            spills_over=True,
             cap=_WHALES,
         ),
         name_zh="人均邀请注册数",

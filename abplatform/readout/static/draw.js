@@ -12,6 +12,7 @@
       view: { stroke: null },
       rule: { color: quiet },
       text: { color: text, fontSize: 12 },
+      legend: { labelColor: text, labelFontSize: 12 },
       header: { labelColor: text, labelFontSize: 12, labelFontWeight: 600 },
       axis: {
         labelColor: text, titleColor: quiet, gridColor: line, domainColor: line, tickColor: line,

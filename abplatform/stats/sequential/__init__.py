@@ -14,6 +14,7 @@ from abplatform.stats.sequential.asymptotic import (
 from abplatform.stats.sequential.count_margins import count_non_inferiority, log_margin_e_value
 from abplatform.stats.sequential.counts import harm_p_value, log_harm_e_value
 from abplatform.stats.sequential.guard import MIN_NONZERO, MIN_UNITS, EfficacyBlock, efficacy_guard
+from abplatform.stats.sequential.rates import rate_interval
 from abplatform.stats.sequential.regression import compare_regression, log_t_e_value, t_critical_value
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "one_sided_critical_value",
     "one_sided_p_value",
     "p_value",
+    "rate_interval",
     "running_intersection",
     "t_critical_value",
     "tune_rho2",

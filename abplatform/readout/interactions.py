@@ -1,0 +1,101 @@
+"""Interactions between experiments as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from abplatform.domain.interactions import FEWEST, GROUP_TOO_SMALL, CrossedExperiment, Interaction, Interactions
+from abplatform.readout import numbers
+from abplatform.readout.report import Report, ReportTable, write_seen
+from abplatform.readout.wording import explain
+
+_OTHERS = ("Experiment", "Phase", "Units in both", "In several variants", "Balance p")
+_COLUMNS = (
+    "Other experiment",
+    "Metric",
+    "Pair",
+    "Found",
+    "Neither",
+    "First only",
+    "Other only",
+    "Both",
+    "Of lifts",
+    "p",
+)
+_TOO_SMALL = f"one of the four groups has fewer than {FEWEST} units"
+_NOTES = (
+    (
+        "Pairs name the treatment of this experiment, and that of the other one. Without an interaction the effect of "
+        "the first is the same with and without the other."
+    ),
+    "Of lifts: the factor that both lifts gain (above 0) or lose (below 0) together.",
+    (
+        "p is adjusted over all that was asked (false discovery rate). An interaction half as large as an effect takes "
+        "about sixteen times the units to be seen: nothing found does not mean that there is none."
+    ),
+    "Exploratory: it decides nothing, and nothing is recorded.",
+)
+
+
+def report_interactions(found: Interactions) -> Report:
+    """Write interactions as a report."""
+    return Report(
+        kind="Interactions",
+        title=f"Experiments beside {numbers.visible(found.experiment)}, phase {found.phase}",
+        facts=(_headline(found), write_seen(found.computed_at, found.data_through)),
+        warnings=tuple(numbers.visible(warning) for other in found.experiments for warning in other.warnings),
+        tables=(
+            ReportTable(
+                title="At the same time",
+                columns=_OTHERS,
+                rows=tuple(_other(each) for each in found.experiments),
+                empty="No experiment ran at the same time on the same units.",
+            ),
+            ReportTable(
+                title="Interactions",
+                columns=_COLUMNS,
+                rows=tuple(_row(each) for each in found.interactions),
+                keys=3,
+                second=frozenset({"Found", "Of lifts", "p"}),
+                empty="Nothing to ask about.",
+            ),
+        ),
+        notes=(*_missing(found), *_NOTES),
+    )
+
+
+def _headline(found: Interactions) -> str:
+    asked = sum(each.not_computable is None for each in found.interactions)
+    seen = sum(each.found for each in found.interactions)
+    if not asked:
+        return "There was nothing to test."
+    return f"{numbers.plural(seen, 'interaction')} found among {numbers.count(asked)} tested."
+
+
+def _other(other: CrossedExperiment) -> tuple[str, ...]:
+    return (
+        numbers.visible(other.experiment),
+        str(other.phase),
+        numbers.count(other.units),
+        numbers.count(other.several),
+        numbers.p_value(other.balance_p_value),
+    )
+
+
+def _row(each: Interaction) -> tuple[str, ...]:
+    return (
+        numbers.visible(each.other),
+        numbers.visible(each.metric),
+        f"{numbers.visible(each.variant)} × {numbers.visible(each.other_variant)}",
+        "yes" if each.found else "no" if each.not_computable is None else numbers.NOTHING,
+        *(numbers.amount(group.value) for group in each.groups),
+        numbers.lift(each.relative.estimate),
+        numbers.p_value(each.adjusted_p_value),
+    )
+
+
+def _missing(found: Interactions) -> Iterator[str]:
+    reasons = dict.fromkeys((each.other, each.not_computable) for each in found.interactions if each.not_computable)
+    for other, reason in reasons:
+        said = _TOO_SMALL if reason == GROUP_TOO_SMALL else explain(reason or "")
+        yield f"Not tested with {numbers.visible(other)}, wholly or in part: {said}."
