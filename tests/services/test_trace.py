@@ -20,7 +20,7 @@ from abplatform.domain.curve import Curve, CurveComparison, CurvePoint, CurveVar
 from abplatform.domain.events import ConversionFact, ExposureFact
 from abplatform.domain.experiment import Amount, Experiment
 from abplatform.domain.metric import Cap, Measure, Window
-from abplatform.errors import InvalidInput, NotAnalysable, NotFound
+from abplatform.errors import InvalidInput
 from abplatform.services.aggregate import build_request
 from abplatform.services.trace import CurveQuestion, read_curve
 from abplatform.stats.levels import level_sequence
@@ -95,7 +95,6 @@ def _platform(
         begin(platform, definition, metrics=METRICS)
         lead(platform.uow, replace(definition, key="watched", plan=a_plan(planned_units=1000)), "start")
         lead(platform.uow, replace(definition, key="adjusted", plan=a_plan(planned_units=1000, cuped=True)), "start")
-        lead(platform.uow, replace(definition, key="draft"))
         put(platform, facts(history))
         yield platform
 
@@ -341,20 +340,11 @@ def test_a_cap_holds_at_each_point_and_the_mean_without_it_stands_beside(
         ({"metric": "amount", "view": "weekly"}, "view: must be one of cumulative, daily"),
         ({"metric": "amount", "cohort": "all"}, "cohort: must be one of followed, same"),
         ({"metric": "amount", "cohort": "same", "days": None}, "days: is required where the same units are traced"),
-        ({"metric": "amount", "method": "group_sequential"}, "method: "),
-        ({"metric": "amount", "phase": 2}, "phase: trial has had phase 1 only"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_name(platform: Platform, question: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         trace(platform, **question)
-
-
-def test_there_is_no_curve_before_the_start_or_of_nothing(platform: Platform) -> None:
-    with pytest.raises(NotAnalysable):
-        trace(platform, "draft", metric="amount")
-    with pytest.raises(NotFound):
-        trace(platform, "absent", metric="amount")
 
 
 def test_the_explorer_traces_as_of_now(platform: Platform, history: tuple[pd.DataFrame, pd.DataFrame]) -> None:
