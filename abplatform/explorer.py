@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from abplatform.domain.access import Project
 from abplatform.domain.acquisition import AcquisitionCosts
@@ -21,7 +22,7 @@ from abplatform.domain.metric import Metric
 from abplatform.domain.portfolio import Portfolio
 from abplatform.domain.timeseries import Timeseries
 from abplatform.services.aggregate import Answering, build_request
-from abplatform.services.break_down import AggregateSlices, read_breakdown, search_differences
+from abplatform.services.break_down import read_breakdown, search_differences
 from abplatform.services.choose import Question
 from abplatform.services.follow import read_timeseries
 from abplatform.services.price_acquisition import Pricing, price_acquisition
@@ -32,6 +33,14 @@ from abplatform.services.trace import CurveQuestion, read_curve
 from abplatform.storage.session import UnitOfWork
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.missing import files_are_there
+
+
+class _Reduce(Protocol):
+    """Reduces the events of an experiment."""
+
+    def __call__(
+        self, experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension] = (), /
+    ) -> Aggregation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +69,13 @@ class Explorer:
             project, key, method, metric, phase: see `Platform.results`.
         """
         question = Question(method=method, metric=metric, phase=phase)
-        with self.analysing(project) as (engine, owner, now):
-
-            def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
-                state = self.lake.state(project)
-                request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
-                return engine.aggregate(self.lake, replace(request, daily=True))
-
+        with self._reducing(project, daily=True) as (reduce, now):
             return read_timeseries(self.uow, reduce, project, key, question=question, now=now)
 
     @files_are_there()
     def curve(self, project: str, key: str, *, question: CurveQuestion) -> Curve:
         """A metric of an experiment by days since the first exposure: see `trace.read_curve`."""
-        with self.analysing(project) as (engine, owner, now):
-
-            def reduce(experiment: Experiment, metrics: Sequence[Metric]) -> Aggregation:
-                state = self.lake.state(project)
-                return engine.aggregate(
-                    self.lake, build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
-                )
-
+        with self._reducing(project) as (reduce, now):
             return read_curve(self.uow, reduce, project, key, question=question, now=now)
 
     @files_are_there()
@@ -100,25 +96,25 @@ class Explorer:
             by: what to slice by.
         """
         question = Question(method=method, metric=metric, phase=phase)
-        with self._slicing(project) as (reduce, now):
+        with self._reducing(project) as (reduce, now):
             return read_breakdown(self.uow, reduce, project, key, by=by, question=question, now=now)
 
     @files_are_there()
     def differences(self, project: str, key: str, *, phase: int | None = None) -> Differences:
         """Where the effect of an experiment differs between slices: see `break_down.search_differences`."""
-        with self._slicing(project) as (reduce, now):
+        with self._reducing(project) as (reduce, now):
             return search_differences(self.uow, reduce, project, key, phase=phase, now=now)
 
     @files_are_there()
     def acquisition_cost(self, project: str, key: str, *, pricing: Pricing) -> AcquisitionCosts:
         """What one more customer costs, by channel and variant: see `price_acquisition.price_acquisition`."""
-        with self._slicing(project) as (reduce, now):
+        with self._reducing(project) as (reduce, now):
             return price_acquisition(self.uow, reduce, project, key, pricing=pricing, now=now)
 
     @files_are_there()
     def interactions(self, project: str, key: str, *, crossing: Crossing) -> Interactions:
         """Which experiments change each other's effect: see `read_interactions.read_interactions`."""
-        with self._slicing(project) as (reduce, now):
+        with self._reducing(project) as (reduce, now):
             return read_interactions(self.uow, reduce, project, key, crossing=crossing, now=now)
 
     @files_are_there()
@@ -136,14 +132,15 @@ class Explorer:
         return read_portfolio(self.uow, project, metric)
 
     @contextmanager
-    def _slicing(self, project: str) -> Iterator[tuple[AggregateSlices, datetime]]:
+    def _reducing(self, project: str, *, daily: bool = False) -> Iterator[tuple[_Reduce, datetime]]:
+        """What reduces the events of an experiment, by days or by slices where that is asked for, and the time."""
         with self.analysing(project) as (engine, owner, now):
 
             def reduce(
-                experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension]
+                experiment: Experiment, metrics: Sequence[Metric], dimensions: Sequence[Dimension] = ()
             ) -> Aggregation:
                 state = self.lake.state(project)
                 request = build_request(owner, experiment, metrics=metrics, as_of=now, state=state)
-                return engine.aggregate(self.lake, replace(request, dimensions=tuple(dimensions)))
+                return engine.aggregate(self.lake, replace(request, daily=daily, dimensions=tuple(dimensions)))
 
             yield reduce, now

@@ -26,17 +26,15 @@ from abplatform.domain.metric import Measure, Metric, Window
 from abplatform.domain.plan import AnalysisPlan
 from abplatform.domain.scorecard import (
     ComparisonResult,
-    CovariateBalance,
     Decision,
-    Health,
     Interval,
     Margin,
     MetricResult,
-    SampleRatio,
     Scorecard,
     VariantResult,
 )
 from abplatform.domain.segment import Segment, SegmentRequest, seal_segment
+from abplatform.domain.soundness import CovariateBalance, Health, SampleRatio
 
 NOW = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 

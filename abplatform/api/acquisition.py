@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from inspect import cleandoc
-
-import msgspec
 from flask import Response
 from flask.views import MethodView
 
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
+from abplatform.api.encoded import answer_encoded, describe_documents
 from abplatform.api.schemas.acquisition import AcquisitionSchema
 from abplatform.domain.acquisition import AcquisitionCosts
 from abplatform.services.price_acquisition import Pricing
 
 resource = Resource("acquisition", __name__, url_prefix="/api/v1/experiments", description="What a customer costs")
 
-(_REFERENCE,), _COMPONENTS = msgspec.json.schema_components(
-    [AcquisitionCosts], ref_template="#/components/schemas/{name}"
-)
-COMPONENTS = {
-    name: {**component, "description": cleandoc(component.get("description", ""))}
-    for name, component in _COMPONENTS.items()
-}
+(_REFERENCE,), COMPONENTS = describe_documents(AcquisitionCosts)
 
 
 @resource.route("/<key:key>/results/acquisition-cost")
@@ -40,4 +32,4 @@ class AcquisitionCost(MethodView):
         kept. Channels without a cost are listed in `without_cost`, and are in no number.
         """
         found = platform().explorer.acquisition_cost(project(), key, pricing=pricing)
-        return Response(msgspec.json.encode(found), content_type="application/json")
+        return answer_encoded(found)

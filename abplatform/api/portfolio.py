@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import cleandoc
 from typing import Any
 
-import msgspec
 from flask import Response
 from flask.views import MethodView
 
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
+from abplatform.api.encoded import answer_encoded, describe_documents
 from abplatform.api.schemas.listing import HoldoutQuery, InteractionsQuery, PortfolioQuery
 from abplatform.domain.holdout_results import HoldoutResults
 from abplatform.domain.interactions import Interactions
@@ -22,13 +21,7 @@ from abplatform.services.read_interactions import Crossing
 
 resource = Resource("portfolio", __name__, url_prefix="/api/v1", description="What many experiments did together")
 
-_REFERENCES, _COMPONENTS = msgspec.json.schema_components(
-    [HoldoutResults, Portfolio, Interactions], ref_template="#/components/schemas/{name}"
-)
-COMPONENTS = {
-    name: {**component, "description": cleandoc(component.get("description", ""))}
-    for name, component in _COMPONENTS.items()
-}
+_REFERENCES, COMPONENTS = describe_documents(HoldoutResults, Portfolio, Interactions)
 
 
 @resource.route("/holdouts/<key:key>/results")
@@ -44,7 +37,7 @@ class HoldoutReadout(MethodView):
         Beside it stands what was shipped meanwhile, with what each experiment had found. Nothing is recorded.
         """
         question = HoldoutQuestion(metrics=tuple(query["metric"].split(",")), method=query["method"])
-        return _json(platform().explorer.holdout_results(project(), key, question=question))
+        return answer_encoded(platform().explorer.holdout_results(project(), key, question=question))
 
 
 @resource.route("/portfolio")
@@ -60,7 +53,7 @@ class Past(MethodView):
         Effects are shrunken towards what all experiments have in common (empirical Bayes), against the winner's curse.
         It rests on looks that were recorded: nothing is computed from events, and nothing is recorded.
         """
-        return _json(platform().explorer.portfolio(project(), query["metric"]))
+        return answer_encoded(platform().explorer.portfolio(project(), query["metric"]))
 
 
 @resource.route("/experiments/<key:key>/results/interactions")
@@ -75,8 +68,4 @@ class Crossed(MethodView):
 
         Of those found, a share of alpha is expected to be false. Exploratory: it decides nothing.
         """
-        return _json(platform().explorer.interactions(project(), key, crossing=Crossing(**query)))
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), content_type="application/json")
+        return answer_encoded(platform().explorer.interactions(project(), key, crossing=Crossing(**query)))

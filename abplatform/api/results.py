@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import cleandoc
 from typing import Any
 
-import msgspec
 import structlog
 from flask import Response, request
 from flask.views import MethodView
@@ -14,6 +12,7 @@ from flask.views import MethodView
 from abplatform.api.arguments import Resource
 from abplatform.api.auth import Ability, needs
 from abplatform.api.context import platform, project
+from abplatform.api.encoded import answer_encoded, describe_documents
 from abplatform.api.json_bodies import check_no_fields
 from abplatform.api.schemas.listing import BreakdownQuery, CurveQuery, LooksQuery, ResultsQuery
 from abplatform.domain.breakdown import Breakdown
@@ -27,13 +26,7 @@ log = structlog.get_logger(__name__)
 
 resource = Resource("results", __name__, url_prefix="/api/v1/experiments", description="What was found, and advised")
 
-_REFERENCES, _COMPONENTS = msgspec.json.schema_components(
-    [Scorecard, Timeseries, Breakdown, Differences, Curve], ref_template="#/components/schemas/{name}"
-)
-COMPONENTS = {
-    name: {**component, "description": cleandoc(component.get("description", ""))}
-    for name, component in _COMPONENTS.items()
-}
+_REFERENCES, COMPONENTS = describe_documents(Scorecard, Timeseries, Breakdown, Differences, Curve)
 _LOOKS = {
     "type": "object",
     "required": ["items", "next_cursor"],
@@ -61,7 +54,7 @@ class Results(MethodView):
         found = platform().results_or_last_look(project(), key, **query)
         if found.stale is not None:
             log.warning("results_are_stale", project=project(), experiment=key, reason=found.stale.reason)
-        return _json(found)
+        return answer_encoded(found)
 
 
 @resource.route("/<key:key>/results/refresh")
@@ -77,7 +70,7 @@ class Refresh(MethodView):
         where nothing can be computed it is 503.
         """
         check_no_fields(request)
-        return _json(platform().results(project(), key, anew=True))
+        return answer_encoded(platform().results(project(), key, anew=True))
 
 
 @resource.route("/<key:key>/results/timeseries")
@@ -93,7 +86,7 @@ class Days(MethodView):
         Units that turned out to have met two variants are left out of all days. Days without a change are there too; of
         more than 1,000 the last ones. Nothing is recorded, and nothing decided: that is what looks are for.
         """
-        return _json(platform().explorer.timeseries(project(), key, **query))
+        return answer_encoded(platform().explorer.timeseries(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/curve")
@@ -109,7 +102,7 @@ class Horizons(MethodView):
         At each day those units count that have been followed for so long, so that later days rest on those who came
         early. The metric's own window is left aside. Nothing is recorded, and nothing decided.
         """
-        return _json(platform().explorer.curve(project(), key, question=query))
+        return answer_encoded(platform().explorer.curve(project(), key, question=query))
 
 
 @resource.route("/<key:key>/results/breakdown")
@@ -125,7 +118,7 @@ class Slices(MethodView):
         Slices are exploratory: their adjusted p-values hold over all slices of a metric (false discovery rate), and
         nothing is decided by them. Of more than 100 slices the largest are shown, and the rest as `(rest)`.
         """
-        return _json(platform().explorer.breakdown(project(), key, **query))
+        return answer_encoded(platform().explorer.breakdown(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/differences")
@@ -140,7 +133,7 @@ class EffectDifferences(MethodView):
 
         Of those found, a share of alpha is expected to be false. Exploratory: it decides nothing.
         """
-        return _json(platform().explorer.differences(project(), key, **query))
+        return answer_encoded(platform().explorer.differences(project(), key, **query))
 
 
 @resource.route("/<key:key>/results/looks")
@@ -152,8 +145,4 @@ class Looks(MethodView):
     @resource.response(200, _LOOKS)
     def get(self, query: Mapping[str, Any], key: str) -> Response:
         """List all looks of a phase, oldest first, as they were recorded; the list is never cut."""
-        return _json({"items": platform().looks(project(), key, **query), "next_cursor": None})
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), content_type="application/json")
+        return answer_encoded({"items": platform().looks(project(), key, **query), "next_cursor": None})

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import csv
-import shutil
-import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from abplatform.cli.formats import choose_format
-from abplatform.cli.readout import write_readout
+from abplatform.cli.reports import choose_report_format, report_options, write_report
 from abplatform.cli.session import open_existing_platform
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.acquisition import COST_METHODS
 
-if TYPE_CHECKING:
-    from abplatform.domain.acquisition import AcquisitionCosts
-
-_FORMATS = {".txt": "text", ".json": "json", ".html": "html", ".htm": "html"}
 _COLUMNS = ("channel", "cost")
 
 
@@ -36,34 +29,20 @@ _COLUMNS = ("channel", "cost")
 )
 @click.option("--method", type=click.Choice(COST_METHODS), default="sequential", show_default=True)
 @click.option("--phase", type=click.IntRange(min=1), help="Another phase than the current one.")
-@click.option("--format", "format_", type=click.Choice(["text", "json", "html"]))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, not to stdout.")
-def command(
-    key: str,
-    *,
-    by: str,
-    metric: str,
-    costs: Path,
-    method: str,
-    phase: int | None,
-    format_: str | None,
-    output: Path | None,
-) -> None:
+@report_options
+def command(key: str, *, costs: Path, format_: str | None, output: Path | None, **asked: Any) -> None:
     """Say what one more customer costs in the experiment KEY, by channel and variant.
 
     Nothing is recorded.
     """
+    from abplatform.readout.acquisition import report_acquisition
     from abplatform.services.price_acquisition import Pricing
 
-    chosen = choose_format(format_, output, _FORMATS, default="text")
-    pricing = Pricing(by=by, metric=metric, costs=_read_costs(costs), method=method, phase=phase)
+    chosen = choose_report_format(format_, output)
+    pricing = Pricing(costs=_read_costs(costs), **asked)
     with open_existing_platform() as platform:
         found = platform.explorer.acquisition_cost(DEFAULT_PROJECT, key, pricing=pricing)
-    if output is None:
-        click.echo(_render(found, chosen, to_terminal=sys.stdout.isatty()), nl=False)
-    else:
-        write_readout(output, _render(found, chosen, to_terminal=False))
-        click.echo(f"wrote {output}", err=True)
+    write_report(found, report_acquisition, chosen, output)
 
 
 def _read_costs(path: Path) -> dict[str, Decimal]:
@@ -90,15 +69,3 @@ def _add_cost(costs: dict[str, Decimal], channel: str | None, cost: str | None, 
         costs[channel] = Decimal((cost or "").strip())
     except InvalidOperation:
         raise click.UsageError(f"{place}: cost must be a number such as 120000.00, not {cost or ''!r}") from None
-
-
-def _render(found: AcquisitionCosts, format_: str, *, to_terminal: bool) -> str:
-    from abplatform.readout.acquisition import as_html, as_json, as_text
-    from abplatform.readout.text import PLAIN_WIDTH
-
-    if format_ == "json":
-        return as_json(found)
-    if format_ == "html":
-        return as_html(found)
-    width = shutil.get_terminal_size().columns if to_terminal else PLAIN_WIDTH
-    return as_text(found, width=width, colour=to_terminal)

@@ -87,7 +87,7 @@ def make(file: Path, project: str) -> None:
 @click.argument("name", metavar="KEY[@VERSION]")
 @click.option(
     "--units",
-    "file",
+    "path",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The product's table with raw ids: CSV, gzipped or not, or Parquet.",
@@ -104,6 +104,7 @@ def make(file: Path, project: str) -> None:
 @click.option("--as-of", metavar="TIME", help="Only what was done before it counts (RFC 3339); now by default.")
 @click.option("--reason", metavar="TEXT", help="Why, for the audit trail.")
 @click.option("--actor", metavar="NAME", help="Who does it, for the audit trail; the user of this process by default.")
+@_of_project
 def export(
     name: str, *, output: Path, format_: str | None, reason: str | None, actor: str | None, **options: Any
 ) -> None:
@@ -114,19 +115,19 @@ def export(
     from abplatform.services.record import name_actor
 
     chosen = choose_format(format_, output, TABLE_ENDINGS, default="csv")
-    if output.exists() and output.samefile(options["file"]):
+    if output.exists() and output.samefile(options["path"]):
         raise click.BadParameter("must be another file than the one that is read", param_hint="--output")
     _export(name, output, chosen, name_actor(actor, reason=reason), **options)
 
 
-def _export(name: str, output: Path, format_: str, actor: Actor, **options: Any) -> None:
+def _export(name: str, output: Path, format_: str, actor: Actor, *, project: str, **options: Any) -> None:
     from abplatform.services.export_classes import Exported, describe_export, export_classes, find_classes
     from abplatform.services.record import Trail, on_record
 
-    title, exported = visible(options["file"].name), Exported()
+    title, exported = visible(options["path"].name), Exported()
     with end_when_told(), open_existing_platform() as platform, progress_bar(title, 1.0) as progress:
-        request, unit_type = _plan(platform, name, output, **options)
-        classes = find_classes(platform.past, DEFAULT_PROJECT, request)
+        request, unit_type = _plan(platform, name, project=project, output=output, **options)
+        classes = find_classes(platform.past, project, request)
         rows = export_classes(
             request,
             classes,
@@ -135,7 +136,7 @@ def _export(name: str, output: Path, format_: str, actor: Actor, **options: Any)
             exported=exported,
             progress=lambda share: progress(_FIND_SHARE + (1 - _FIND_SHARE) * share),
         )
-        trail = Trail(uow=platform.uow, project=DEFAULT_PROJECT, actor=actor, clock=platform.now)
+        trail = Trail(uow=platform.uow, project=project, actor=actor, clock=platform.now)
         # The file has its name before the trail says that it was written.
         with on_record(trail, "export-behaviour", describe_export(request, unit_type)) as outcome:
             _write(request, format_, rows)
@@ -144,14 +145,7 @@ def _export(name: str, output: Path, format_: str, actor: Actor, **options: Any)
 
 
 def _plan(
-    platform: Platform,
-    name: str,
-    output: Path,
-    *,
-    file: Path,
-    column: str,
-    unit_type: str | None,
-    as_of: str | None,
+    platform: Platform, name: str, *, project: str, unit_type: str | None, as_of: str | None, **table: Any
 ) -> tuple[ExportRequest, str]:
     """What is to be written, and of which type the ids are."""
     from abplatform.services.choose_dimension import find_version
@@ -161,18 +155,16 @@ def _plan(
 
     now = platform.now()
     with platform.uow.reading() as work:
-        stored = find_version(work, DEFAULT_PROJECT, name)
-    own, type_ = (find_unit_type(platform.uow, DEFAULT_PROJECT, each) for each in (None, unit_type))
+        stored = find_version(work, project, name)
+    own, type_ = (find_unit_type(platform.uow, project, each) for each in (None, unit_type))
     request = ExportRequest(
-        path=file,
-        column=column,
+        **table,
         unit_type=None if type_ == own else type_,
-        output=output,
         stored=stored,
         time=now if as_of is None else _read_time(as_of),
     )
     check_export(request, now=now)
-    for doubt in doubt_types(platform.uow, DEFAULT_PROJECT, [type_]):
+    for doubt in doubt_types(platform.uow, project, [type_]):
         click.echo(f"Warning: {doubt}", err=True)
     return request, type_
 

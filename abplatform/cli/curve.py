@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from abplatform.cli.readout import write_readout
-from abplatform.cli.reports import choose_report_format, report_options
+from abplatform.cli.reports import choose_report_format, report_options, write_document
 from abplatform.cli.session import open_existing_platform
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.horizons import COHORTS, VIEWS
 from abplatform.domain.plan import METHODS
-
-if TYPE_CHECKING:
-    from abplatform.domain.curve import Curve
 
 
 class _Days(click.ParamType):
@@ -44,25 +38,10 @@ def command(key: str, metric: str, *, format_: str | None, output: Path | None, 
 
     Nothing is recorded.
     """
+    from abplatform.readout.curve import as_html, as_text
     from abplatform.services.trace import CurveQuestion
 
     chosen = choose_report_format(format_, output)
     with open_existing_platform() as platform:
         found = platform.explorer.curve(DEFAULT_PROJECT, key, question=CurveQuestion(metric=metric, **question))
-    if output is None:
-        click.echo(_render(found, chosen, to_terminal=sys.stdout.isatty()), nl=False)
-    else:
-        write_readout(output, _render(found, chosen, to_terminal=False))
-        click.echo(f"wrote {output}", err=True)
-
-
-def _render(found: Curve, format_: str, *, to_terminal: bool) -> str:
-    from abplatform.readout.curve import as_html, as_json, as_text
-    from abplatform.readout.text import PLAIN_WIDTH
-
-    if format_ == "json":
-        return as_json(found)
-    if format_ == "html":
-        return as_html(found)
-    width = shutil.get_terminal_size().columns if to_terminal else PLAIN_WIDTH
-    return as_text(found, width=width, colour=to_terminal)
+    write_document(found, chosen, output, as_text=as_text, as_html=as_html)

@@ -12,7 +12,8 @@ import click
 from abplatform.cli.import_report import FaultList, print_report
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.readout import print_text
-from abplatform.cli.session import open_platform
+from abplatform.cli.session import open_platform, usable_settings
+from abplatform.cli.simulated import check_takes_real_data
 from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.readout.numbers import visible
@@ -70,7 +71,9 @@ def command(ctx: click.Context, /, file: Path, *, actor: str | None, reason: str
     request = _request(file, options, order=ctx.meta["abplatform.order"])
     who = name_actor(actor, reason=reason)
     faults = FaultList()
-    with end_when_told(), open_platform() as platform:
+    settings = usable_settings()
+    check_takes_real_data(settings)
+    with end_when_told(), open_platform(settings) as platform:
         try:
             with progress_bar(visible(file.name), 1.0) as progress:
                 report = adopt(platform, request, on_fault=faults, progress=progress, actor=who)

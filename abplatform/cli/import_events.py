@@ -10,7 +10,8 @@ import click
 from abplatform.cli.import_report import LARGE_LOSS, FaultList
 from abplatform.cli.mapping import Mapping, as_mapping
 from abplatform.cli.progress import progress_bar
-from abplatform.cli.session import open_platform
+from abplatform.cli.session import open_platform, usable_settings
+from abplatform.cli.simulated import check_takes_real_data
 from abplatform.cli.termination import end_when_told
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.readout.numbers import plural, visible
@@ -78,7 +79,9 @@ def command(file: Path, *, check: bool, **options: Any) -> int:
     request = _request(file, options)
     actor = name_actor(options["actor"], reason=options["reason"])
     faults = FaultList()
-    with end_when_told(), open_platform() as platform:
+    settings = usable_settings()
+    check_takes_real_data(settings)
+    with end_when_told(), open_platform(settings) as platform:
         _print_doubts(platform, request)
         try:
             report = _load(platform, request, None if check else actor, faults)

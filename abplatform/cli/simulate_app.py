@@ -10,16 +10,15 @@ import click
 from abplatform.cli.invocation import program
 from abplatform.cli.progress import progress_bar
 from abplatform.cli.session import open_platform, place, usable_settings
+from abplatform.cli.simulated import ELSEWHERE, is_simulated, mark_simulated
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.suggestions import suggest
 from abplatform.errors import AlreadyExists, StartRefused
 
 if TYPE_CHECKING:
+    from abplatform.bootstrap import Platform
     from abplatform.cli.stories.story import Story
     from abplatform.settings import Settings
-
-_MARKER = "simulated"
-_ELSEWHERE = "set ABPLATFORM_HOME to a new folder"
 
 
 @click.command("simulate-app")
@@ -68,12 +67,24 @@ def _claim_home(settings: Settings) -> None:
         StartRefused: it is a shared database or lake, or holds data that no story has put there.
     """
     if not settings.keeps_own_lake:
-        raise StartRefused(f"stories are told in a folder of their own, not in a shared database or lake: {_ELSEWHERE}")
-    marker = settings.home / _MARKER
-    if (settings.home / "platform.db").exists() and not marker.exists():
-        raise StartRefused(f"{settings.home.absolute()} holds other data than stories: {_ELSEWHERE}")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    marker.write_text("The data here are simulated: abplatform simulate-app made them.\n", encoding="utf-8")
+        raise StartRefused(f"stories are told in a folder of their own, not in a shared database or lake: {ELSEWHERE}")
+    if (settings.home / "platform.db").exists() and not is_simulated(settings):
+        raise StartRefused(f"{settings.home.absolute()} holds other data than stories: {ELSEWHERE}")
+    mark_simulated(settings)
+
+
+def _check_only_stories(platform: Platform, story: Story, settings: Settings) -> None:
+    """Refuse to tell a story twice, and in a home that somebody has begun to use for something else."""
+    from abplatform.cli.stories import STORIES
+
+    told = {definition.key for each in STORIES.values() for definition in each.define_all(each.units)}
+    with platform.uow.reading() as work:
+        known = [experiment.key for experiment in work.experiments.all(DEFAULT_PROJECT)]
+    if story.key in known:
+        raise AlreadyExists(f"{story.key} was told in {place(settings)} already; for another one {ELSEWHERE}")
+    others = [key for key in known if key not in told]
+    if others:
+        raise StartRefused(f"{place(settings)} has another experiment than stories, {others[0]}: {ELSEWHERE}")
 
 
 def _tell(story: Story, settings: Settings, *, units: int, seed: int, days: int) -> None:
@@ -81,9 +92,7 @@ def _tell(story: Story, settings: Settings, *, units: int, seed: int, days: int)
     from abplatform.cli.stories.simulation import Run, tell
 
     with open_platform(settings) as platform:
-        with platform.uow.reading() as work:
-            if work.experiments.find(DEFAULT_PROJECT, story.key) is not None:
-                raise AlreadyExists(f"{story.key} was told in {place(settings)} already; for another one {_ELSEWHERE}")
+        _check_only_stories(platform, story, settings)
         click.echo(story.title)
         click.echo(f"{units:,} simulated customers, seed {seed}; it began {days} days ago and ends now")
         click.echo()

@@ -86,13 +86,21 @@ class Watch:
 
     Attributes:
         units, nonzero: how many, and those whose value is not 0.
-        mean, m2: as of `ArmCell`.
+        mean, m2, and all that is over clusters: as of `ArmCell`.
     """
 
     units: int
     nonzero: int
     mean: float
     m2: float
+    clusters: int | None = None
+    cluster_mean_y: float | None = None
+    cluster_mean_d: float | None = None
+    cluster_m2_y: float | None = None
+    cluster_m2_d: float | None = None
+    cluster_c_yd: float | None = None
+    cluster_nonzero: int | None = None
+    cluster_short: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +122,8 @@ class ArmCell:
         clusters: number of clusters; the fields after it are over clusters, of their sums of values (``y``) and
             of units, or of denominators, or of units that got there (``d``); None where the experiment is not
             clustered.
+        cluster_nonzero, cluster_short: clusters whose ``y`` is not 0, and those whose ``y`` is not their ``d``; of
+            rates those with a unit that did, and with one that did not. Looks from before they were kept lack them.
         m3: sum of cubed deviations from the mean; of counts and sums.
         uncapped: of a capped metric: the values as they are.
         denominator: of a ratio.
@@ -141,6 +151,8 @@ class ArmCell:
     cluster_m2_y: float | None = None
     cluster_m2_d: float | None = None
     cluster_c_yd: float | None = None
+    cluster_nonzero: int | None = None
+    cluster_short: int | None = None
     m3: float | None = None
     uncapped: Uncapped | None = None
     denominator: Denominator | None = None

@@ -13,7 +13,7 @@ from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.arm_stats import CellTable, stats_of
 from abplatform.domain.experiment import ExperimentDefinition, MetricUse
 from abplatform.domain.metric import Direction, Metric
-from abplatform.stats import ArmStats
+from abplatform.stats import ArmStats, sequential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +41,32 @@ class Grid:
     baseline: NDArray[np.float64]
 
     @property
-    def counts(self) -> NDArray[np.int64]:
-        """Analysed units with shape (metrics, treatments, 2): treatment and control."""
-        return self._pairs("units")
+    def blocks(self) -> NDArray[np.object_]:
+        """Why asymptotic sequences may not speak of efficacy yet, by metric and treatment; None where they may."""
+        clustered = self.rows[0].control.clusters is not None
+        guard = sequential.cluster_guard if clustered else sequential.efficacy_guard
+        return guard(self._pairs(_count), self._pairs(_rarer))
 
-    @property
-    def rarer(self) -> NDArray[np.int64]:
-        """Units with the rarer kind of outcome, shaped like ``counts``: non-zero ones, for rates the rarer answer."""
-        nonzero = self._pairs("nonzero")
-        rates = np.array([row.metric.is_rate for row in self.rows])[:, None, None]
-        return np.where(rates, np.minimum(nonzero, self.counts - nonzero), nonzero)
+    def _pairs(self, read: Callable[[Metric, ArmCell], int]) -> NDArray[np.int64]:
+        """Numbers of each treatment and the control, of shape (metrics, treatments, 2)."""
+        pairs = [
+            [[read(row.metric, arm), read(row.metric, row.control)] for arm in row.treatments] for row in self.rows
+        ]
+        return np.array(pairs, dtype=np.int64)
 
-    def _pairs(self, name: str) -> NDArray[np.int64]:
-        return np.array(
-            [[[getattr(arm, name), getattr(row.control, name)] for arm in row.treatments] for row in self.rows],
-            dtype=np.int64,
-        )
+
+def _count(_metric: Metric, cell: ArmCell) -> int:
+    """Analysed units, or clusters where those were randomised."""
+    return cell.units if cell.clusters is None else cell.clusters
+
+
+def _rarer(metric: Metric, cell: ArmCell) -> int:
+    """Those of them with the rarer kind of outcome: with a value, of rates with the rarer answer."""
+    if cell.clusters is None:
+        with_one, without = cell.nonzero, cell.units - cell.nonzero
+    else:
+        with_one, without = cell.cluster_nonzero or 0, cell.cluster_short or 0
+    return min(with_one, without) if metric.is_rate else with_one
 
 
 def comparands(

@@ -21,9 +21,10 @@ from abplatform.domain.scorecard import ComparisonResult, MetricResult, VariantR
 from abplatform.domain.scoring import score_metrics
 from abplatform.stats.multiplicity import benjamini_hochberg
 from abplatform.stats.results import optional
+from abplatform.stats.sequential import EfficacyBlock
 
 _PLANNED = "PLANNED_UNITS_NOT_REACHED"
-_WAITS = frozenset({_PLANNED, "MINIMUM_UNITS_NOT_REACHED", "TOO_FEW_UNITS", "TOO_FEW_NONZERO"})
+_WAITS = frozenset({_PLANNED, "MINIMUM_UNITS_NOT_REACHED", *map(str, EfficacyBlock)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,7 +177,7 @@ def _level(definition: ExperimentDefinition, metric: Metric, cell: ArmCell, meth
         found = level_interval(arm, alpha=alpha)
     else:
         weights = {variant.key: float(variant.weight) for variant in definition.variants}
-        planned = definition.plan.planned_units * weights[cell.variant] / sum(weights.values())
+        planned = definition.plan.planned_members * weights[cell.variant] / sum(weights.values())
         found = level_sequence(arm, planned_units=planned, alpha=alpha)
     estimate, lower, upper = (optional(float(each[0, 0])) for each in (found.estimate, found.lower, found.upper))
     return Interval(estimate=estimate, lower=lower, upper=upper)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from abplatform.domain.experiment import ExperimentDefinition
 from abplatform.domain.late_outcomes import Sign, guardrail_signs
-from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult
-from abplatform.stats.sequential import MIN_NONZERO, MIN_UNITS
+from abplatform.domain.scorecard import ComparisonResult, Decision, MetricResult
+from abplatform.domain.soundness import Health
+from abplatform.stats.sequential import MIN_EVEN_CLUSTERS, MIN_EVEN_NONZERO_CLUSTERS, MIN_NONZERO, MIN_UNITS
 
 UNSOUND = "The data are not sound."
 WAITING: Mapping[str, str] = {
     "TOO_FEW_UNITS": f"an arm is smaller than the {MIN_UNITS} units",
     "TOO_FEW_NONZERO": f"an arm has fewer than the {MIN_NONZERO} units with a value (for rates: of the rarer outcome)",
+    "TOO_FEW_CLUSTERS": f"an arm is smaller than the {MIN_EVEN_CLUSTERS} clusters ({MIN_UNITS} where arms are uneven)",
+    "TOO_FEW_NONZERO_CLUSTERS": f"an arm has fewer than the {MIN_EVEN_NONZERO_CLUSTERS} clusters ({MIN_NONZERO} where "
+    "arms are uneven) with a value (for rates: with a unit of the rarer outcome)",
 }
 """What a guard of the method waits for, in words."""
 

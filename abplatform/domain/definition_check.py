@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from abplatform.assignment import check_condition
 from abplatform.domain.checks import Faults, is_number, printable, storable
+from abplatform.domain.cluster_check import check_clusters
 from abplatform.domain.experiment import ROLES, Amount, Experiment, ExperimentDefinition, MetricUse, prior_scale
 from abplatform.domain.metric import Metric
-from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, WATCHED, check_plan
+from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, check_plan
 from abplatform.domain.prerequisites import check_prerequisites
 from abplatform.stats import sequential
 
@@ -63,7 +64,12 @@ def check_definition(definition: ExperimentDefinition, catalogue: Catalogue) -> 
     _check_metrics(definition, catalogue.metrics, faults)
     _check_names(definition, faults)
     check_plan(definition.plan, faults)
-    _check_arms(definition, faults)
+    if definition.clustered:
+        check_clusters(definition, faults)
+    else:
+        no_clusters = definition.plan.planned_clusters is None
+        faults.check(no_clusters, "plan.planned_clusters", "belongs to clustered experiments only; must be null")
+        _check_arms(definition, faults)
     faults.raise_any()
 
 
@@ -145,10 +151,9 @@ def _check_units(definition: ExperimentDefinition, default: str, faults: Faults)
         rule = f"must be null, {definition.unit_type} or {default}: only those can be counted"
         faults.check(definition.analysis_unit == default, "analysis_unit", rule)
     faults.check(not definition.plan.cuped, "plan.cuped", "is not supported for clusters yet; must be false")
-    watched = definition.plan.method in WATCHED
-    faults.check(
-        not watched, "plan.method", f"{definition.plan.method} plans for clusters are not supported yet; use fixed"
-    )
+    staged = definition.plan.method == "group_sequential"
+    rule = "group_sequential plans for clusters are not supported yet; use sequential or fixed"
+    faults.check(not staged, "plan.method", rule)
 
 
 def _check_layer(definition: ExperimentDefinition, layers: Mapping[str, str], faults: Faults) -> None:
@@ -181,7 +186,6 @@ def _check_metrics(definition: ExperimentDefinition, metrics: Mapping[str, Metri
         faults.check(seen[use.metric] == 1, f"{path}.metric", f"{use.metric!r} stands here more than once")
         faults.check(use.role in ROLES, f"{path}.role", f"must be one of {', '.join(ROLES)}")
         if definition.clustered:
-            faults.check(use.role != "guardrail", f"{path}.role", "guardrails of clusters are not supported yet")
             _check_clustered(metrics.get(use.metric), f"{path}.metric", faults)
         _check_outcome(metrics.get(use.metric), seen, f"{path}.metric", faults)
         _check_amount(use.mde, f"{path}.mde", faults)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal
 
 from abplatform.domain.plan import AnalysisPlan
+from abplatform.domain.sameness import say_the_same
 from abplatform.domain.slots import Ranges
 
 Status = Literal["draft", "running", "paused", "closed", "stopped", "archived"]
@@ -265,7 +266,9 @@ OF_A_PHASE = ("variants", "control", "targeting", "coverage", "prerequisites")
 def changed_fields(before: ExperimentDefinition, after: ExperimentDefinition) -> tuple[str, ...]:
     """Names of the fields in which two definitions differ."""
     return tuple(
-        name for name in ExperimentDefinition.__dataclass_fields__ if getattr(before, name) != getattr(after, name)
+        name
+        for name in ExperimentDefinition.__dataclass_fields__
+        if not say_the_same(getattr(before, name), getattr(after, name))
     )
 
 

@@ -1,12 +1,12 @@
 """Is a guardrail safe, is it harmed? Tests that may be read at every look, whatever the plan's method.
 
 Rates are judged by exact e-processes from counts, which need no guard; sums by asymptotic sequences, which have to
-wait for theirs.
+wait for theirs. So is everything of clusters: their members do not come one by one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +73,8 @@ def _watched(cell: ArmCell) -> ArmCell:
     seen = cell.watch
     if seen is None:
         return cell
-    return replace(
-        cell, units=seen.units, nonzero=seen.nonzero, mean=seen.mean, m2=seen.m2, m3=None, uncapped=None, watch=None
-    )
+    now = {field.name: getattr(seen, field.name) for field in fields(seen)}
+    return replace(cell, **now, m3=None, uncapped=None, watch=None)
 
 
 _Tests = tuple[NonInferiority, NDArray[np.float64], NDArray[np.object_]]
@@ -105,11 +104,10 @@ def _watch_counts(definition: ExperimentDefinition, grid: Grid, all_units: Grid,
 
 
 def _watch_means(definition: ExperimentDefinition, grid: Grid, all_units: Grid, margin: Margin) -> _Tests:
-    blocks = sequential.efficacy_guard(grid.counts, grid.rarer)[0]
+    blocks = grid.blocks[0]
     safe = _one_sided(definition, grid, grid.treatment, grid.control, margin)
     harm = _one_sided(definition, all_units, all_units.control, all_units.treatment, Margin(0.0))
-    early = sequential.efficacy_guard(all_units.counts, all_units.rarer)[0]
-    waits = np.array([block is not None for block in early])
+    waits = np.array([block is not None for block in all_units.blocks[0]])
     return safe, np.where(waits, np.nan, harm.p_value), blocks
 
 
@@ -142,10 +140,10 @@ def as_margin(amount: Amount | None) -> Margin:
 
 
 def planned_pair_units(definition: ExperimentDefinition) -> NDArray[np.float64]:
-    """Planned analysed units of each treatment together with the control, by the variants' weights."""
+    """Planned analysed units (or clusters) of each treatment together with the control, by the variants' weights."""
     weights = {variant.key: float(variant.weight) for variant in definition.variants}
     pair = np.array([weights[variant] + weights[definition.control] for variant in definition.treatments])
-    return np.asarray(definition.plan.planned_units * pair / sum(weights.values()), dtype=np.float64)
+    return np.asarray(definition.plan.planned_members * pair / sum(weights.values()), dtype=np.float64)
 
 
 def planned_shares(definition: ExperimentDefinition) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.arm_stats import cluster_stats, mean_stats
 from abplatform.domain.experiment import ExperimentDefinition
-from abplatform.domain.scorecard import CovariateBalance, CovariateSource, Health, SampleRatio
+from abplatform.domain.soundness import CovariateBalance, CovariateSource, Health, SampleRatio
 from abplatform.stats.balance import check_balance
 from abplatform.stats.srm import check_sample_ratio, equal_shares_p_value
 

@@ -14,7 +14,8 @@ from abplatform.domain.events import HELD_OUT, OPEN, name_holdout
 from abplatform.domain.experiment import ExperimentDefinition, MetricUse, Variant
 from abplatform.domain.holdout import Holdout
 from abplatform.domain.plan import AnalysisPlan, Method
-from abplatform.domain.scorecard import Health, Interval, MetricResult, Scorecard
+from abplatform.domain.scorecard import Interval, MetricResult, Scorecard
+from abplatform.domain.soundness import Health
 
 ALPHA = 0.05
 TUNED_TO = 1_000_000

@@ -92,7 +92,7 @@ def _compare_grid(definition: ExperimentDefinition, grid: Grid, method: Method, 
     fractions = schedules(definition.plan, grid.rows, earlier)
     effects = _compare_effects(definition, grid, method, both, fractions=fractions)
     boundaries = _boundaries(definition.plan, method, fractions, alpha / family)
-    blocks = sequential.efficacy_guard(grid.counts, grid.rarer)
+    blocks = grid.blocks
     guarded = (row for row in grid.rows if row.use.role == "guardrail")
     guardrails = {
         row.metric.key: judge_guardrail(definition, row, _posterior(definition, row, method)) for row in guarded

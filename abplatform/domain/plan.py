@@ -9,7 +9,6 @@ from abplatform.domain.checks import Faults, is_number
 
 Method = Literal["sequential", "group_sequential", "fixed", "bayesian"]
 METHODS = ("sequential", "group_sequential", "fixed", "bayesian")
-WATCHED = ("sequential", "group_sequential")
 SpendingKind = Literal["obrien_fleming", "pocock"]
 SPENDING_KINDS = ("obrien_fleming", "pocock")
 MOST_UNITS = 10**12
@@ -38,6 +37,8 @@ class AnalysisPlan:
         alpha: two-sided level for primary metrics; guardrails use it one-sided.
         power: wanted probability of detecting the minimum detectable effect.
         planned_units: analysed units of all arms together.
+        planned_clusters: of clustered experiments that are watched, by their method or by guardrails: analysed clusters
+            of all arms together at which sequences are narrowest; None for others.
         cuped: adjust primaries and secondaries for what their units did before the first exposure: the same metric in
             its look-back. Guardrails never are.
         spending: of a group sequential plan: how looks use up alpha, ``obrien_fleming`` (little early, the default) or
@@ -51,11 +52,17 @@ class AnalysisPlan:
     alpha: float = 0.05
     power: float = 0.8
     planned_units: int
+    planned_clusters: int | None = None
     cuped: bool = False
     spending: SpendingKind | None = None
     prior: Prior | None = None
     loss_threshold: float | None = None
     minimum_units: int | None = None
+
+    @property
+    def planned_members(self) -> int:
+        """What sequences are tuned to: clusters where those were randomised, else units."""
+        return self.planned_units if self.planned_clusters is None else self.planned_clusters
 
 
 def check_plan(plan: AnalysisPlan, faults: Faults) -> None:
@@ -64,6 +71,9 @@ def check_plan(plan: AnalysisPlan, faults: Faults) -> None:
     faults.check(_between(plan.alpha, 1e-6, 0.49), "plan.alpha", "must be from 0.000001 to 0.49")
     faults.check(_between(plan.power, 0.01, 0.9999), "plan.power", "must be from 0.01 to 0.9999")
     faults.check(2 <= plan.planned_units <= MOST_UNITS, "plan.planned_units", f"must be from 2 to {MOST_UNITS}")
+    if plan.planned_clusters is not None:
+        rule = f"must be from 2 to {plan.planned_units}, the planned units, of which each has one"
+        faults.check(2 <= plan.planned_clusters <= plan.planned_units, "plan.planned_clusters", rule)
     if plan.spending is not None:
         own = plan.method == "group_sequential"
         faults.check(own, "plan.spending", "belongs to the group_sequential method only")

@@ -19,6 +19,7 @@ CLOSE = 1e-12
 _FACTORS = {
     "before_c": ("m2", "before_m2"),
     "cluster_c_yd": ("cluster_m2_y", "cluster_m2_d"),
+    "watch.cluster_c_yd": ("watch.cluster_m2_y", "watch.cluster_m2_d"),
     "denominator.product": ("m2", "denominator.m2"),
 }
 # So may cubes: they are small against those of the values themselves.

@@ -53,7 +53,7 @@ class Timeseries:
 
     Attributes:
         method: that of the plan, if that may be watched; else ``sequential``, or ``fixed`` where clusters were
-            randomised.
+            randomised and no number of them was planned.
         alpha: of the phase.
         computed_at: when; ``data_through``: latest receipt of an event that it has seen.
         metrics: those that can be taken apart by day: rates, counts and sums.

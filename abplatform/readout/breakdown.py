@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from abplatform.domain.dimension import MOST_SLICES, REST
 from abplatform.domain.scorecard import MetricResult
 from abplatform.readout import numbers
 from abplatform.readout.charts import Chart, Effect, draw_forest
+from abplatform.readout.grids import draw_text
 from abplatform.readout.html import CHART_SCRIPTS, embed_chart
 from abplatform.readout.page import render_page
 from abplatform.readout.report import Report, ReportTable, print_report_table, write_seen
@@ -48,18 +48,17 @@ def breakdown_as_text(found: Breakdown, *, width: int = PLAIN_WIDTH, colour: boo
         width: columns of the terminal.
         colour: whether to style it with ANSI codes.
     """
-    page = io.StringIO()
-    console = Console(
-        file=page, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
-    )
-    console.print(Text(_title(found), style="bold"))
-    console.print(Text(_facts(found), style="dim"))
-    print_report_table(console, _differences_table(found.differences))
-    for table in _tables(found):
-        print_table(console, table)
-    console.print()
-    print_points(console, _notes(found))
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n") + "\n"
+
+    def draw(console: Console) -> None:
+        console.print(Text(_title(found), style="bold"))
+        console.print(Text(_facts(found), style="dim"))
+        print_report_table(console, _differences_table(found.differences))
+        for table in _tables(found):
+            print_table(console, table)
+        console.print()
+        print_points(console, _notes(found))
+
+    return draw_text(draw, width=width, colour=colour)
 
 
 def breakdown_as_html(found: Breakdown) -> str:

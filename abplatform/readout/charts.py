@@ -70,11 +70,12 @@ def build_charts(scorecard: Scorecard, looks: Sequence[Scorecard] = ()) -> tuple
 
     Args:
         scorecard: the look to show.
-        looks: the looks of the same phase, in order; with two or more, their intervals are plotted too.
+        looks: the looks of the same phase, in order; with two or more of different numbers of units, their intervals
+            are plotted too.
     """
     charts = [_forest(scorecard)] if _effects(scorecard) else []
     if len(looks) > 1:
-        charts += _histories(scorecard.alpha, looks)
+        charts += [each for each in _histories(scorecard.alpha, looks) if len({row[1] for row in each.rows}) > 1]
     charts += [_means(metric) for metric in _in_order(scorecard) if metric.variants]
     return tuple(charts)
 

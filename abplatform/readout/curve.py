@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -15,7 +13,7 @@ from abplatform.domain.metric import RATES
 from abplatform.domain.scorecard import Interval
 from abplatform.readout import numbers
 from abplatform.readout.curve_charts import build_curve_charts
-from abplatform.readout.grids import Column, print_grid
+from abplatform.readout.grids import Column, draw_text, print_grid
 from abplatform.readout.html import CHART_SCRIPTS, embed_chart
 from abplatform.readout.page import render_page
 from abplatform.readout.report import write_seen
@@ -46,11 +44,6 @@ class CurveRow:
     absolute_bounds: str
 
 
-def as_json(curve: Curve) -> str:
-    """The document of the API, indented, with a line break at its end."""
-    return msgspec.json.format(msgspec.json.encode(curve), indent=2).decode() + "\n"
-
-
 def as_text(curve: Curve, *, width: int = PLAIN_WIDTH, colour: bool = False) -> str:
     """Write a curve as a table.
 
@@ -59,18 +52,17 @@ def as_text(curve: Curve, *, width: int = PLAIN_WIDTH, colour: bool = False) -> 
         width: columns of the terminal.
         colour: whether to style it with ANSI codes.
     """
-    page = io.StringIO()
-    console = Console(
-        file=page, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
-    )
-    console.print(Text(_title(curve), style="bold"))
-    for line in _facts(curve):
-        console.print(Text(line, style="dim"))
-    print_grid(console, _table_title(curve), _columns(curve))
-    console.print()
-    for line in _notes(curve):
-        console.print(Text(f" - {line}"))
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n") + "\n"
+
+    def draw(console: Console) -> None:
+        console.print(Text(_title(curve), style="bold"))
+        for line in _facts(curve):
+            console.print(Text(line, style="dim"))
+        print_grid(console, _table_title(curve), _columns(curve))
+        console.print()
+        for line in _notes(curve):
+            console.print(Text(f" - {line}"))
+
+    return draw_text(draw, width=width, colour=colour)
 
 
 def as_html(curve: Curve) -> str:

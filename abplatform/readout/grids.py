@@ -5,7 +5,8 @@ A table that is too wide becomes two, one below the other, and where even those 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rich import box
@@ -50,6 +51,23 @@ class Column:
 
     def _lines(self) -> list[str]:
         return [line for cell in self.cells for line in cell.plain.splitlines()]
+
+
+def draw_text(draw: Callable[[Console], None], *, width: int, colour: bool) -> str:
+    """What somebody draws on a console, as text without blanks at the ends of lines.
+
+    Args:
+        draw: prints on the console that it is given.
+        width: columns of the terminal.
+        colour: whether to style it with ANSI codes.
+    """
+    page = io.StringIO()
+    draw(
+        Console(
+            file=page, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
+        )
+    )
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n") + "\n"
 
 
 def print_grid(console: Console, title: str, columns: Sequence[Column]) -> None:

@@ -66,6 +66,7 @@ def _whole(found: HoldoutResults) -> Iterator[tuple[str, ...]]:
     for result in found.metrics:
         (comparison,) = result.comparisons
         parts = sums[result.metric]
+        measured = numbers.plural(parts.measured, "part")
         yield (
             numbers.visible(result.metric),
             *(write_value(result, variant) if variant.units else numbers.NOTHING for variant in result.variants),
@@ -73,7 +74,7 @@ def _whole(found: HoldoutResults) -> Iterator[tuple[str, ...]]:
             numbers.bounds(comparison.relative, kind="lift") if comparison.not_computable is None else "",
             numbers.p_value(comparison.adjusted_p_value),
             VERDICTS[comparison.verdict],
-            f"{numbers.lift(parts.relative)} of {parts.measured}" if parts.measured else numbers.NOTHING,
+            f"{numbers.lift(parts.relative)} ({measured})" if parts.measured else numbers.NOTHING,
         )
 
 

@@ -16,7 +16,7 @@ _COLUMNS = (
     "Pair",
     "Found",
     "Neither",
-    "First only",
+    "This only",
     "Other only",
     "Both",
     "Of lifts",
@@ -26,7 +26,7 @@ _TOO_SMALL = f"one of the four groups has fewer than {FEWEST} units"
 _NOTES = (
     (
         "Pairs name the treatment of this experiment, and that of the other one. Without an interaction the effect of "
-        "the first is the same with and without the other."
+        "this one is the same with and without the other."
     ),
     "Of lifts: the factor that both lifts gain (above 0) or lose (below 0) together.",
     (

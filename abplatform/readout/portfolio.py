@@ -26,6 +26,8 @@ _REASONS = {
     NOT_KEPT: "its look is from before what it rests on was kept",
     UNSOUND: "its data are not sound",
 }
+_APART = 0.12
+"""How far from that of no effect the text at an end of the scale must stand, not to run into it."""
 _CAPTION = "Above, in grey, what the experiment found; below, in blue, what of it is likely to be true."
 
 
@@ -111,6 +113,7 @@ def _draw(found: Portfolio) -> Forest | None:
         if end is not None
     ]
     low, high = min(0.0, *ends), max(0.0, *ends)
+    zero = -low / (high - low)
 
     def place(interval: Interval | None) -> tuple[float, float, float]:
         known = Interval(estimate=0.0, lower=0.0, upper=0.0) if interval is None else interval
@@ -125,9 +128,9 @@ def _draw(found: Portfolio) -> Forest | None:
         marks=tuple(
             Mark(name=_name(effect), raw=place(effect.raw), shrunken=place(effect.shrunken)) for effect in found.effects
         ),
-        zero=-low / (high - low),
-        low=numbers.lift(low) if low < 0 else "",
-        high=numbers.lift(high) if high > 0 else "",
+        zero=zero,
+        low=numbers.lift(low) if zero > _APART else "",
+        high=numbers.lift(high) if zero < 1 - _APART else "",
     )
 
 

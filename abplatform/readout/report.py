@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import datetime
 
 from rich.console import Console
 from rich.text import Text
 
-from abplatform.readout.grids import Column, print_grid
+from abplatform.readout.grids import Column, draw_text, print_grid
 from abplatform.readout.page import render_page
 from abplatform.readout.text import PLAIN_WIDTH
 
@@ -86,21 +85,20 @@ def report_as_text(report: Report, *, width: int = PLAIN_WIDTH, colour: bool = F
         width: columns of the terminal.
         colour: whether to style it with ANSI codes.
     """
-    page = io.StringIO()
-    console = Console(
-        file=page, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
-    )
-    console.print(Text(report.title, style="bold"))
-    for line in report.facts:
-        console.print(Text(line, style="dim"))
-    for line in report.warnings:
-        console.print(Text(f" ! {line}"))
-    for table in report.tables:
-        print_report_table(console, table)
-    console.print()
-    for line in report.notes:
-        console.print(Text(f" - {line}"))
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n") + "\n"
+
+    def draw(console: Console) -> None:
+        console.print(Text(report.title, style="bold"))
+        for line in report.facts:
+            console.print(Text(line, style="dim"))
+        for line in report.warnings:
+            console.print(Text(f" ! {line}"))
+        for table in report.tables:
+            print_report_table(console, table)
+        console.print()
+        for line in report.notes:
+            console.print(Text(f" - {line}"))
+
+    return draw_text(draw, width=width, colour=colour)
 
 
 def report_as_html(report: Report) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from abplatform.domain.scorecard import Scorecard
 from abplatform.readout import wording
-from abplatform.readout.grids import Column, print_grid
+from abplatform.readout.grids import Column, draw_text, print_grid
 from abplatform.readout.numbers import count, lift, visible
 from abplatform.readout.pairs import TITLE, Pair, build_pairs
 from abplatform.readout.rows import Row, Table, build_tables
@@ -33,17 +32,16 @@ def as_text(
         width: columns of the terminal.
         colour: whether to style it with ANSI codes; plain text by default.
     """
-    page = io.StringIO()
-    console = Console(
-        file=page, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
-    )
-    _print_head(console, scorecard)
-    for table in build_tables(scorecard):
-        print_table(console, table)
-    _print_pairs(console, scorecard)
-    if len(looks) > 1:
-        _print_looks(console, looks)
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n") + "\n"
+
+    def draw(console: Console) -> None:
+        _print_head(console, scorecard)
+        for table in build_tables(scorecard):
+            print_table(console, table)
+        _print_pairs(console, scorecard)
+        if len(looks) > 1:
+            _print_looks(console, looks)
+
+    return draw_text(draw, width=width, colour=colour)
 
 
 def _print_head(console: Console, scorecard: Scorecard) -> None:

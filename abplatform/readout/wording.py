@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abplatform.domain.late_outcomes import say_share
-from abplatform.domain.scorecard import ComparisonResult, CovariateBalance, Health, MetricResult, Scorecard
+from abplatform.domain.scorecard import ComparisonResult, MetricResult, Scorecard
+from abplatform.domain.soundness import CovariateBalance, Health
 from abplatform.readout.numbers import count, p_value, visible
 
 VERDICTS = {
@@ -47,6 +48,9 @@ WARNINGS = {
     "RELATIVE_ZERO_CONTROL": "the control's mean is 0, so there is no relative lift",
     "STANDS_FROM_EARLIER_LOOK": "from an earlier look: the plan is spent, or less than 2% of it has come since",
     "STRATUM_DROPPED": "strata without two units in each arm were left out: the effect is that of the others",
+    "TOO_FEW_CLUSTERS": "no verdict before every arm has 200 clusters (500 where arms are uneven)",
+    "TOO_FEW_NONZERO_CLUSTERS": "no verdict before every arm has 50 clusters (100 where arms are uneven) with a value "
+    "(for rates: with a unit of the rarer outcome)",
     "TOO_FEW_NONZERO": "no verdict before every arm has 100 units with a value (for rates: of the rarer outcome)",
     "TOO_FEW_UNITS": "no verdict before every arm has 500 units",
     "WORSE_WITHIN_MARGIN": "significantly worse than the control, but within the margin",
@@ -192,7 +196,10 @@ def _ratio_summary(health: Health) -> tuple[str, ...]:
     ratio = health.sample_ratio
     if ratio.ok and not any(health.units.values()):
         return ()  # nothing has been divided yet
-    return (f"sample ratio {'as planned' if ratio.ok else 'NOT as planned'} (p {p_value(ratio.p_value)})",)
+    # The tests that decide, not the one-look test: of all units that were met, and of those that are analysed.
+    tests = (ratio, ratio.analysed)
+    known = [each.sequential_p_value for each in tests if each is not None and each.sequential_p_value is not None]
+    return (f"sample ratio {'as planned' if ratio.ok else 'NOT as planned'} (p {p_value(min(known, default=None))})",)
 
 
 def health_notes(scorecard: Scorecard) -> tuple[str, ...]:

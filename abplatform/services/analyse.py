@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import cast
 
 from abplatform.domain.decision import UNSOUND, decide
 from abplatform.domain.evidence import Evidence
-from abplatform.domain.experiment import Experiment, ExperimentDefinition
+from abplatform.domain.experiment import Experiment, ExperimentDefinition, Status
 from abplatform.domain.health import check_health
 from abplatform.domain.information import earlier_fractions, keep_tested
 from abplatform.domain.interference import warn_of_spillover
 from abplatform.domain.late_outcomes import add_maturity, release
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import choose_phase, decide_in_phase, judged_definition
-from abplatform.domain.scorecard import Decision, Health, MetricResult, Scorecard, Staleness, VariantResult
+from abplatform.domain.scorecard import Decision, MetricResult, Scorecard, Staleness, VariantResult
 from abplatform.domain.scoring import score_metrics
+from abplatform.domain.soundness import Health
 from abplatform.errors import AlreadyExists
 from abplatform.services.choose import Asked, Question, choose
 from abplatform.services.fingerprint import fingerprint
@@ -118,15 +120,36 @@ def _look(
     if asked.explores:
         return _explore(asked, look, metrics, evidence), experiment
     name = fingerprint(experiment, metrics, evidence.aggregation)
-    if latest is not None and latest.fingerprint == name:
-        health = replace(latest.scorecard.health, earlier_phase_units=evidence.aggregation.earlier_phase_units)
-        return replace(latest.scorecard, health=health), experiment
+    again = _give_again(asked, evidence, name)
+    if again is not None:
+        return again, experiment
     try:
         with uow.begin() as work:
             work.looks.append(project, key, experiment.phase, Look(look, name, evidence))
     except AlreadyExists:
         return None
     return look, experiment
+
+
+def _give_again(asked: Asked, evidence: Evidence, name: str) -> Scorecard | None:
+    """The latest look, if it rests on what has this name; else None."""
+    latest, experiment = asked.latest, asked.experiment
+    if latest is None or latest.fingerprint not in {name, *_names_before_the_end(asked, evidence)}:
+        return None
+    health = replace(latest.scorecard.health, earlier_phase_units=evidence.aggregation.earlier_phase_units)
+    # A past phase is shown as it ended.
+    status = experiment.status if experiment.phase_ended_at is None else latest.scorecard.status
+    return replace(latest.scorecard, health=health, status=status)
+
+
+def _names_before_the_end(asked: Asked, evidence: Evidence) -> Iterator[str]:
+    """What the same data were called while the experiment ran, if its plan was decided by then.
+
+    That it was stopped since, as every decision of people does, says nothing new, and is no second look.
+    """
+    if asked.latest is not None and _is_final(asked.latest.scorecard):
+        status = cast("Status", asked.latest.scorecard.status)
+        yield fingerprint(replace(asked.experiment, status=status), asked.metrics, evidence.aggregation)
 
 
 def _explore(asked: Asked, look: Scorecard, metrics: Sequence[Metric], evidence: Evidence) -> Scorecard:

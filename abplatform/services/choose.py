@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from abplatform.domain.experiment import Experiment
+from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import choose_phase
-from abplatform.domain.plan import METHODS, WATCHED, Method
+from abplatform.domain.plan import METHODS, Method
 from abplatform.errors import InvalidInput, NotAnalysable
 from abplatform.services.pin import pinned_metrics
 from abplatform.storage.looks import Look
@@ -65,7 +65,8 @@ def choose(uow: UnitOfWork, project: str, key: str, question: Question) -> Asked
 def watchable_method(asked: Asked, question: Question) -> Method:
     """The method for results that are no looks: that of the question, else one that may be watched.
 
-    That is the plan's, if it may; else ``sequential``, and ``fixed`` where clusters were randomised.
+    That is the plan's, if it may; else ``sequential``, and ``fixed`` where clusters were randomised and no number of
+    them was planned, without which a sequence has nothing to be tuned to.
 
     Raises:
         InvalidInput: naming ``method``, if its bounds are those of looks alone.
@@ -75,7 +76,7 @@ def watchable_method(asked: Asked, question: Question) -> Method:
         raise InvalidInput({"method": ["group_sequential bounds are those of looks alone (see results/looks)"]})
     if question.method is not None or definition.plan.method in {"sequential", "bayesian"}:
         return asked.method
-    return "fixed" if definition.clustered else "sequential"
+    return "fixed" if _untuned(definition) else "sequential"
 
 
 def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
@@ -85,8 +86,12 @@ def _check_question(question: Question, experiment: Experiment, metrics: Sequenc
     method = question.method or plan.method
     if method not in METHODS:
         raise InvalidInput({"method": [f"must be one of {', '.join(METHODS)}"]})
-    if method in WATCHED and experiment.definition.clustered:
-        raise InvalidInput({"method": [f"{method} results of clustered experiments are not supported yet"]})
+    if method == "sequential" and _untuned(experiment.definition):
+        raise InvalidInput({"method": ["sequential results of clusters need plan.planned_clusters, fixed beforehand"]})
     if method == "group_sequential" != plan.method:
         raise InvalidInput({"method": ["group_sequential bounds need a plan of that method, made before the start"]})
     return method  # type: ignore[return-value]
+
+
+def _untuned(definition: ExperimentDefinition) -> bool:
+    return definition.clustered and definition.plan.planned_clusters is None

@@ -26,6 +26,7 @@ from abplatform.domain.life import still_forced
 from abplatform.domain.metric import Metric
 from abplatform.domain.metric_check import check_metric
 from abplatform.domain.prerequisites import dependants
+from abplatform.domain.sameness import say_the_same
 from abplatform.errors import Conflict, InUse, InvalidInput
 from abplatform.services.pin import pinned_metrics, uses_version
 from abplatform.services.revise import apply_changes, claim
@@ -159,7 +160,7 @@ def edit_metric(work: Work, project: str, key: str, changes: Mapping[str, object
     """
     stored = claim(work, work.metrics, project, key, revision=revision)
     metric = apply_changes(stored.metric, changes)
-    if metric == stored.metric:
+    if say_the_same(metric, stored.metric):
         return stored
     check_among_metrics(work, project, metric)
     frozen_by = [each for each in _users(work, project, key) if uses_version(each, key, stored.version)]

@@ -15,8 +15,10 @@ from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.experiment import Experiment, MetricUse
 from abplatform.domain.metric import Metric
+from abplatform.domain.plan import AnalysisPlan
 
-_LATER_OF_CELLS = ("m3", "uncapped", "denominator", "steps", "below", "lifetimes", "watch")
+_COUNTS_OF_CLUSTERS = ("cluster_nonzero", "cluster_short")
+_LATER_OF_CELLS = ("m3", "uncapped", "denominator", "steps", "below", "lifetimes", "watch", *_COUNTS_OF_CLUSTERS)
 """Fields of cells that looks of earlier versions did not have: their names must not change by them."""
 _LATER_OF_METRICS = {
     name: value
@@ -42,7 +44,8 @@ def fingerprint(experiment: Experiment, metrics: Sequence[Metric], aggregation: 
     # Those who come back change nothing; days and slices say nothing new.
     del counts["earlier_phase_units"], counts["days"], counts["slices"]
     uses = tuple(map(_without_version, experiment.definition.metrics))
-    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0, metrics=uses)
+    plan = _without_clusters(experiment.definition.plan)
+    definition = replace(experiment.definition, name="", hypothesis="", coverage=1.0, metrics=uses, plan=plan)
     status = experiment.status if experiment.phase_ended_at is None else None
     judged = [_judged(metric, cuped=definition.plan.cuped) for metric in metrics]
     content = (definition, status, judged, counts, cells)
@@ -54,12 +57,20 @@ def _without_version(use: MetricUse) -> MetricUse:
     return replace(use, version=cast("None", msgspec.UNSET), cap=cast("None", msgspec.UNSET))
 
 
+def _without_clusters(plan: AnalysisPlan) -> AnalysisPlan:
+    """A plan as it was written before clusters were planned, if none are."""
+    return replace(plan, planned_clusters=plan.planned_clusters or cast("None", msgspec.UNSET))
+
+
 def _rounded(cell: ArmCell) -> dict[str, Any]:
     """A cell whose moments have nine digits; counts and sums stay exact.
 
     An engine adds doubles in whatever order its threads finish.
     """
-    fields: dict[str, Any] = msgspec.to_builtins(replace(cell, m3=None))
+    # What is left out here changes with the moments that are in.
+    fields: dict[str, Any] = msgspec.to_builtins(replace(cell, m3=None, cluster_nonzero=None, cluster_short=None))
+    if fields["watch"] is not None:
+        fields["watch"] = {name: value for name, value in fields["watch"].items() if value is not None}
     for name in _LATER_OF_CELLS:
         if fields[name] is None:
             del fields[name]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from abplatform.domain.metric import Metric
+from abplatform.domain.sameness import say_the_same
 from abplatform.domain.suggestions import quote
 from abplatform.domain.templates import Language, Template, add_outcomes, check_prefix
 from abplatform.errors import AlreadyExists
@@ -71,4 +72,4 @@ def install_templates(
 
 
 def _count_alike(one: Metric, other: Metric) -> bool:
-    return replace(one, name="", description="") == replace(other, name="", description="")
+    return say_the_same(replace(one, name="", description=""), replace(other, name="", description=""))

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from abplatform.domain.behaviour import Behaviour, pin_edges
 from abplatform.domain.behaviour_check import check_behaviour
+from abplatform.domain.sameness import say_the_same
 from abplatform.errors import Conflict, InUse, InvalidInput
 from abplatform.services.choose_dimension import split_version
 from abplatform.services.make_version import MOST_VERSIONS
@@ -96,7 +97,7 @@ def add_behaviour_version(work: Work, project: str, draft: Draft, *, revision: i
     if draft.before is not None:
         claim(work, work.behaviours, project, key, revision=draft.before.revision)
     stored = claim(work, work.behaviours, project, key, revision=revision)
-    if draft.behaviour == stored.behaviour and not draft.behaviour.quantiles:
+    if say_the_same(draft.behaviour, stored.behaviour) and not draft.behaviour.quantiles:
         raise InvalidInput({"": [f"must change something: version {stored.version} of {key} says the same already"]})
     if stored.version >= MOST_VERSIONS:
         raise Conflict(f"{key} has had {MOST_VERSIONS} versions, the most there may be; define another one instead")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from abplatform.domain.sameness import say_the_same
 from abplatform.errors import Conflict, InvalidInput
 from abplatform.services.define import check_among_metrics
 from abplatform.services.revise import apply_changes, claim
@@ -30,7 +31,7 @@ def make_version(
     """
     stored = claim(work, work.metrics, project, key, revision=revision)
     metric = apply_changes(stored.metric, changes)
-    if metric == stored.metric:
+    if say_the_same(metric, stored.metric):
         raise InvalidInput({"": [f"must change something: version {stored.version} of {key} says the same already"]})
     check_among_metrics(work, project, metric)
     if stored.version >= MOST_VERSIONS:

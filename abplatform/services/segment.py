@@ -13,6 +13,7 @@ from typing import Any
 
 from abplatform.assignment import named_groups
 from abplatform.domain.experiment import UNDER_WAY, Experiment
+from abplatform.domain.sameness import say_the_same
 from abplatform.domain.segment import Segment, SegmentRequest, seal_segment
 from abplatform.errors import InUse, InvalidInput
 from abplatform.services import publish
@@ -53,9 +54,9 @@ def edit_segment(work: Work, project: str, key: str, changes: Mapping[str, Any],
     """
     stored = claim(work, work.segments, project, key, revision=revision)
     segment = _apply(stored, changes)
-    if segment == stored.segment:
+    if say_the_same(segment, stored.segment):
         return stored
-    is_moving = (segment.values, segment.digests) != (stored.segment.values, stored.segment.digests)
+    is_moving = not say_the_same(replace(segment, name=""), replace(stored.segment, name=""))
     dependants = find_dependants(key, work.experiments.all(project)) if is_moving else ()
     _check_not_under_way(key, dependants)
     edited = replace(stored, segment=segment, revision=stored.revision + 1)

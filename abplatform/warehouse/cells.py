@@ -79,7 +79,8 @@ def build_cells(
             **(_over_times if metric.kind == "time_to" else _over_units)(f"y{position}", row),
             **_of_metric(request, metric, position, row),
             **_of_cuts(found.cuts.get(position), (variant, raw)),
-            **(_over_clusters(f"y{position}", group) if request.clustered else {}),
+            **_grouped(request, f"y{position}", group),
+            watch=_watch(request, f"w{position}", row, group) if request.watches(metric) else None,
         )
         for position, metric in enumerate(request.metrics)
         for raw, shown, variant, row, group in places
@@ -94,7 +95,7 @@ def build_covariates(request: AggregationRequest, found: Found) -> tuple[ArmCell
             name=name,
             variant=variant,
             **_over_units(f"x{position}", row),
-            **(_over_clusters(f"x{position}", group) if request.clustered else {}),
+            **_grouped(request, f"x{position}", group),
         )
         for position, name in enumerate(request.covariates)
         for _, _, variant, row, group in places
@@ -180,10 +181,17 @@ def _of_metric(request: AggregationRequest, metric: Metric, position: int, row: 
     if metric.kind == "funnel":
         steps = range(1, len(metric.steps) + 1)
         found["steps"] = tuple(int(row.get(f"f{position}_{step}") or 0) for step in steps)
-    if request.watches(metric):
-        over = _over_units(f"w{position}", row)
-        found["watch"] = Watch(**{name: over[name] for name in ("units", "nonzero", "mean", "m2")})
     return found
+
+
+def _watch(request: AggregationRequest, column: str, row: Row, group: Row) -> Watch:
+    over = {name: value for name, value in _over_units(column, row).items() if name not in {"open_units", "total"}}
+    return Watch(**over, **_grouped(request, column, group))
+
+
+def _grouped(request: AggregationRequest, column: str, group: Row) -> dict[str, Any]:
+    """What there is over clusters, where those were randomised."""
+    return _over_clusters(column, group) if request.clustered else {}
 
 
 def _over_times(column: str, row: Row) -> dict[str, Any]:
@@ -226,7 +234,7 @@ def _over_clusters(column: str, row: Row) -> dict[str, Any]:
     clusters = int(row.get(f"{column}_clusters") or 0)
     if not clusters:
         zeros = ("cluster_mean_y", "cluster_mean_d", "cluster_m2_y", "cluster_m2_d", "cluster_c_yd")
-        return {"clusters": 0, **dict.fromkeys(zeros, 0.0)}
+        return {"clusters": 0, **dict.fromkeys(zeros, 0.0), "cluster_nonzero": 0, "cluster_short": 0}
     return {
         "clusters": clusters,
         "cluster_mean_y": float(row[f"{column}_mean_y"]),
@@ -234,4 +242,6 @@ def _over_clusters(column: str, row: Row) -> dict[str, Any]:
         "cluster_m2_y": float(row[f"{column}_variance_y"]) * clusters,
         "cluster_m2_d": float(row[f"{column}_variance_d"]) * clusters,
         "cluster_c_yd": float(row[f"{column}_covariance"]) * clusters,
+        "cluster_nonzero": int(row[f"{column}_nonzero"]),
+        "cluster_short": int(row[f"{column}_short"]),
     }

@@ -135,8 +135,8 @@ def find_centre(count: float, total: float, squares: float) -> float:
 def sum_changes(rows: ir.Table, centres: Centres) -> ir.Table:
     """How much all sums changed on each day: ``variant, day, members`` (units, or clusters that have some), and more.
 
-    ``nonzero`` (members whose value is not 0), ``total``, and of numbers without their centres ``sum_y`` per name and
-    ``product_yb`` per pair of names.
+    ``nonzero`` (members whose value is not 0), ``short`` (whose value is not ``d``), ``total``, and of numbers without
+    their centres ``sum_y`` per name and ``product_yb`` per pair of names.
 
     Args:
         rows: see `_run`.
@@ -154,6 +154,7 @@ def sum_changes(rows: ir.Table, centres: Centres) -> ir.Table:
         "total": (rows.y - rows.y_before).sum(),
         "members": (now.cast("int64") - before.cast("int64")).sum(),
         "nonzero": ((rows.y != 0).cast("int64") - (rows.y_before != 0).cast("int64")).sum(),
+        "short": ((rows.y != rows.d).cast("int64") - (rows.y_before != rows.d_before).cast("int64")).sum(),
     }
     for name in centres:
         columns[f"sum_{name}"] = change(number(name), number(name, "_before"))

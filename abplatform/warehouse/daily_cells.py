@@ -80,6 +80,7 @@ class _Totals:
     centres: Centres
     members: int = 0
     nonzero: int = 0
+    short: int = 0
     total: Decimal = Decimal(0)
     sums: dict[str, float] = field(default_factory=dict)
 
@@ -88,6 +89,7 @@ class _Totals:
             return
         self.members += int(row["members"])
         self.nonzero += int(row["nonzero"])
+        self.short += int(row["short"])
         self.total += row["total"]
         for name, value in row.items():
             if name.startswith(("sum_", "product_")):
@@ -121,6 +123,8 @@ def _over_clusters(totals: _Totals) -> dict[str, Any]:
         "cluster_m2_y": totals.moment("y", "y"),
         "cluster_m2_d": totals.moment("d", "d"),
         "cluster_c_yd": totals.moment("y", "d"),
+        "cluster_nonzero": totals.nonzero,
+        "cluster_short": totals.short,
     }
 
 

@@ -39,8 +39,9 @@ def moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = No
 def cluster_moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = None) -> ir.Table:
     """Moments over clusters' sums of values (``y``) and of units, or denominators (``d``), by variant (and slice).
 
-    Columns per value ``v``: ``v_clusters, v_variance_y, v_variance_d, v_covariance``; clusters without a unit that
-    counts are left out.
+    Columns per value ``v``: ``v_clusters, v_mean_y, v_mean_d, v_variance_y, v_variance_d, v_covariance, v_nonzero``
+    (clusters whose sum is not 0) and ``v_short`` (whose sum is not ``d``); clusters without a unit that counts are left
+    out. Watched values are among them.
     """
     rows = _cap(rows, request)
     groups, names = _groups(rows, slice_), _clustered_names(rows, request)
@@ -59,12 +60,16 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest, slice_: str | N
         results[f"{value}_variance_y"] = total.var(how="pop")
         results[f"{value}_variance_d"] = size.var(how="pop")
         results[f"{value}_covariance"] = total.cov(size, how="pop")
+        results[f"{value}_nonzero"] = (total != 0).sum()
+        results[f"{value}_short"] = (total != size).sum()
     return clusters.group_by([group.get_name() for group in groups]).aggregate(**results)
 
 
 def _clustered_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
-    times = [f"y{position}" for position in range(len(request.metrics)) if f"t{position}" in rows.columns]
-    return [*value_names(rows, request), *times]
+    positions = range(len(request.metrics))
+    times = [f"y{position}" for position in positions if f"t{position}" in rows.columns]
+    watched = [f"w{position}" for position in positions if f"w{position}" in rows.columns]
+    return [*value_names(rows, request), *times, *watched]
 
 
 def _cluster_sums(rows: ir.Table, name: str) -> Mapping[str, ir.Value]:

@@ -105,6 +105,7 @@ REFUSED: list[tuple[dict[str, Any], set[str]]] = [
     ({"costs": {"douyin": None, "wechat": True}}, {"costs.douyin", "costs.wechat"}),
     ({"costs": {"douyin": {"amount": 1}}}, {"costs.douyin"}),
     ({"costs": {}}, {"costs"}),
+    ({"costs": dict.fromkeys(map(str, range(1001)), "x")}, {"costs"}),
     ({"costs": ["1"]}, {"costs"}),
     ({"metric": "orders"}, {"metric"}),
     ({"metric": "complaint"}, {"metric"}),

@@ -195,3 +195,12 @@ def test_a_metric_that_another_hints_at_cannot_be_deleted(service: Service) -> N
         assert service.admin.post("/metrics", json=body).status_code == 201
     answer = service.admin.delete(PATH, headers=tag(service))
     assert refusal(answer, 409, "IN_USE")["detail"] == "purchase is the outcome of version 1 of the metric hint"
+
+
+def test_a_truth_value_in_place_of_a_number_is_a_change(service: Service) -> None:
+    service.admin.post("/metrics", json=metric_body(where={"vip": 1}))
+    edited = service.admin.patch(PATH, json={"where": {"vip": True}}, headers=tag(service))
+    assert (edited.get_json()["where"], edited.get_json()["revision"]) == ({"vip": True}, 2)
+    made = service.admin.post(VERSIONS, json={"where": {"vip": 1}}, headers=tag(service))
+    assert (made.status_code, made.get_json()["version"]) == (201, 2)
+    refusal(service.admin.post(VERSIONS, json={"where": {"vip": 1.0}}, headers=tag(service)), 422)

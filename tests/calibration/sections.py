@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.calibration import adjusted, counts, decision, discovery, intervals, peeking, quality, sequences, staged
+from tests.calibration import (
+    adjusted,
+    clusters,
+    counts,
+    decision,
+    discovery,
+    intervals,
+    peeking,
+    quality,
+    sequences,
+    staged,
+)
 
 SECTIONS = (
     peeking.SECTION,
@@ -14,4 +25,5 @@ SECTIONS = (
     quality.SECTION,
     discovery.SECTION,
     decision.SECTION,
+    clusters.SECTION,
 )

@@ -234,3 +234,19 @@ def test_an_unknown_behaviour_is_named(home: Path, capsys: pytest.CaptureFixture
     table = write_csv(home.parent / "t.csv", ("unit_id",), ("u-1",))
     assert run(["behaviours", "export", "rmf", "--units", str(table), "--output", str(home.parent / "o.csv")]) == 1
     assert "there is no behaviour 'rmf'; did you mean 'rfm'?" in capsys.readouterr().err
+
+
+def test_classes_are_those_of_the_project_that_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert define(home) == 0
+    table, out = write_csv(home.parent / "t.csv", ("unit_id",), (SECRET,)), home.parent / "o.csv"
+    with a_platform(home) as platform, platform.uow.begin() as work:
+        work.projects.ensure("other", now=NOW)
+    assert run(["behaviours", "make", str(home.parent / "behaviour.json"), "--project", "other"]) == 0
+    options = ["--units", str(table), "--output", str(out), *AS_OF]
+    assert run(["behaviours", "export", "rfm", *options, "--project", "other"]) == 0
+    with out.open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1][:2] == [SECRET, "none"], "nothing was done there"
+    with a_platform(home) as platform, platform.uow.reading() as work:
+        actions = [(entry.project, entry.action) for entry in work.audit.all("other")]
+    assert actions == [("other", "export-behaviour"), ("other", "export-behaviour-done")]
+    assert run(["behaviours", "export", "rfm", *options, "--project", "nowhere"]) == 1

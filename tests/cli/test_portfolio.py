@@ -50,7 +50,7 @@ def test_a_holdout_is_read_out(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     text = said(capsys, "holdout", "q3", "--metric", "revenue", "--metric", "buys")
     assert text.startswith("What was shipped outside the holdout q3: <b>Q3</b>\n50.00% of all user_id are held out")
     assert "Units: 200 held out, 200 open." in text
-    assert " of 1" in text  # the sum of one part
+    assert " (1 part)" in text  # the sum of one part
     document = json.loads(said(capsys, "holdout", "q3", "--metric", "revenue", "--method", "fixed", "--format", "json"))
     assert [each["metric"] for each in document["metrics"]] == ["revenue"]
     assert [each["experiment"] for each in document["shipped"]] == ["one"]

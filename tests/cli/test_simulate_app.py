@@ -9,9 +9,9 @@ import pytest
 
 from abplatform.cli.main import run as run_here
 from abplatform.cli.stories import STORIES
-from abplatform.services.define import create_metric
-from tests.builders import NOW, a_metric
-from tests.cli.tables import a_platform
+from abplatform.services.define import create_experiment, create_metric
+from tests.builders import NOW, a_metric, a_metric_use, an_experiment
+from tests.cli.tables import a_platform, write_csv
 
 STORY = "rate-display"
 SMALL = ("--units", "2000")
@@ -81,6 +81,54 @@ def test_another_metric_of_a_needed_key_is_not_taken_for_it(home: Path, capsys: 
         create_metric(work, "default", a_metric("purchase", event="order"), now=NOW)
     status, _, said = say(capsys, "simulate-app", STORY, *SMALL)
     assert (status, said) == (1, "Error: there is another metric purchase; tell the story in a new folder\n")
+
+
+def test_a_home_of_stories_that_somebody_uses_for_more_is_left_alone(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert say(capsys, "simulate-app", STORY, *SMALL, "--until-day", "1")[0] == 0
+    with a_platform(home) as platform, platform.uow.begin() as work:
+        create_metric(work, "default", a_metric("sales"), now=NOW)
+        create_experiment(work, "default", an_experiment("mine", metrics=(a_metric_use("sales"),)), now=NOW)
+    status, _, said = say(capsys, "simulate-app", "first-loan", *SMALL)
+    assert status == 1
+    assert said == f"Error: {home} has another experiment than stories, mine: set ABPLATFORM_HOME to a new folder\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("import", "--variant", "arm", "--control", "a", "--conversion", "bought"),
+        ("import-events", "--unit", "who", "--timestamp", "at", "--event-name", "purchase"),
+        ("import-events", "--unit", "who", "--timestamp", "at", "--event-name", "purchase", "--check"),
+    ],
+    ids=" ".join,
+)
+def test_real_customers_do_not_join_simulated_ones(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    table = write_csv(
+        tmp_path / "real.csv",
+        ("arm", "bought", "who", "at"),
+        *((arm, "1", f"{arm}{unit}", "2026-03-03T10:00:00Z") for arm in "ab" for unit in range(3)),
+    )
+    assert say(capsys, "simulate-app", STORY, *SMALL, "--until-day", "1")[0] == 0
+    name, *options = command
+    status, printed, said = say(capsys, name, str(table), *options)
+    complaint = f"{home} holds simulated customers, real ones must not join them: set ABPLATFORM_HOME to a new folder"
+    assert (status, printed, said) == (1, "", f"Error: {complaint}\n")
+    with a_platform(home) as platform, platform.uow.reading() as work:
+        assert [experiment.key for experiment in work.experiments.all("default")] == [STORY]
+
+
+def test_a_home_with_an_imported_experiment_gets_no_story(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_csv(tmp_path / "real.csv", ("arm", "bought"), *((arm, "1") for arm in "aabb"))
+    assert say(capsys, "import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought")[0] == 0
+    status, _, said = say(capsys, "simulate-app", STORY, *SMALL)
+    assert status == 1
+    assert said == f"Error: {home} holds other data than stories: set ABPLATFORM_HOME to a new folder\n"
 
 
 def test_a_home_with_other_data_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,9 @@ import pytest
 from abplatform.domain.aggregates import ArmCell
 from abplatform.domain.decision import decide
 from abplatform.domain.experiment import Variant
-from abplatform.domain.scorecard import ComparisonResult, Decision, Health, MetricResult, Verdict
+from abplatform.domain.scorecard import ComparisonResult, Decision, MetricResult, Verdict
 from abplatform.domain.scoring import score_metrics
+from abplatform.domain.soundness import Health
 from tests.builders import a_metric, a_plan, a_scorecard, an_experiment
 from tests.domain.aggregations import a_rate, an_aggregation
 

@@ -58,6 +58,8 @@ def variants(*keys: str, **changes: Any) -> tuple[Variant, ...]:
         an_experiment(unit_type="device_id", analysis_unit="device_id"),
         an_experiment(analysis_unit="user_id"),
         an_experiment(**CIRCLES, plan=FIXED),
+        an_experiment(**CIRCLES, plan=a_plan(planned_clusters=400)),
+        an_experiment(**CIRCLES, plan=a_plan(method="fixed", planned_clusters=2)),
         an_experiment(plan=a_plan(cuped=True)),
         an_experiment(targeting={"branch": {"$inGroup": "vips"}}),
         an_external_experiment(
@@ -111,7 +113,9 @@ def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:
         ({"analysis_unit": ""}, "analysis_unit"),
         ({"analysis_unit": "household"}, "analysis_unit"),
         ({"unit_type": "referral_circle", "analysis_unit": "household", "plan": FIXED}, "analysis_unit"),
-        (CIRCLES, "plan.method"),
+        (CIRCLES, "plan.planned_clusters"),
+        (CIRCLES | {"plan": a_plan(planned_clusters=399)}, "plan.planned_clusters"),
+        ({"plan": a_plan(planned_clusters=1_000)}, "plan.planned_clusters"),
         (CIRCLES | {"plan": a_plan(method="group_sequential")}, "plan.method"),
         (CIRCLES | {"plan": a_plan(method="fixed", cuped=True)}, "plan.cuped"),
         (
@@ -123,7 +127,7 @@ def test_sound_definitions_pass(definition: ExperimentDefinition) -> None:
                     a_metric_use("complaint", role="guardrail", mde=None, non_inferiority_margin=MARGIN),
                 ),
             },
-            "metrics.1.role",
+            "plan.planned_clusters",
         ),
         ({"targeting": {"country": {"$inn": []}}}, "targeting.country.$inn"),
         ({"targeting": {"branch": {"$inGroup": "nobody"}}}, "targeting.branch.$inGroup"),

@@ -30,10 +30,11 @@ GUARDRAIL = a_metric_use("complaint", role="guardrail", mde=None, non_inferiorit
     ("definition", "field"),
     [
         (an_experiment(plan=a_plan(alpha=0.5)), "plan.alpha"),
-        (an_external_experiment(**VILLAGES), "plan.method"),
+        (an_external_experiment(**VILLAGES), "plan.planned_clusters"),
+        (an_external_experiment(**VILLAGES, plan=a_plan(method="group_sequential")), "plan.method"),
         (
             an_external_experiment(**VILLAGES, plan=a_plan(method="fixed"), metrics=(a_metric_use(), GUARDRAIL)),
-            "metrics.1.role",
+            "plan.planned_clusters",
         ),
         (
             an_external_experiment(**VILLAGES, plan=FIXED, metrics=(a_metric_use(), a_metric_use("ever-open"))),

@@ -9,17 +9,15 @@ from abplatform.domain.experiment import DecisionRecord
 from abplatform.domain.maturity import LateOutcome, Maturity
 from abplatform.domain.scorecard import (
     ComparisonResult,
-    CovariateBalance,
     Decision,
-    Health,
     Interval,
     Margin,
     MetricResult,
-    SampleRatio,
     Scorecard,
     Staleness,
     VariantResult,
 )
+from abplatform.domain.soundness import CovariateBalance, Health, SampleRatio
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"

@@ -118,6 +118,13 @@ def test_every_chart_has_a_table_that_says_the_same() -> None:
         assert all(len(row) == len(chart.columns) for row in chart.rows)
 
 
+def test_looks_at_the_same_units_are_no_course_and_are_not_plotted() -> None:
+    first, last = sequential_looks()[0], sequential_scorecard()
+    course = [chart.name for chart in build_charts(last, (first, last)) if chart.name.startswith("looks-")]
+    assert course
+    assert [chart.name for chart in build_charts(last, (last, last)) if chart.name in course] == []
+
+
 def test_page_of_an_experiment_without_units_has_no_charts_and_no_scripts() -> None:
     page = as_html(empty_scorecard())
     assert "<script" not in page

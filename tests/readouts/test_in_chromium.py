@@ -109,3 +109,18 @@ def test_verdicts_and_names_are_visible_without_scrolling_sideways(
     scrolled = page.evaluate("document.documentElement.scrollWidth")
     page.close()
     assert (whole, inside, scrolled <= width) == (True, True, True)
+
+
+def test_early_signs_are_read_on_a_telephone_line_by_line(browser: object, tmp_path: Path) -> None:
+    file = tmp_path / "readout.html"
+    file.write_text(as_html(ALL["lending"]()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 800})  # type: ignore[attr-defined]
+    page.goto(file.as_uri())
+    heights = page.eval_on_selector_all(
+        "section[aria-labelledby=pairs] tbody tr", "rows => rows.map(each => each.getBoundingClientRect().height)"
+    )
+    scrolled = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert heights
+    assert max(heights) < 80, "a name, and below it how much of it is known"
+    assert scrolled <= 390

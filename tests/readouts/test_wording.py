@@ -8,6 +8,7 @@ import pytest
 
 from abplatform.domain.experiment import Outcome
 from abplatform.domain.scorecard import Margin, Scorecard
+from abplatform.domain.soundness import SampleRatio
 from abplatform.readout import wording
 from abplatform.readout.rows import build_tables, write_margin
 from abplatform.readout.text import as_text
@@ -95,6 +96,16 @@ def test_evidence_of_a_guardrail_is_not_named_a_probability_of_harm() -> None:
 def test_health_names_each_variant_before_its_units() -> None:
     health = replace(fixed_scorecard().health, units={"0": 727, "1": 683})
     assert wording.health_summary(health).startswith("0: 727, 1: 683 units analysed; sample ratio as planned")
+
+
+def test_the_p_value_of_the_sample_ratio_is_that_of_the_test_that_decides() -> None:
+    """Not that of one look, which may be small by chance at one of many: an alarm and its number never disagree."""
+    health = fixed_scorecard().health
+    calm = SampleRatio(p_value=0.0004, sequential_p_value=0.4, ok=True)
+    alarm = SampleRatio(p_value=0.3, sequential_p_value=0.0002, ok=False)
+    for analysed, ok, text in ((calm, True, "as planned (p 0.4000)"), (alarm, False, "NOT as planned (p 0.0002)")):
+        ratio = replace(calm, ok=ok, analysed=analysed)
+        assert f"sample ratio {text};" in wording.health_summary(replace(health, sample_ratio=ratio))
 
 
 @pytest.mark.parametrize("units", [{}, {"control": 0, "treatment": 0}])

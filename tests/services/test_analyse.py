@@ -11,7 +11,7 @@ from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Amount, Experiment, ExperimentDefinition, Variant
 from abplatform.domain.life import Step
 from abplatform.domain.metric import Metric
-from abplatform.domain.plan import AnalysisPlan
+from abplatform.domain.plan import AnalysisPlan, Method
 from abplatform.domain.scorecard import Interval, Scorecard
 from abplatform.errors import InvalidInput, NotAnalysable, NotFound
 from abplatform.services import analyse, define, live
@@ -115,6 +115,29 @@ def test_a_fixed_plan_is_decided_once(uow: UnitOfWork) -> None:
     assert comparison.exploratory
     assert "LOOKED_AGAIN_AFTER_PLAN" in comparison.warnings
     assert look(uow, rates(30_000, 3_000, 3_900)).decision == again.decision
+
+
+@pytest.mark.parametrize("method", ["fixed", "group_sequential"])
+def test_the_decision_that_follows_the_planned_look_is_no_second_look(uow: UnitOfWork, method: Method) -> None:
+    start(uow, an_experiment(plan=a_plan(method=method, planned_units=4_000)))
+    data = rates(2_000, 200, 300)
+    decisive = look(uow, data)
+    assert decisive.decision.recommendation == "ship"
+    decide(uow, "ship", variant="treatment")
+    again = look(uow, data)
+    assert (again.look, again.status) == (1, "stopped")
+    assert again.metrics == decisive.metrics, "not marked exploratory"
+    assert again.decision == decisive.decision
+    later_units = look(uow, rates(2_100, 210, 310))
+    assert (later_units.look, later_units.metrics[0].comparisons[0].exploratory) == (2, True)
+
+
+def test_a_stop_before_the_planned_units_is_a_look_of_its_own(uow: UnitOfWork) -> None:
+    start(uow, an_experiment(plan=FIXED))
+    data = rates(1_000, 100, 110)
+    assert look(uow, data).decision.recommendation == "continue"
+    decide(uow, "inconclusive")
+    assert (look(uow, data).look, look(uow, data).decision.recommendation) == (2, "inconclusive")
 
 
 def test_a_fixed_plan_that_was_decided_is_still_invalid_when_the_data_break(uow: UnitOfWork) -> None:

@@ -24,9 +24,12 @@ from abplatform.errors import (
     PreconditionFailed,
 )
 from abplatform.services import access, arrange, define, force, live, publish
+from abplatform.services.make_behaviour import Draft, add_behaviour_version, create_behaviour
+from abplatform.services.make_version import make_version
+from abplatform.services.pin import pinned_metrics
 from abplatform.storage.looks import Look
 from abplatform.storage.session import UnitOfWork, Work
-from tests.builders import NOW, a_layer, a_metric, a_metric_use, a_scorecard, an_experiment
+from tests.builders import NOW, a_behaviour, a_layer, a_metric, a_metric_use, a_scorecard, an_experiment
 from tests.services.lives import lead, published, take
 
 MANY = 12
@@ -223,6 +226,53 @@ def test_an_edit_never_slips_under_a_start(uow: UnitOfWork) -> None:
         assert (after.definition.coverage, rule["layer"]["slots"]) == (1.0, [[0, 1_000_000]])
     else:
         assert (after.definition.coverage, rule["layer"]["slots"]) == (0.5, [[0, 500_000]])
+
+
+def test_a_metric_never_changes_under_a_start(uow: UnitOfWork) -> None:
+    """Whoever comes first: what was edited before the start is judged by, and what would be later is refused."""
+    create(uow)
+    edit = [lambda work: define.edit_metric(work, "default", "purchase", {"event": "order"}, revision=1)]
+    edited, started = at_once(uow, *edit, step("start"))
+    assert not isinstance(started, AbplatformError)
+    with uow.reading() as work:
+        judged = pinned_metrics(work, "default", work.experiments.get("default", "rate-display").definition)
+    if isinstance(edited, AbplatformError):
+        assert isinstance(edited, InUse)
+        assert judged == [a_metric()]
+    else:
+        assert judged == [a_metric(event="order")]
+
+
+def test_a_start_pins_one_of_the_versions_that_are_made_at_once(uow: UnitOfWork) -> None:
+    create(uow)
+
+    def version(event: str) -> Callable[[Work], object]:
+        return lambda work: make_version(work, "default", "purchase", {"event": event}, revision=1, now=NOW)
+
+    *made, started = at_once(uow, *(version(f"order-{number}") for number in range(4)), step("start"))
+    assert not isinstance(started, AbplatformError)
+    assert kinds(made) == {PreconditionFailed: 3}
+    with uow.reading() as work:
+        definition = work.experiments.get("default", "rate-display").definition
+        pinned = pinned_metrics(work, "default", definition)
+        versions = {stored.version: stored.metric for stored in work.metrics.versions("default", "purchase")}
+    assert pinned == [versions[definition.metrics[0].version or 0]]
+    assert set(versions) == {1, 2}
+
+
+def test_of_versions_of_a_behaviour_that_are_made_at_once_one_wins(uow: UnitOfWork) -> None:
+    draft = Draft(behaviour=a_behaviour(), as_of=NOW)
+    with uow.begin() as work:
+        before = create_behaviour(work, "default", draft)
+
+    def version(name: str) -> Callable[[Work], object]:
+        following = Draft(behaviour=a_behaviour(name=name), as_of=NOW, before=before)
+        return lambda work: add_behaviour_version(work, "default", following, revision=1)
+
+    outcomes = at_once(uow, *(version(f"Name {number}") for number in range(MANY)))
+    assert kinds(outcomes) == {PreconditionFailed: MANY - 1}
+    with uow.reading() as work:
+        assert [stored.version for stored in work.behaviours.versions("default", before.key)] == [2, 1]
 
 
 def test_a_metric_is_not_deleted_under_a_new_experiment(uow: UnitOfWork) -> None:

@@ -365,7 +365,7 @@ def test_clusters_are_what_is_counted_where_they_were_randomised(
     circle = units.assign(circle=units["variant"] + (units.index // 2 % 40).astype(str)).set_index("unit")["circle"]
     definition = an_external_experiment(
         "circles",
-        metrics=USES[:-1],  # guardrails of clusters are not supported
+        metrics=USES[:-1],  # guardrails of clusters need more of them
         unit_type="referral_circle",
         analysis_unit="user_id",
         plan=a_plan(method="fixed", planned_units=400),

@@ -267,12 +267,32 @@ def test_guard_names_what_is_missing_in_any_arm(n, nonzero, block):
 
 
 @pytest.mark.parametrize(
+    ("n", "nonzero", "block"),
+    [
+        ([200, 500], [50, 50], None),
+        ([199, 200], [199, 200], "TOO_FEW_CLUSTERS"),
+        ([200, 500], [49, 400], "TOO_FEW_NONZERO_CLUSTERS"),
+        # One of them has more than 2.5 times the other: skewness does not cancel.
+        ([501, 200], [300, 200], "TOO_FEW_CLUSTERS"),
+        ([500, 9000], [99, 900], "TOO_FEW_NONZERO_CLUSTERS"),
+        ([500, 9000], [100, 900], None),
+        ([0, 0], [0, 0], "TOO_FEW_CLUSTERS"),
+    ],
+)
+def test_guard_of_clusters_asks_for_more_where_arms_are_uneven(n, nonzero, block):
+    assert sequential.cluster_guard(n, nonzero).item() == block
+    assert sequential.cluster_guard([n, [900, 900]], [nonzero, [800, 800]]).tolist() == [block, None]
+
+
+@pytest.mark.parametrize(
     ("call", "name"),
     [
         (lambda: sequential.efficacy_guard(5, 1), "n must have"),
         (lambda: sequential.efficacy_guard([[]], [[]]), "n must have"),
         (lambda: sequential.efficacy_guard([5, 5], [1, 1], axis=2), "axis 2"),
         (lambda: sequential.efficacy_guard([5, 5], [6, 1]), "nonzero"),
+        (lambda: sequential.cluster_guard(5, 1), "n must have"),
+        (lambda: sequential.cluster_guard([5, 5], [6, 1]), "nonzero"),
         (lambda: sequential.tune_rho2(0, 0.05), "planned_units"),
         (lambda: sequential.tune_rho2(1e-320, 0.05), "planned_units"),
         (lambda: sequential.tune_rho2([1, 2], [0.1, 0.2, 0.3]), "planned_units"),

@@ -33,6 +33,7 @@ FULL_DEFINITION = an_experiment(
         alpha=0.01,
         power=0.9,
         planned_units=10**12,
+        planned_clusters=10**6,
         cuped=True,
         spending="pocock",
         prior=Prior(scale=0.05),
@@ -70,6 +71,7 @@ FULL_METRIC = a_metric(
     minimum_age=timedelta(days=7),
     cap=Cap(value=Decimal("123456789012.000001"), quantile=0.99),
     outcome="retention",
+    spills_over=True,
 )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from abplatform.domain.aggregates import AggregationRequest
-from abplatform.domain.arm_cell import ArmCell, BelowCuts, Lifetimes
+from abplatform.domain.arm_cell import ArmCell, BelowCuts, Lifetimes, Watch
 from abplatform.domain.arm_stats import estimate_of
 from abplatform.domain.metric import Metric
 from abplatform.stats import DurationStats, QuantileStats
@@ -40,7 +40,7 @@ def check_kind(
         closed = [each for each in mine if not each.is_open]
         assert (cell.units, cell.open_units) == (len(closed), len(mine) - len(closed))
         _check_moments(cell, closed, metric, request)
-        _check_clusters(cell, closed, metric, request)
+        check_clusters(cell, closed, metric, request)
         check_watch(cell, mine, metric, request)
         wanted = [sum(each.depth > step for each in closed) for step in range(len(metric.steps))]
         assert cell.steps == (tuple(wanted) if metric.kind == "funnel" else None)
@@ -96,20 +96,25 @@ def _check_before(cell: ArmCell, before: list[Decimal], values: list[Decimal], *
     assert cell.before_c == _near(_centred(before, values), _scale(before, values))
 
 
-def _check_clusters(cell: ArmCell, closed: Sequence[Member], metric: Metric, request: AggregationRequest) -> None:
+def check_clusters(
+    cell: ArmCell | Watch, members: Sequence[Member], metric: Metric, request: AggregationRequest
+) -> None:
+    """Moments over clusters, and how many of them have another sum than 0, or than what it is divided by."""
     names = ("cluster_mean_y", "cluster_mean_d", "cluster_m2_y", "cluster_m2_d", "cluster_c_yd")
     found = [getattr(cell, name) for name in names]
     if not request.clustered:
-        assert [cell.clusters, *found] == [None] * 6
+        assert [cell.clusters, *found, cell.cluster_nonzero, cell.cluster_short] == [None] * 8
         return
     sums: dict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-    for each in closed:
+    for each in members:
         (value,) = _numbers([each], metric) or [Decimal(0)]
         got_there = each.value is not None
         sums[each.cluster][0] += value
         sums[each.cluster][1] += each.below if metric.kind == "ratio" else Decimal(got_there)
     ys, ds = [y for y, _ in sums.values()], [d for _, d in sums.values()]
     assert cell.clusters == len(sums)
+    assert cell.cluster_nonzero == sum(y != 0 for y in ys)
+    assert cell.cluster_short == sum(y != d for y, d in sums.values())
     wanted = [_mean(ys), _mean(ds), _centred(ys, ys), _centred(ds, ds), _centred(ys, ds)]
     scales = [abs(_mean(ys)), abs(_mean(ds)), _squares(ys), _squares(ds), _scale(ys, ds)]
     assert found == [_near(value, scale) for value, scale in zip(wanted, scales, strict=True)]
@@ -126,6 +131,7 @@ def check_watch(cell: ArmCell, mine: Sequence[Member], metric: Metric, request: 
     assert (cell.watch.units, cell.watch.nonzero) == (len(values), sum(value != 0 for value in values))
     assert cell.watch.mean == _near(_mean(values), abs(_mean(values)))
     assert cell.watch.m2 == _near(_centred(values, values), _squares(values))
+    check_clusters(cell.watch, mine, metric, request)
 
 
 def _grid_of(cell: ArmCell) -> tuple[float, ...] | None:

@@ -245,6 +245,8 @@ def check_before(
 
 def _check_cluster_moments(cell: ArmCell, sums: list[Decimal], sizes: list[int], close: float) -> None:
     assert cell.clusters == len(sums)
+    assert cell.cluster_nonzero == sum(each != 0 for each in sums)
+    assert cell.cluster_short == sum(each != size for each, size in zip(sums, sizes, strict=True))
     if not sums:
         return
     assert cell.cluster_mean_y == pytest.approx(float(sum(sums) / len(sums)), rel=1e-12, abs=close * 1e-3)

@@ -138,6 +138,7 @@ def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *,
     assert {cell.name for cell in found.days[-1].cells} == {metric.key for metric in metrics}
     for mine, look in zip(found.days[-1].cells, found.cells, strict=True):
         counts = ("name", "variant", "units", "open_units", "nonzero", "total", "clusters")
+        counts += ("cluster_nonzero", "cluster_short")
         assert [getattr(mine, name) for name in counts] == [getattr(look, name) for name in counts]
         assert (mine.mean, mine.m2) == pytest.approx((look.mean, look.m2), rel=1e-9)
         if clustered:

@@ -11,7 +11,7 @@ from marshmallow import post_load
 
 from abplatform.api.schemas.fields import DecimalNumber, JsonObject, Strict, Text, WholeNumber, choice
 from abplatform.domain.acquisition import COST_METHODS
-from abplatform.services.price_acquisition import Pricing
+from abplatform.services.price_acquisition import MOST_CHANNELS, Pricing
 
 
 class Amounts(JsonObject):
@@ -19,6 +19,8 @@ class Amounts(JsonObject):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Decimal]:
         given: dict[str, Any] = super()._deserialize(value, attr, data, **kwargs)
+        if len(given) > MOST_CHANNELS:  # before there is a complaint about each
+            raise marshmallow.ValidationError(f"must name 1 to {MOST_CHANNELS} channels")
         amounts, faults = {}, {}
         for name, amount in given.items():
             try:

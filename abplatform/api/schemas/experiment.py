@@ -110,6 +110,10 @@ class PlanSchema(Strict):
     alpha = Number(metadata={"default": 0.05, "description": "two-sided; guardrails use it one-sided"})
     power = Number(metadata={"default": 0.8})
     planned_units = WholeNumber(required=True, metadata={"description": "analysed units of all arms together"})
+    planned_clusters = WholeNumber(
+        allow_none=True,
+        metadata={"description": "clustered experiments only, if they are sequential or have guardrails: of all arms"},
+    )
     cuped = Flag(
         metadata={
             "default": False,

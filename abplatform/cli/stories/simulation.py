@@ -14,6 +14,7 @@ from abplatform.cli.stories.sending import Stream, pick, send, stream_deeds, str
 from abplatform.cli.stories.story import TREATMENT, Crowd, Story
 from abplatform.domain.access import DEFAULT_PROJECT
 from abplatform.domain.experiment import ExperimentDefinition
+from abplatform.domain.sameness import say_the_same
 from abplatform.domain.scorecard import Scorecard
 from abplatform.errors import AlreadyExists
 from abplatform.services import live
@@ -114,7 +115,7 @@ def _define(
         for metric in story.metrics:
             if metric.key not in known:
                 create_metric(work, DEFAULT_PROJECT, metric, now=past.now())
-            elif known[metric.key] != metric:
+            elif not say_the_same(known[metric.key], metric):
                 raise AlreadyExists(f"there is another metric {metric.key}; tell the story in a new folder")
         for definition in definitions:
             create_experiment(work, DEFAULT_PROJECT, definition, now=past.now(), draw_salt=draw_salt)

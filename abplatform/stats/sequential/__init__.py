@@ -13,14 +13,29 @@ from abplatform.stats.sequential.asymptotic import (
 )
 from abplatform.stats.sequential.count_margins import count_non_inferiority, log_margin_e_value
 from abplatform.stats.sequential.counts import harm_p_value, log_harm_e_value
-from abplatform.stats.sequential.guard import MIN_NONZERO, MIN_UNITS, EfficacyBlock, efficacy_guard
+from abplatform.stats.sequential.guard import (
+    MIN_EVEN_CLUSTERS,
+    MIN_EVEN_NONZERO_CLUSTERS,
+    MIN_NONZERO,
+    MIN_UNITS,
+    MOST_UNEVEN,
+    EfficacyBlock,
+    cluster_guard,
+    clusters_needed,
+    efficacy_guard,
+)
 from abplatform.stats.sequential.rates import rate_interval
 from abplatform.stats.sequential.regression import compare_regression, log_t_e_value, t_critical_value
 
 __all__ = [
+    "MIN_EVEN_CLUSTERS",
+    "MIN_EVEN_NONZERO_CLUSTERS",
     "MIN_NONZERO",
     "MIN_UNITS",
+    "MOST_UNEVEN",
     "EfficacyBlock",
+    "cluster_guard",
+    "clusters_needed",
     "compare",
     "compare_regression",
     "count_non_inferiority",
