@@ -25,7 +25,7 @@
         `-- SchemaOutdated    SCHEMA_OUTDATED
 
 The core (``assignment``, ``stats``) raises ``ValueError`` that names the parameter. ``api/problems.py`` alone
-turns this tree into HTTP; the command line prints the message as one line.
+turns this tree into HTTP; the command line prints the message as one line, and wrong fields as one line each.
 """
 
 from __future__ import annotations
@@ -54,19 +54,22 @@ class InvalidInput(AbplatformError, ValueError):
     Args:
         errors: messages by dotted path, for example ``{"variants.0.weight": ["must be positive"]}``.
         detail: a sentence for people; by default the first field and its message.
+
+    Attributes:
+        sentences: all that is wrong, each by itself; the sentence for people where one was given.
     """
 
     code = "VALIDATION_FAILED"
 
     def __init__(self, errors: Mapping[str, Sequence[str]], detail: str | None = None) -> None:
         self.errors: dict[str, list[str]] = {path: list(messages) for path, messages in errors.items()}
-        super().__init__(detail or self._sentence())
-
-    def _sentence(self) -> str:
-        path, messages = next(iter(self.errors.items()), ("", ["invalid"]))
-        more = len(self.errors) - 1
-        tail = f" (and {more} more)" if more else ""
-        return f"{path}: {messages[0]}{tail}" if path else f"{messages[0]}{tail}"
+        each = tuple(
+            f"{path}: {message}" if path else message for path, messages in self.errors.items() for message in messages
+        )
+        self.sentences: tuple[str, ...] = (detail,) if detail else each or ("invalid",)
+        further = len(self.sentences) - 1
+        tail = f" (and {further} further {'error' if further == 1 else 'errors'})" if further else ""
+        super().__init__(f"{self.sentences[0]}{tail}")
 
 
 class Unreadable(AbplatformError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from abplatform.cli.behaviours_report import print_behaviours, print_exported
+from abplatform.cli.behaviours_report import print_behaviours, print_exported, print_recency
 from abplatform.cli.formats import choose_format
 from abplatform.cli.invocation import program
 from abplatform.cli.output import TABLE_ENDINGS, open_output, table_writer
@@ -64,6 +64,7 @@ def show(name: str, project: str) -> None:
     with open_existing_platform() as platform, platform.uow.reading() as work:
         stored = find_version(work, project, name)
     click.echo(json.dumps(msgspec.to_builtins(stored), indent=2, ensure_ascii=False))
+    print_recency(stored.behaviour)
 
 
 @command.command("make")

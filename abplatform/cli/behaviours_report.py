@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from abplatform.cli.tables import print_table
-from abplatform.readout.numbers import count, plural, visible
+from abplatform.domain.behaviour import RecencyBins
+from abplatform.readout.numbers import count, duration, plural, visible
 
 if TYPE_CHECKING:
+    from abplatform.domain.behaviour import Behaviour
     from abplatform.services.export_classes import Exported, ExportRequest
     from abplatform.storage.behaviours import StoredBehaviour
 
@@ -28,6 +30,14 @@ def print_behaviours(found: Sequence[StoredBehaviour]) -> None:
             ("Version", [count(each.version) for each in found]),
             ("As of (UTC)", [f"{each.as_of:%Y-%m-%d %H:%M}" for each in found]),
         )
+
+
+def print_recency(behaviour: Behaviour) -> None:
+    """Say on stderr where recency is cut, in days and hours: the document has the exact durations."""
+    bins = behaviour.bins.get("recency")
+    if isinstance(bins, RecencyBins) and bins.edges:
+        edges = ", ".join(duration(edge.total_seconds()) for edge in bins.edges)
+        click.echo(f"recency is cut at {edges}", err=True)
 
 
 def print_exported(request: ExportRequest, exported: Exported) -> None:

@@ -43,6 +43,10 @@ _COMMANDS = {
 }
 
 
+_MOST_SAID = 5
+"""Errors of one call that are said; of others how many there are."""
+
+
 class _LazyGroup(click.Group):
     """Knows its commands by name and loads one when it is needed."""
 
@@ -91,8 +95,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _refuse_call(error)
     except AbplatformError as error:
-        cause = f" ({error.cause})" if isinstance(error, Unavailable) and error.cause else ""
-        return _complain(error.detail + cause, 2 if isinstance(error, (InvalidInput, BadSetting)) else 1)
+        return _refuse(error)
     except BrokenPipeError:
         # Whoever read our output has gone (a pipe into head): nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,6 +115,22 @@ def _refuse_call(error: click.ClickException) -> int:
     if isinstance(error, click.UsageError):
         hint = f" (see: {error.ctx.command_path if error.ctx else program()} --help)"
     return _complain(error.format_message() + hint, error.exit_code)
+
+
+def _refuse(error: AbplatformError) -> int:
+    if isinstance(error, InvalidInput):
+        return _refuse_input(error.sentences)
+    cause = f" ({error.cause})" if isinstance(error, Unavailable) and error.cause else ""
+    return _complain(error.detail + cause, 2 if isinstance(error, BadSetting) else 1)
+
+
+def _refuse_input(sentences: Sequence[str]) -> int:
+    for sentence in sentences[:_MOST_SAID]:
+        _complain(sentence, 2)
+    further = len(sentences) - _MOST_SAID
+    if further > 0:
+        click.echo(f"and {further:,} further {'error' if further == 1 else 'errors'}", err=True)
+    return 2
 
 
 def _complain(message: str, status: int) -> int:

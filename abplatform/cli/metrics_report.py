@@ -55,9 +55,10 @@ def print_checks(checks: Sequence[EventCheck], *, days: int, as_json: bool) -> b
             ("Last (UTC)", [_minute(each) for each in checks]),
             ("Missing", [count(len(each.problems)) if each.problems else "-" for each in checks]),
         )
-        for each in checks:
-            for problem in each.problems:
-                click.echo(visible(f"{each.metric}: {_sentence(each, problem, days)}"))
+        # Parts of a metric may lack the same event; that is said once.
+        lacks = (f"{each.metric}: {_sentence(each, problem, days)}" for each in checks for problem in each.problems)
+        for sentence in dict.fromkeys(lacks):
+            click.echo(visible(sentence))
     return not any(each.problems for each in checks)
 
 

@@ -55,6 +55,7 @@ class Interaction:
 
     Attributes:
         other, other_variant: the other experiment, and its treatment.
+        metric, kind: what is asked about, and its kind, which says what the values are.
         groups: both controls, the treatment alone, the other one alone, and both.
         absolute: the effect with the other treatment less the effect without it.
         relative: the factor that the two lifts gain or lose together, less 1.
@@ -68,6 +69,7 @@ class Interaction:
     other: str
     other_variant: str
     metric: str
+    kind: str
     variant: str
     groups: tuple[CrossedGroup, ...]
     absolute: Interval
@@ -242,6 +244,7 @@ def _check(
         other=other,
         other_variant=both.other_variant,
         metric=metric.key,
+        kind=metric.kind,
         variant=both.variant,
         groups=groups,
         absolute=Interval(estimate=None, lower=None, upper=None),

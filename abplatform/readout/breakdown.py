@@ -13,18 +13,21 @@ from abplatform.domain.differences import Difference, Differences
 from abplatform.domain.dimension import MOST_SLICES, REST
 from abplatform.domain.scorecard import MetricResult
 from abplatform.readout import numbers
-from abplatform.readout.charts import Chart, Effect, draw_forest
+from abplatform.readout.forest import Effect, Frame, draw_forest
 from abplatform.readout.grids import draw_text
 from abplatform.readout.html import CHART_SCRIPTS, embed_chart
 from abplatform.readout.page import render_page
+from abplatform.readout.plots import Chart
 from abplatform.readout.report import Report, ReportTable, print_report_table, write_seen
 from abplatform.readout.rows import Row, Table, build_rows, tone_of
 from abplatform.readout.text import PLAIN_WIDTH, print_points, print_table
 from abplatform.readout.wording import METHODS, explain, interval_name
+from abplatform.stats.results import NotComputable
 
-_TITLE = "Does the effect differ?"
+_TITLE = "Does the absolute effect differ?"
 _ONE_TEST = (
-    "Whether an effect differs is one test of all slices together. That one slice is better and another inconclusive "
+    "Whether an effect differs is one test of all slices together, of the differences in points, units or time, not of "
+    "relative lifts. That one slice is better and another inconclusive "
     "is no difference between them."
 )
 _FOUND = (
@@ -86,7 +89,9 @@ def report_differences(found: Differences) -> Report:
         title=f"Where the effect differs: {numbers.visible(found.experiment)}",
         facts=(f"Phase {found.phase}. {write_seen(found.computed_at, found.data_through)}",),
         tables=(
-            _differences_table(found.differences, title="All that was asked, the surest first", by_dimension=True),
+            _differences_table(
+                found.differences, title="Absolute effects that were compared, the surest first", by_dimension=True
+            ),
         ),
         notes=(_FOUND.format(alpha=found.alpha), _ONE_TEST, *_explanations(found.differences)),
     )
@@ -170,12 +175,16 @@ def _forest(found: Breakdown, metric: MetricBreakdown) -> Chart:
     name = numbers.visible(metric.metric)
     return draw_forest(
         effects,
-        name=f"forest-{metric.metric}",
-        title=f"{name}: effects by slice",
-        caption=f"A dot is the relative lift over the control of the slice, a bar its {interval}; the dashed line is "
-        "no effect. Bars are not adjusted for the number of slices; colours are.",
-        description=f"Relative lift of {name} in every slice, with intervals",
-        rows="Slice and arm" if several else "Slice",
+        Frame(
+            name=f"forest-{metric.metric}",
+            title=f"{name}: absolute effects by slice",
+            caption=f"A dot is the difference to the control of the slice, a bar its {interval}; the dashed line is "
+            "no effect. The test above compares these dots. Bars are not adjusted for the number of slices; colours "
+            "are.",
+            description=f"Difference to the control of {name} in every slice, with intervals",
+            rows="Slice and arm" if several else "Slice",
+            absolute=True,
+        ),
     )
 
 
@@ -194,7 +203,6 @@ def _differences_table(
 
 def _difference_row(difference: Difference, *, by_dimension: bool) -> tuple[str, ...]:
     dimension = (numbers.visible(difference.dimension),) * by_dimension
-    known = difference.not_computable is None
     return (
         *dimension,
         numbers.visible(difference.metric),
@@ -203,8 +211,18 @@ def _difference_row(difference: Difference, *, by_dimension: bool) -> tuple[str,
         numbers.p_value(difference.p_value),
         numbers.p_value(difference.adjusted_p_value),
         numbers.NOTHING if difference.share is None else f"{difference.share:.0%}",
-        ("yes" if difference.found else "not shown") if known else numbers.NOTHING,
+        _answer(difference),
     )
+
+
+def _answer(difference: Difference) -> str:
+    if difference.not_computable is None:
+        return "yes" if difference.found else "not shown"
+    return "nothing to compare" if _is_alone(difference) else numbers.NOTHING
+
+
+def _is_alone(difference: Difference) -> bool:
+    return difference.not_computable == NotComputable.TOO_FEW_GROUPS and difference.slices == 1
 
 
 def _notes(found: Breakdown) -> tuple[str, ...]:
@@ -228,4 +246,5 @@ def _explanations(differences: Sequence[Difference]) -> Iterator[str]:
     for each in differences:
         if each.not_computable is not None:
             where = ", ".join(numbers.visible(name) for name in (each.dimension, each.metric, each.variant))
-            yield f"{where}: {explain(each.not_computable)}."
+            alone = "only one slice is large enough: nothing to compare"
+            yield f"{where}: {alone if _is_alone(each) else explain(each.not_computable)}."

@@ -18,7 +18,7 @@ from abplatform.readout.html import CHART_SCRIPTS, embed_chart
 from abplatform.readout.page import render_page
 from abplatform.readout.report import write_seen
 from abplatform.readout.text import PLAIN_WIDTH
-from abplatform.readout.wording import INTERVALS, explain
+from abplatform.readout.wording import INTERVAL_WARNINGS, INTERVALS, VERDICT_WARNINGS, explain
 
 _WHAT = {"conversion": "Rate", "ratio": "Ratio"}
 _WHOSE = {
@@ -115,26 +115,35 @@ def _facts(curve: Curve) -> tuple[str, ...]:
 
 def _notes(curve: Curve) -> tuple[str, ...]:
     notes = [_WHOSE[curve.cohort]]
-    few = [str(point.day) for point in curve.points if point.warnings]
+    empty = [point.day for point in curve.points if not point.units]
+    if empty:
+        notes.append(f"Nobody has been followed for {_span(empty[0])} yet.")
+    few = [str(point.day) for point in curve.points if point.warnings and point.units]
     if few:
         verb = "rests" if len(few) == 1 else "rest"
         notes.append(
             f"{_list_days(few)} {verb} on less than half of the units, those who came first. They may "
-            "differ from those who came later: a bend there need not be one of the metric."
+            "differ from those who came later: where the curve bends there, it may be other people and not more time."
         )
     if curve.cap is not None:
         notes.append(f"A unit counts for at most {curve.cap} at each point.")
     if curve.calendar:
         notes.append("Days are those of the project's calendar; day 1 ends with the day of the first exposure.")
     codes = dict.fromkeys(code for point in curve.points for each in point.comparisons for code in _codes(each))
-    notes += [f"{_places(curve, code)}: {explain(code)}." for code in codes]
+    notes += [f"{_places(curve, code)}: {INTERVAL_WARNINGS.get(code) or explain(code)}." for code in codes]
     notes.append("Each interval holds for its own day, not for all together. Exploratory: it decides nothing.")
     return tuple(notes)
 
 
+def _span(days: int) -> str:
+    return "a day" if days == 1 else f"{numbers.count(days)} days"
+
+
 def _codes(comparison: CurveComparison) -> tuple[str, ...]:
     reason = comparison.not_computable
-    return comparison.warnings if reason is None else (reason,)
+    if reason is not None:
+        return (reason,)
+    return tuple(code for code in comparison.warnings if code not in VERDICT_WARNINGS)
 
 
 def _places(curve: Curve, code: str) -> str:

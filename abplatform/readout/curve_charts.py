@@ -11,7 +11,7 @@ from abplatform.domain.curve import Curve, CurvePoint
 from abplatform.domain.metric import RATES
 from abplatform.domain.scorecard import Interval
 from abplatform.readout import numbers
-from abplatform.readout.charts import PERCENT, SPACED, Chart, specify
+from abplatform.readout.plots import PERCENT, SPACED, Chart, specify
 
 COLOURS = ("#9aa5b8", "#4f6bed", "#e08a00", "#2a9d6f", "#b14fc4", "#0e97b5", "#c05a3c", "#6d7f1f")
 """Of variants, the control first; from the ninth on they begin again."""

@@ -9,10 +9,21 @@ from abplatform.domain.holdout_results import HoldoutResults, PartEstimate
 from abplatform.domain.scorecard import MetricResult
 from abplatform.readout import numbers
 from abplatform.readout.report import Report, ReportTable, write_seen
-from abplatform.readout.rows import write_value
-from abplatform.readout.wording import INTERVALS, VERDICTS, explain
+from abplatform.readout.rows import scale_of, write_bounds, write_difference, write_value
+from abplatform.readout.wording import INTERVALS, VERDICTS, explain, health_summary
 
-_WHOLE = ("Metric", HELD_OUT, OPEN, "Lift", "95% interval", "Adjusted p", "Verdict", "Sum of the parts")
+_WHOLE = (
+    "Metric",
+    HELD_OUT,
+    OPEN,
+    "Difference",
+    "95% interval",
+    "Lift",
+    "Its 95% interval",
+    "Adjusted p",
+    "Verdict",
+    "Sum of the parts",
+)
 _PARTS = ("Experiment", "Metric", "Variant", "Shipped", "Own lift", "Its interval")
 _NOTES = (
     "Everything is measured per unit that was checked against the holdout, from its first check on.",
@@ -36,7 +47,7 @@ def report_holdout(found: HoldoutResults) -> Report:
                 title="The whole",
                 columns=_WHOLE,
                 rows=tuple(_whole(found)),
-                second=frozenset({"Adjusted p", "Verdict", "Sum of the parts"}),
+                second=frozenset({"Lift", "Its 95% interval", "Adjusted p", "Verdict", "Sum of the parts"}),
             ),
             ReportTable(
                 title="The parts",
@@ -56,8 +67,7 @@ def _facts(found: HoldoutResults) -> Iterator[str]:
         f"{numbers.rate(found.share)} of all {numbers.visible(found.unit_type)} are held out, since "
         f"{found.since:%Y-%m-%d %H:%M} UTC{until}."
     )
-    units = found.health.units
-    yield f"Units: {numbers.count(units[HELD_OUT])} held out, {numbers.count(units[OPEN])} open."
+    yield f"Health: {'ok' if found.health.ok else 'NOT OK'} - {health_summary(found.health)}."
     yield write_seen(found.computed_at, found.data_through)
 
 
@@ -70,8 +80,10 @@ def _whole(found: HoldoutResults) -> Iterator[tuple[str, ...]]:
         yield (
             numbers.visible(result.metric),
             *(write_value(result, variant) if variant.units else numbers.NOTHING for variant in result.variants),
+            write_difference(result.kind, comparison.absolute.estimate),
+            write_bounds(comparison.absolute, comparison, kind=scale_of(result.kind)),
             numbers.lift(comparison.relative.estimate),
-            numbers.bounds(comparison.relative, kind="lift") if comparison.not_computable is None else "",
+            write_bounds(comparison.relative, comparison, kind="lift"),
             numbers.p_value(comparison.adjusted_p_value),
             VERDICTS[comparison.verdict],
             f"{numbers.lift(parts.relative)} ({measured})" if parts.measured else numbers.NOTHING,

@@ -12,10 +12,12 @@ from markupsafe import Markup
 
 from abplatform.domain.scorecard import Scorecard
 from abplatform.readout import wording
-from abplatform.readout.charts import Chart, build_charts
+from abplatform.readout.charts import build_charts
+from abplatform.readout.looks import build_looks
 from abplatform.readout.numbers import visible
 from abplatform.readout.page import render_page
 from abplatform.readout.pairs import TITLE, build_pairs
+from abplatform.readout.plots import Chart
 from abplatform.readout.rows import build_tables
 
 CHART_SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js", "draw.js")
@@ -27,7 +29,7 @@ def as_html(scorecard: Scorecard, looks: Sequence[Scorecard] = ()) -> str:
 
     Args:
         scorecard: the look to show.
-        looks: the looks of the same phase, in order; with two or more, their intervals are plotted too.
+        looks: the looks of the same phase, in order; with two or more they are listed, and their intervals plotted.
     """
     charts = build_charts(scorecard, looks)
     return render_page(
@@ -46,6 +48,7 @@ def as_html(scorecard: Scorecard, looks: Sequence[Scorecard] = ()) -> str:
         health_notes=wording.health_notes(scorecard),
         effects=_named(charts, "forest"),
         looks=_named(charts, "looks"),
+        past_looks=build_looks(looks),
         means=_named(charts, "means"),
         tables=build_tables(scorecard),
         pairs=build_pairs(scorecard),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from abplatform.domain.interactions import FEWEST, GROUP_TOO_SMALL, CrossedExperiment, Interaction, Interactions
 from abplatform.readout import numbers
 from abplatform.readout.report import Report, ReportTable, write_seen
+from abplatform.readout.rows import write_difference, write_level
 from abplatform.readout.wording import explain
 
 _OTHERS = ("Experiment", "Phase", "Units in both", "In several variants", "Balance p")
@@ -19,8 +20,9 @@ _COLUMNS = (
     "This only",
     "Other only",
     "Both",
+    "Difference",
     "Of lifts",
-    "p",
+    "Adjusted p",
 )
 _TOO_SMALL = f"one of the four groups has fewer than {FEWEST} units"
 _NOTES = (
@@ -28,10 +30,14 @@ _NOTES = (
         "Pairs name the treatment of this experiment, and that of the other one. Without an interaction the effect of "
         "this one is the same with and without the other."
     ),
-    "Of lifts: the factor that both lifts gain (above 0) or lose (below 0) together.",
     (
-        "p is adjusted over all that was asked (false discovery rate). An interaction half as large as an effect takes "
-        "about sixteen times the units to be seen: nothing found does not mean that there is none."
+        "Difference: the effect with the other treatment less the effect without it, in points, units or time. Of "
+        "lifts: by how much the treatment's ratio to its control is higher (above 0) or lower with the other treatment."
+    ),
+    (
+        "Adjusted p is that of the difference, over all that was asked (false discovery rate). An interaction half as "
+        "large as an effect takes about sixteen times the units to be seen: nothing found does not mean that there is "
+        "none."
     ),
     "Exploratory: it decides nothing, and nothing is recorded.",
 )
@@ -56,7 +62,7 @@ def report_interactions(found: Interactions) -> Report:
                 columns=_COLUMNS,
                 rows=tuple(_row(each) for each in found.interactions),
                 keys=3,
-                second=frozenset({"Found", "Of lifts", "p"}),
+                second=frozenset({"Found", "Difference", "Of lifts", "Adjusted p"}),
                 empty="Nothing to ask about.",
             ),
         ),
@@ -88,7 +94,8 @@ def _row(each: Interaction) -> tuple[str, ...]:
         numbers.visible(each.metric),
         f"{numbers.visible(each.variant)} × {numbers.visible(each.other_variant)}",
         "yes" if each.found else "no" if each.not_computable is None else numbers.NOTHING,
-        *(numbers.amount(group.value) for group in each.groups),
+        *(write_level(each.kind, group.value) for group in each.groups),
+        write_difference(each.kind, each.absolute.estimate),
         numbers.lift(each.relative.estimate),
         numbers.p_value(each.adjusted_p_value),
     )
@@ -96,6 +103,10 @@ def _row(each: Interaction) -> tuple[str, ...]:
 
 def _missing(found: Interactions) -> Iterator[str]:
     reasons = dict.fromkeys((each.other, each.not_computable) for each in found.interactions if each.not_computable)
+    common = {each.experiment: each.units for each in found.experiments}
     for other, reason in reasons:
+        if not common[other]:
+            yield f"Not tested with {numbers.visible(other)}: 0 units met both."
+            continue
         said = _TOO_SMALL if reason == GROUP_TOO_SMALL else explain(reason or "")
         yield f"Not tested with {numbers.visible(other)}, wholly or in part: {said}."

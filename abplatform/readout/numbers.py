@@ -122,12 +122,14 @@ def chance(value: float | None) -> str:
 
 
 def bounds(interval: Interval, *, kind: str) -> str:
-    """The two bounds of an interval; an unbounded side is shown as infinite.
+    """The two bounds of an interval, or that it has none; one unbounded side is shown as infinite.
 
     Args:
         interval: whose bounds to write.
         kind: ``lift`` (relative), ``points`` (difference of shares), ``duration`` or ``amount``.
     """
+    if interval.lower is None and interval.upper is None:
+        return "no bounds"
     low = MINUS + UNBOUNDED if interval.lower is None else _difference(interval.lower, kind)
     high = "+" + UNBOUNDED if interval.upper is None else _difference(interval.upper, kind)
     return f"[{low.removesuffix(' pp')}, {high}]"

@@ -18,7 +18,16 @@ from abplatform.readout import numbers
 from abplatform.readout.report import Forest, Mark, Report, ReportTable
 from abplatform.readout.wording import explain
 
-_COLUMNS = ("Experiment", "Variant", "Last look", "Shipped", "As found", "Interval", "Likely true", "Its interval")
+_COLUMNS = (
+    "Experiment",
+    "Variant",
+    "Last look",
+    "Shipped",
+    "As found at one look",
+    "Interval",
+    "Likely true",
+    "Its interval",
+)
 _SUM = ("Shipped variants", "Sum as found", "Expected sum")
 _REASONS = {
     TOO_FEW_EXPERIMENTS: f"that takes at least {FEWEST} experiments with an effect",
@@ -87,7 +96,14 @@ def _sum(found: Portfolio) -> tuple[str, ...]:
 
 def _notes(found: Portfolio) -> Iterator[str]:
     yield f"Intervals are of {100 * (1 - found.alpha):g}%, each for itself."
-    yield "The sum as found is too high: variants were shipped since they looked good, and the lucky ones look best."
+    yield (
+        "As found: from the last look by itself. Where an experiment was watched as it went (sequential), its own "
+        "readout has a wider interval, which stays valid at every look."
+    )
+    if found.shipped.variants:
+        yield (
+            "The sum as found is too high: variants were shipped since they looked good, and the lucky ones look best."
+        )
     versions = sorted({effect.version for effect in found.effects})
     if len(versions) > 1:
         yield f"Experiments used the versions {', '.join(map(str, versions))} of the metric."

@@ -21,7 +21,7 @@ class Row:
         relative, absolute: estimate and interval; empty for the control.
         evidence: p-value or chance to win.
         adjusted: p-value that counts how many comparisons there are; of slices only.
-        verdict: a word for people; ``tone`` is ``good``, ``bad``, ``flat`` or ``none``.
+        verdict: a word for people; ``tone`` is ``good``, ``warn``, ``bad``, ``flat`` or ``none``.
         exploratory: the verdict never decides.
         notes: warnings about this row.
     """
@@ -47,7 +47,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """All metrics in one role, or all slices of one metric, whose names then stand where metrics do."""
+    """All metrics in one role, or all slices of one metric, whose names then stand where metrics do.
+
+    Attributes:
+        evidence: name of the p-values or chances; ``note`` says of guardrails what theirs mean.
+    """
 
     role: str
     title: str
@@ -55,8 +59,11 @@ class Table:
     evidence: str
     rows: tuple[Row, ...]
     first: str = "Metric"
+    note: str = ""
 
 
+_MARGIN_EVIDENCE = "p (within margin)"
+_MARGIN_NOTE = f"{_MARGIN_EVIDENCE}: of the non-inferiority test; small means that harm beyond the margin is excluded"
 _TONES = {"better": "good", "non_inferior": "good", "worse": "bad", "inconclusive": "flat", "not_computable": "flat"}
 
 
@@ -67,6 +74,8 @@ def choose_tone(scorecard: Scorecard, comparison: ComparisonResult) -> str:
 
 def tone_of(comparison: ComparisonResult, *, sound: bool = True) -> str:
     """What a verdict looks like, on sound data or others."""
+    if sound and comparison.verdict == "non_inferior" and "WORSE_WITHIN_MARGIN" in comparison.warnings:
+        return "warn"
     return _TONES[comparison.verdict] if sound else "flat"
 
 
@@ -84,6 +93,7 @@ def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
                     interval=interval_name(comparisons[0], scorecard.alpha) if comparisons else "interval",
                     evidence=_evidence_name(role, comparisons),
                     rows=tuple(row for metric in metrics for row in build_rows(metric, sound=scorecard.health.ok)),
+                    note=_MARGIN_NOTE if role == "guardrail" else "",
                 )
             )
     return tuple(tables)
@@ -91,7 +101,7 @@ def build_tables(scorecard: Scorecard) -> tuple[Table, ...]:
 
 def _evidence_name(role: str, comparisons: Sequence[ComparisonResult]) -> str:
     if role == "guardrail":
-        return "p (margin kept)"
+        return _MARGIN_EVIDENCE
     return "Chance to win" if any(each.chance_to_win is not None for each in comparisons) else "p"
 
 
@@ -117,9 +127,9 @@ def _compared(row: Row, metric: MetricResult, comparison: ComparisonResult, *, s
     return replace(
         row,
         relative=numbers.lift(comparison.relative.estimate),
-        relative_bounds=_bounds(comparison.relative, comparison, kind="lift"),
-        absolute=_difference(metric, comparison.absolute.estimate),
-        absolute_bounds=_bounds(comparison.absolute, comparison, kind=_scale(metric)),
+        relative_bounds=write_bounds(comparison.relative, comparison, kind="lift"),
+        absolute=write_difference(metric.kind, comparison.absolute.estimate),
+        absolute_bounds=write_bounds(comparison.absolute, comparison, kind=scale_of(metric.kind)),
         evidence=_evidence(comparison),
         verdict=VERDICTS[comparison.verdict],
         tone=tone_of(comparison, sound=sound),
@@ -128,15 +138,16 @@ def _compared(row: Row, metric: MetricResult, comparison: ComparisonResult, *, s
     )
 
 
-def _scale(metric: MetricResult) -> str:
-    """What its numbers are: shares, times or amounts."""
-    if metric.kind in RATES:
+def scale_of(kind: str) -> str:
+    """What differences of a kind of metric are: ``points`` of shares, a ``duration`` or an ``amount``."""
+    if kind in RATES:
         return "points"
-    return "duration" if metric.kind == "time_to" else "amount"
+    return "duration" if kind == "time_to" else "amount"
 
 
-def _difference(metric: MetricResult, value: float | None) -> str:
-    scale = _scale(metric)
+def write_difference(kind: str, value: float | None) -> str:
+    """An absolute difference of two variants, by the kind of metric: in percentage points, a time, or an amount."""
+    scale = scale_of(kind)
     if scale == "points":
         return numbers.points(value)
     return numbers.duration(value, signed=True) if scale == "duration" else numbers.amount(value, signed=True)
@@ -149,21 +160,25 @@ def write_margin(metric: MetricResult, margin: Margin) -> str:
         return numbers.lift(sign * abs(margin.relative))
     if margin.absolute is None:
         return numbers.NOTHING
-    return _difference(metric, sign * abs(margin.absolute))
+    return write_difference(metric.kind, sign * abs(margin.absolute))
 
 
 def write_lift(comparison: ComparisonResult) -> str:
     """The relative difference with its interval."""
-    bounds = _bounds(comparison.relative, comparison, kind="lift")
+    bounds = write_bounds(comparison.relative, comparison, kind="lift")
     return f"{numbers.lift(comparison.relative.estimate)} {bounds}".rstrip()
 
 
 def write_value(metric: MetricResult, result: VariantResult) -> str:
     """A variant's rate or mean (or its estimand, where that is neither), as people read it."""
-    value = result.value if metric.kind in VALUED else result.mean
-    if metric.kind in RATES:
+    return write_level(metric.kind, result.value if metric.kind in VALUED else result.mean)
+
+
+def write_level(kind: str, value: float | None) -> str:
+    """What units have, by the kind of metric: a share as a percentage, a time, or an amount."""
+    if kind in RATES:
         return numbers.rate(value)
-    return numbers.duration(value) if metric.kind == "time_to" else numbers.amount(value)
+    return numbers.duration(value) if kind == "time_to" else numbers.amount(value)
 
 
 def _step_notes(metric: MetricResult, comparison: ComparisonResult) -> Iterator[str]:
@@ -172,13 +187,19 @@ def _step_notes(metric: MetricResult, comparison: ComparisonResult) -> Iterator[
     mine, base = steps.get(comparison.variant, ()), steps.get(comparison.control, ())
     for number, (step, other) in enumerate(zip(mine, base, strict=False)):
         compared = comparison.steps[number] if comparison.steps is not None else None
-        lift = "" if compared is None else f", {numbers.lift(compared.relative.estimate)}"
-        bounds = "" if compared is None else f" {_bounds(compared.relative, comparison, kind='lift')}"
+        lift = "" if compared is None else _step_lift(compared.relative)
         yield (
             f"step {number + 1}, {numbers.visible(step.event)}: {numbers.rate(step.rate)} against "
-            f"{numbers.rate(other.rate)}{lift}{bounds}; of those who took the step before, "
+            f"{numbers.rate(other.rate)}{lift}; of those who took the step before, "
             f"{numbers.rate(step.rate_of_previous)} against {numbers.rate(other.rate_of_previous)}"
         )
+
+
+def _step_lift(relative: Interval) -> str:
+    """Nothing where it has no bounds, as of a step that all units take, or nobody."""
+    if relative.estimate is None or (relative.lower is None and relative.upper is None):
+        return ""
+    return f", {numbers.lift(relative.estimate)} {numbers.bounds(relative, kind='lift')}"
 
 
 def _units_note(result: VariantResult) -> str:
@@ -190,7 +211,14 @@ def _units_note(result: VariantResult) -> str:
     return " ".join(notes)
 
 
-def _bounds(interval: Interval, comparison: ComparisonResult, *, kind: str) -> str:
+def write_bounds(interval: Interval, comparison: ComparisonResult, *, kind: str) -> str:
+    """The bounds of a comparison; nothing where nothing could be computed.
+
+    Args:
+        interval: which of its intervals.
+        comparison: whose.
+        kind: see `numbers.bounds`.
+    """
     if comparison.not_computable is not None or interval.estimate is None:
         return ""
     return numbers.bounds(interval, kind=kind)

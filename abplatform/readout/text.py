@@ -12,13 +12,14 @@ from rich.text import Text
 from abplatform.domain.scorecard import Scorecard
 from abplatform.readout import wording
 from abplatform.readout.grids import Column, draw_text, print_grid
-from abplatform.readout.numbers import count, lift, visible
+from abplatform.readout.looks import LookRow, build_looks
+from abplatform.readout.numbers import visible
 from abplatform.readout.pairs import TITLE, Pair, build_pairs
 from abplatform.readout.rows import Row, Table, build_tables
 
 PLAIN_WIDTH = 150
 _BANNER_STYLES = {"ship": "bold green", "roll_back": "bold red", "invalid": "bold red"}
-_TONES = {"good": "green", "bad": "red", "flat": "dim", "none": ""}
+_TONES = {"good": "green", "warn": "yellow", "bad": "red", "flat": "dim", "none": ""}
 
 
 def as_text(
@@ -90,7 +91,8 @@ def print_points(console: Console, sentences: Sequence[str]) -> None:
 def print_table(console: Console, table: Table) -> None:
     """Print a table, and its notes below."""
     print_grid(console, table.title, _columns(table))
-    notes = [f"{row.metric}, {row.arm}: {note}" for row in table.rows for note in row.notes]
+    notes = [table.note] if table.note else []
+    notes += [f"{row.metric}, {row.arm}: {note}" for row in table.rows for note in row.notes]
     if notes:
         console.print(Padding(Text("Notes", style="bold"), (1, 0, 0, 0)))
         print_points(console, notes)
@@ -153,23 +155,19 @@ def _verdict(row: Row) -> Text:
 
 
 def _print_looks(console: Console, looks: Sequence[Scorecard]) -> None:
-    def column(title: str, read: Callable[[Scorecard], str], *, second: bool = False, wraps: bool = False) -> Column:
-        return Column(title=title, cells=tuple(Text(read(look)) for look in looks), second=second, wraps=wraps)
+    rows = build_looks(looks)
+
+    def column(title: str, read: Callable[[LookRow], str], *, second: bool = False, wraps: bool = False) -> Column:
+        return Column(title=title, cells=tuple(Text(read(row)) for row in rows), second=second, wraps=wraps)
 
     print_grid(
         console,
         "Looks",
         [
-            Column(title="Look", cells=tuple(Text(str(look.look)) for look in looks), key=True),
-            column("Computed", lambda look: f"{look.computed_at:%Y-%m-%d %H:%M:%S}", second=True),
-            column("Units", lambda look: count(wording.planned_progress(look).closed)),
-            column("Relative lift of the first primary", _first_lifts),
-            column("Recommendation", wording.headline, second=True, wraps=True),
+            Column(title="Look", cells=tuple(Text(row.look) for row in rows), key=True),
+            column("Computed", lambda row: row.computed, second=True),
+            column("Units", lambda row: row.units),
+            column("Relative lift of the first primary", lambda row: "\n".join(row.lifts)),
+            column("Recommendation", lambda row: row.recommendation, second=True, wraps=True),
         ],
     )
-
-
-def _first_lifts(look: Scorecard) -> str:
-    first = next((metric for metric in look.metrics if metric.role == "primary"), None)
-    effects = [] if first is None else first.comparisons
-    return "\n".join(f"{visible(each.variant)} {lift(each.relative.estimate)}" for each in effects)

@@ -34,7 +34,8 @@ ROLE_TITLES = {
     "secondary": "Secondary metrics",
 }
 WARNINGS = {
-    "COARSE_QUANTILE": "a step of the grid or a gap in the values shapes the interval",
+    "COARSE_QUANTILE": "the values lie far apart here (rounded, or few): the interval ends at one of them, and is "
+    "approximate",
     "COVARIATE_DROPPED": "a covariate is constant or redundant, or an arm has too few units for it: not adjusted for",
     "FEW_CLUSTERS": "fewer than 40 clusters in an arm: intervals tend to be too short",
     "FEW_EVENTS": "fewer than 5 conversions (or non-conversions) in an arm: the approximation is poor",
@@ -43,8 +44,10 @@ WARNINGS = {
     "MINIMUM_UNITS_NOT_REACHED": "no verdict before the plan's minimum of units",
     "NOT_ALWAYS_VALID": "the metric has no window, so that this is not valid at every look",
     "PLANNED_UNITS_NOT_REACHED": "a fixed-horizon plan gives no verdict before its planned units",
-    "RELATIVE_DISJOINT": "the relative lifts that fit the data form two rays, which two bounds cannot show",
-    "RELATIVE_UNBOUNDED": "the control's mean is too uncertain to bound the relative lift",
+    "RELATIVE_DISJOINT": "the control's mean is so uncertain that the relative lift has no bounds: look at the "
+    "absolute difference",
+    "RELATIVE_UNBOUNDED": "the control's mean is too uncertain to bound the relative lift: look at the absolute "
+    "difference",
     "RELATIVE_ZERO_CONTROL": "the control's mean is 0, so there is no relative lift",
     "STANDS_FROM_EARLIER_LOOK": "from an earlier look: the plan is spent, or less than 2% of it has come since",
     "STRATUM_DROPPED": "strata without two units in each arm were left out: the effect is that of the others",
@@ -55,6 +58,17 @@ WARNINGS = {
     "TOO_FEW_UNITS": "no verdict before every arm has 500 units",
     "WORSE_WITHIN_MARGIN": "significantly worse than the control, but within the margin",
 }
+INTERVAL_WARNINGS = {
+    "TOO_FEW_CLUSTERS": "an arm has fewer than 200 clusters (500 where arms are uneven): intervals may be too short",
+    "TOO_FEW_NONZERO_CLUSTERS": "an arm has fewer than 50 clusters (100 where arms are uneven) with a value (for "
+    "rates: with a unit of the rarer outcome): intervals may be too short",
+    "TOO_FEW_NONZERO": "an arm has fewer than 100 units with a value (for rates: of the rarer outcome): intervals may "
+    "be too short",
+    "TOO_FEW_UNITS": "an arm has fewer than 500 units: intervals may be too short",
+}
+"""What withholds a verdict means for intervals, where no verdict is shown."""
+VERDICT_WARNINGS = frozenset({"MINIMUM_UNITS_NOT_REACHED", "PLANNED_UNITS_NOT_REACHED"})
+"""Warnings about verdicts alone, which say nothing where none is shown."""
 NOT_COMPUTABLE = {
     "TOO_FEW_GROUPS": "fewer than two groups are large enough to be compared",
     "MIXED_SIGNS": "the means are neither all above 0 nor all below it, so that their ratios say nothing",

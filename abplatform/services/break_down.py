@@ -78,7 +78,7 @@ def search_differences(
     asked = choose(uow, project, key, Question(phase=phase))
     definition = judged_definition(asked.experiment)
     if not definition.dimensions:
-        raise NotAnalysable(f"{key} has no dimensions, so there is nothing to search; results/breakdown has periods")
+        raise NotAnalysable(f"{key} has no dimensions, so there is nothing to search; slice by exposure_week instead")
     with uow.reading() as work:
         dimensions = [choose_dimension(work, project, name, definition.dimensions) for name in definition.dimensions]
     aggregation = aggregate(asked.experiment, asked.metrics, dimensions)

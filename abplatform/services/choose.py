@@ -9,6 +9,7 @@ from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.metric import Metric
 from abplatform.domain.phase import choose_phase
 from abplatform.domain.plan import METHODS, Method
+from abplatform.domain.suggestions import suggest
 from abplatform.errors import InvalidInput, NotAnalysable
 from abplatform.services.pin import pinned_metrics
 from abplatform.storage.looks import Look
@@ -81,8 +82,10 @@ def watchable_method(asked: Asked, question: Question) -> Method:
 
 def _check_question(question: Question, experiment: Experiment, metrics: Sequence[Metric]) -> Method:
     plan = experiment.definition.plan
-    if question.metric is not None and question.metric not in {metric.key for metric in metrics}:
-        raise InvalidInput({"metric": [f"{experiment.key} does not use a metric {question.metric!r}"]})
+    keys = [metric.key for metric in metrics]
+    if question.metric is not None and question.metric not in keys:
+        said = suggest(question.metric, keys)
+        raise InvalidInput({"metric": [f"{experiment.key} does not use a metric {question.metric!r}{said}"]})
     method = question.method or plan.method
     if method not in METHODS:
         raise InvalidInput({"method": [f"must be one of {', '.join(METHODS)}"]})

@@ -18,7 +18,7 @@ from abplatform.domain.suggestions import suggest
 from abplatform.errors import InvalidInput
 from abplatform.services.pin import FIRST
 from abplatform.storage.looks import Look
-from abplatform.storage.session import UnitOfWork
+from abplatform.storage.session import UnitOfWork, Work
 
 
 def read_portfolio(uow: UnitOfWork, project: str, metric: str) -> Portfolio:
@@ -36,8 +36,7 @@ def read_portfolio(uow: UnitOfWork, project: str, metric: str) -> Portfolio:
     with uow.reading() as work:
         stored = work.metrics.find(project, metric)
         if stored is None:
-            known = [each.key for each in work.metrics.all(project)]
-            raise InvalidInput({"metric": [f"there is no metric {metric!r}{suggest(metric, known)}"]})
+            raise InvalidInput({"metric": [f"there is no metric {metric!r}{_suggest(work, project, metric)}"]})
         for experiment in work.experiments.all(project):
             if has_ended(experiment) and any(use.metric == metric for use in experiment.definition.metrics):
                 look = work.looks.latest(project, experiment.key, experiment.phase)
@@ -45,6 +44,14 @@ def read_portfolio(uow: UnitOfWork, project: str, metric: str) -> Portfolio:
                 effects += found
                 left_out += missing
     return build_portfolio(stored.metric, effects, left_out)
+
+
+def _suggest(work: Work, project: str, metric: str) -> str:
+    """The metric that may be meant or, where there are too many to list, those that past experiments used."""
+    known = [each.key for each in work.metrics.all(project)]
+    past = (each.definition for each in work.experiments.all(project) if has_ended(each))
+    used = sorted({use.metric for definition in past for use in definition.metrics})
+    return suggest(metric, known) or suggest(metric, used)
 
 
 def _read(experiment: Experiment, key: str, look: Look | None) -> tuple[list[PastEffect], list[LeftOut]]:

@@ -171,7 +171,12 @@ def test_making_it_again_is_the_next_version_and_the_earlier_one_stays(
     assert define(home, money={"edges": [10]}) == 0
     assert capsys.readouterr().out == "made version 2 of rfm\n"
     assert run(["behaviours", "show", "rfm@1"]) == 0
-    assert json.loads(capsys.readouterr().out)["behaviour"]["money"]["edges"] == ["1000"]
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)["behaviour"]
+    assert document["money"]["edges"] == ["1000"]
+    assert shown.err.startswith("recency is cut at ")
+    assert shown.err.count(",") == len(document["recency"]["edges"]) - 1
+    assert "PT" not in shown.err
     assert run(["behaviours", "list"]) == 0
     listed = capsys.readouterr().out
     assert [line.split()[:4] for line in listed.splitlines() if line.strip().startswith("rfm")] == [
@@ -201,6 +206,22 @@ def test_bad_definitions_are_refused_by_their_paths(home: Path, capsys: pytest.C
         assert message in capsys.readouterr().err
     with a_platform(home) as platform, platform.uow.reading() as work:
         assert work.behaviours.all("default") == ()
+
+
+def test_all_that_is_wrong_is_said_each_on_its_line_and_of_many_how_many_more(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home.parent / "b.json"
+    file.write_text(json.dumps(RFM | {"activty": [], "mony": {}}))
+    assert run(["behaviours", "make", str(file)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("Error: activty: is not a field here")
+    assert second.startswith("Error: mony: is not a field here")
+    file.write_text(json.dumps(RFM | {f"no_{number}": 1 for number in range(8)}))
+    assert run(["behaviours", "make", str(file)]) == 2
+    *said, rest = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].strip() for line in said] == [f"no_{number}" for number in range(5)]
+    assert rest == "and 3 further errors"
 
 
 REFUSED = [

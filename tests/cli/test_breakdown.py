@@ -66,7 +66,7 @@ def test_text_goes_to_stdout_and_a_page_to_a_file(tmp_path: Path, capsys: pytest
         (["--differences", "--method", "fixed"], "--method"),
         (["--by", "town"], "by: must be one of city, exposure_day"),
         (["--by", "city", "--phase", "2"], "phase"),
-        (["--by", "city", "--metric", "sold"], "metric"),
+        (["--by", "city", "--metric", "sold"], "metric: trial does not use a metric 'sold'; there is 'bought'"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from abplatform.bootstrap import Platform
 from abplatform.cli.main import run as run_here
 from abplatform.cli.session import open_platform, usable_settings
+from abplatform.domain.metric import Measure
 from abplatform.domain.templates import TEMPLATES
 from abplatform.services import define
 from tests.builders import NOW, a_conversion_fact, a_metric
@@ -92,6 +93,15 @@ def test_a_project_without_metrics_has_nothing_to_check(platform: Platform, run:
     assert run("check", "--format", "json") == (0, ["[]"], hint)
     status, _, err = run("check", "--only", "nope")
     assert (status, err) == (1, "Error: there is no metric 'nope'\n")
+
+
+def test_what_both_parts_of_a_metric_lack_is_said_once(platform: Platform, run: Run) -> None:
+    orders = {"event": "order", "value": "fee", "denominator": Measure(event="order")}
+    with platform.uow.begin() as work:
+        define.create_metric(work, "default", a_metric("fee-per-order", kind="ratio", **orders), now=NOW)
+    _, lines, _ = run("check")
+    said = [line for line in lines if line.startswith("fee-per-order:")]
+    assert said == ["fee-per-order: no event 'order' came in the last 30 days"]
 
 
 def test_what_is_missing_is_named_after_what_waits_was_sealed(platform: Platform, run: Run) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from abplatform.cli.main import run as run_here
 from abplatform.domain.events import name_holdout
+from abplatform.domain.interactions import Interactions
+from abplatform.domain.portfolio import Portfolio
+from abplatform.readout.interactions import report_interactions
+from abplatform.readout.portfolio import report_portfolio
 from tests.api.conftest import Service
 from tests.api.documents import holdout_body
 from tests.api.portfolios import Unit, bring, crossed, define, run_past, spend, start
@@ -49,7 +55,9 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_holdout_is_read_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = said(capsys, "holdout", "q3", "--metric", "revenue", "--metric", "buys")
     assert text.startswith("What was shipped outside the holdout q3: <b>Q3</b>\n50.00% of all user_id are held out")
-    assert "Units: 200 held out, 200 open." in text
+    assert "Health: ok - held_out: 200, open: 200 units analysed; sample ratio as planned (p " in text
+    (buys,) = [line for line in text.splitlines() if line.startswith("buys") and " pp" in line]
+    assert re.search(r"[+−][\d.]+ pp +\[[+−][\d.]+, [+−][\d.]+ pp\]", buys), "the difference of a rate is in points"
     assert " (1 part)" in text  # the sum of one part
     document = json.loads(said(capsys, "holdout", "q3", "--metric", "revenue", "--method", "fixed", "--format", "json"))
     assert [each["metric"] for each in document["metrics"]] == ["revenue"]
@@ -66,11 +74,15 @@ def test_a_portfolio_is_shown_raw_and_shrunken(capsys: pytest.CaptureFixture[str
     text = said(capsys, "portfolio", "revenue")
     assert text.startswith("Past experiments on revenue\nExperiments of the project that have used the metric")
     assert "True effects: mean " in text
+    assert "As found: from the last look by itself." in text
+    assert "The sum as found is too high" in text
     document = json.loads(said(capsys, "portfolio", "revenue", "--format", "json"))
     shipped = document["shipped"]
     assert (shipped["variants"], len(document["effects"])) == (1, 3)
     assert f"+{100 * shipped['naive']:.1f}%" in text
     assert 0 < shipped["expected"] < shipped["naive"]
+    unshipped = msgspec.convert(document | {"shipped": shipped | {"variants": 0}}, Portfolio)
+    assert not [note for note in report_portfolio(unshipped).notes if note.startswith("The sum")], "there is no sum"
     page = tmp_path / "portfolio.html"
     said(capsys, "portfolio", "revenue", "--output", str(page))
     assert page.read_text(encoding="utf-8").count("<circle") == 6  # three effects, each raw and shrunken
@@ -83,6 +95,14 @@ def test_interactions_are_listed_the_surest_first(capsys: pytest.CaptureFixture[
     assert rows[0][:2] == ["price", "revenue"]
     document = json.loads(said(capsys, "interactions", "banner", "--with", "colour", "--format", "json"))
     assert {each["other"] for each in document["interactions"]} == {"colour"}
+    assert {each["kind"] for each in document["interactions"]} == {"sum", "conversion"}
+    rates = [line for line in text.splitlines() if "buys" in line and "treatment × treatment" in line]
+    assert all(line.count("%") >= 4 for line in rates)
+    assert len(rates) == 2
+    unmet = document["experiments"][0] | {"units": 0}
+    lone = [each | {"not_computable": "GROUP_TOO_SMALL"} for each in document["interactions"]]
+    apart = msgspec.convert(document | {"experiments": [unmet], "interactions": lone}, Interactions)
+    assert "Not tested with colour: 0 units met both." in report_interactions(apart).notes
     page = said(capsys, "interactions", "one", "--format", "html")
     assert "No experiment ran at the same time on the same units." in page
 
@@ -93,6 +113,7 @@ def test_interactions_are_listed_the_surest_first(capsys: pytest.CaptureFixture[
         (("holdout", "q4", "--metric", "revenue"), "q4"),
         (("holdout", "q3", "--metric", "revenu"), "did you mean 'revenue'?"),
         (("holdout", "q3"), "--metric"),
+        (("portfolio", "zzz"), "there is no metric 'zzz'; there is "),
         (("portfolio", "revenu"), "did you mean 'revenue'?"),
         (("interactions", "nothing"), "nothing"),
         (("interactions", "banner", "--with", "two"), "did not run at the same time"),

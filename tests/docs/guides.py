@@ -61,10 +61,10 @@ def _run(line: str) -> str:
         name, _, value = words[1].partition("=")
         os.environ[name] = value
         return ""
-    return _run_here(words[1:]) if words[0] == "abplatform" else _run_python(words)
+    return run_here(words[1:]) if words[0] == "abplatform" else _run_python(words)
 
 
-def _run_here(arguments: Sequence[str]) -> str:
+def run_here(arguments: Sequence[str]) -> str:
     """In this process, since starting one takes longer than most commands."""
     printed, said = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
+
+import pytest
 
 from abplatform.readout.breakdown import breakdown_as_html, breakdown_as_text, report_differences
 from abplatform.readout.report import report_as_html, report_as_text
@@ -24,7 +27,7 @@ def test_the_text_asks_first_whether_the_effect_differs_and_then_shows_every_sli
     text = breakdown_as_text(a_breakdown())
     rows = rows_of(text)
     assert rows[0] == ["Results by channel: rate-display"]
-    asked = rows.index(["Does the effect differ?"])
+    asked = rows.index(["Does the absolute effect differ?"])
     assert rows[asked + 3] == ["purchase", "treatment", "2", "0.0010", "0.0020", "90%", "yes"]
     shown = rows.index(["purchase (guardrail)"])
     assert shown > asked
@@ -52,9 +55,27 @@ def test_a_narrow_terminal_breaks_no_number() -> None:
 def test_the_page_says_the_same_and_draws_each_metric() -> None:
     page = breakdown_as_html(a_breakdown())
     assert page.count("<figure") == 1
-    for said in ("Does the effect differ?", "purchase: effects by slice", "[+30.0%, +70.0%]", "not computable"):
+    for said in (
+        "Does the absolute effect differ?",
+        "purchase: absolute effects by slice",
+        "[+30.0%, +70.0%]",
+        "not computable",
+    ):
         assert said in unescape(page)
     assert "://" not in markup_of(page)
+
+
+def test_the_plot_has_the_scale_of_the_test() -> None:
+    found = a_breakdown()
+    page = breakdown_as_html(found)
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', page, flags=re.DOTALL)
+    drawn = {row["row"]: row for rows in json.loads(data)["datasets"].values() for row in rows if "row" in row}
+    effect = found.metrics[0].slices[0].comparisons[0].absolute
+    shown = drawn["douyin"]
+    in_points = [100 * end for end in (effect.estimate or 0.0, effect.lower or 0.0, effect.upper or 0.0)]
+    assert [shown["estimate"], shown["lower"], shown["upper"]] == pytest.approx(in_points)
+    assert (shown["effect"], shown["interval"]) == ("+5.00 pp", "[+3.00, +7.00 pp]")
+    assert "difference to the control" in data
 
 
 def test_names_stay_names_whatever_they_contain() -> None:
@@ -70,6 +91,6 @@ def test_the_search_lists_the_surest_first_and_says_why_one_has_no_answer() -> N
     report = report_differences(some_differences())
     rows = rows_of(report_as_text(report))
     assert ["channel", "purchase", "treatment", "2", "0.0010", "0.0020", "90%", "yes"] in rows
-    assert ["city", "purchase", "treatment", "1", "–", "–", "–", "–"] in rows
+    assert ["city", "purchase", "treatment", "1", "–", "–", "–", "nothing to compare"] in rows
     page = unescape(report_as_html(report))
-    assert "city, purchase, treatment: fewer than two groups are large enough to be compared." in page
+    assert "city, purchase, treatment: only one slice is large enough: nothing to compare." in page

@@ -157,10 +157,18 @@ def test_notes_say_on_whom_a_point_rests_and_what_was_capped() -> None:
     said = as_text(a_curve())
     assert "Day 30 rests on less than half of the units" in said
     assert "A unit counts for at most 500 at each point." in said
-    assert "Days 1, 7, 30: no verdict before every arm has 500 units." in said
+    assert "Days 1, 7, 30: an arm has fewer than 500 units: intervals may be too short." in said
+    assert "verdict" not in said, "a curve has none"
     calendar = as_text(CURVES["rate"])
     assert "day 1 ends with the day of the first exposure" in calendar
     assert "At all days the same units count" in calendar
+
+
+def test_a_day_until_which_nobody_was_followed_is_said_so() -> None:
+    points = a_curve().points
+    said = as_text(a_curve(points=(*points[:2], replace(points[2], units=0))))
+    assert "Nobody has been followed for 30 days yet." in said
+    assert "less than half" not in said
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 150, 200])

@@ -18,6 +18,7 @@ from altair.vegalite.v6.schema import load_schema
 from abplatform.domain.scorecard import Margin
 from abplatform.readout.charts import build_charts
 from abplatform.readout.html import as_html
+from abplatform.readout.wording import headline
 from tests.builders import a_decision
 from tests.readouts.scorecards import (
     ALL,
@@ -175,6 +176,18 @@ def test_bars_are_grey_where_the_data_are_unsound() -> None:
     unsound = replace(scorecard, health=replace(scorecard.health, ok=False))
     assert {row["tone"] for row in _values(build_charts(unsound)[0].specification) if "tone" in row} == {"flat"}
     assert 'class="tag good"' not in as_html(unsound)
+
+
+def test_the_page_lists_the_recommendation_of_each_look() -> None:
+    looks = sequential_looks()
+    page = unescape(as_html(sequential_scorecard(), looks))
+    (table,) = re.findall(r'<h2 id="past-looks">Looks</h2>(.*?)</table>', page, flags=re.DOTALL)
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in table.split("<tr>")[2:]]
+    assert [row[0] for row in rows] == [str(look.look) for look in looks]
+    for row, look in zip(rows, looks, strict=True):
+        said = headline(look).split()
+        assert row[-len(said) :] == said
+    assert 'id="past-looks"' not in as_html(sequential_scorecard(), looks[:1])
 
 
 def _values(specification: dict[str, Any]) -> list[dict[str, Any]]:

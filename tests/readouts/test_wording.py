@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from abplatform.domain.experiment import Outcome
-from abplatform.domain.scorecard import Margin, Scorecard
+from abplatform.domain.scorecard import Interval, Margin, Scorecard
 from abplatform.domain.soundness import SampleRatio
 from abplatform.readout import wording
-from abplatform.readout.rows import build_tables, write_margin
+from abplatform.readout.rows import build_tables, tone_of, write_bounds, write_margin
 from abplatform.readout.text import as_text
 from tests.builders import a_decision
 from tests.readouts.scorecards import (
@@ -86,9 +86,25 @@ def test_margin_is_as_defined_and_points_towards_harm(kind: str, direction: str,
     assert write_margin(metric, margin) == text
 
 
+def test_a_guardrail_that_is_worse_within_its_margin_does_not_look_like_a_good_one() -> None:
+    effect = sequential_scorecard().metrics[0].comparisons[0]
+    kept = replace(effect, verdict="non_inferior", warnings=())
+    assert tone_of(kept) == "good"
+    worse = replace(kept, warnings=("WORSE_WITHIN_MARGIN",))
+    assert tone_of(worse) == "warn"
+    assert tone_of(worse, sound=False) == "flat"
+
+
+def test_a_lift_without_bounds_says_so_and_where_to_look() -> None:
+    effect = sequential_scorecard().metrics[0].comparisons[0]
+    wild = replace(effect, relative=Interval(estimate=0.312, lower=None, upper=None), warnings=("RELATIVE_DISJOINT",))
+    assert write_bounds(wild.relative, wild, kind="lift") == "no bounds"
+    assert wording.explain("RELATIVE_DISJOINT").endswith("look at the absolute difference")
+
+
 def test_evidence_of_a_guardrail_is_not_named_a_probability_of_harm() -> None:
     tables = {table.role: table for table in build_tables(sequential_scorecard())}
-    assert tables["guardrail"].evidence == "p (margin kept)"
+    assert tables["guardrail"].evidence == "p (within margin)"
     assert [row.margin for row in tables["guardrail"].rows] == ["+0.100 pp", "+0.100 pp"]
     assert [row.margin for row in tables["primary"].rows] == ["", ""]
 
