@@ -164,14 +164,13 @@ def price_channels(
         costs: at least 0, by channel; all of them are in ``channels``.
         method: of the intervals.
     """
-    priced = {channel: channels[channel] for channel in costs}
-    together = {key: _add([arms[key] for arms in priced.values()]) for key in _variants(definition)}
-    rows = [*priced.items(), (TOTAL, together)]
-    every = {**costs, TOTAL: sum(costs.values(), Decimal(0))}
-    ratios = _ratios(definition, metric, [arms for _, arms in rows], method)
+    rows = [(channel, cost, channels[channel]) for channel, cost in costs.items()]
+    together = {key: _add([arms[key] for *_, arms in rows]) for key in _variants(definition)}
+    rows.append((TOTAL, sum(costs.values(), Decimal(0)), together))
+    ratios = _ratios(definition, metric, [arms for *_, arms in rows], method)
     return tuple(
-        _price(definition, channel, every[channel], arms, method=method, ratios=ratio)
-        for (channel, arms), ratio in zip(rows, ratios, strict=True)
+        _price(definition, channel, cost, arms, method=method, ratios=ratio)
+        for (channel, cost, arms), ratio in zip(rows, ratios, strict=True)
     )
 
 

@@ -52,12 +52,17 @@ Centres = Mapping[str, float]
 
 def can_go_on(request: AggregationRequest) -> bool:
     """Whether what is kept of each unit suffices: what came on which day is kept of none."""
-    return not request.daily or all(metric.closes_after or not has_days(metric) for metric in request.metrics)
+    return not request.daily or all(metric.window is not None or not has_days(metric) for metric in request.metrics)
 
 
 def has_days(metric: Metric) -> bool:
-    """Whether a metric can be taken apart by day: a number per unit that counts from a day on, or grows by events."""
-    if metric.window is not None or metric.minimum_age:
+    """Whether a metric can be taken apart by day: a number per unit that counts from a day on, or grows by events.
+
+    Without a window, but with a minimum age, it does both.
+    """
+    if metric.window is None and metric.minimum_age:
+        return False
+    if metric.window is not None:
         return metric.kind in {"conversion", "retention", "count", "sum", "funnel"}
     return metric.kind in {"conversion", "count"} or (metric.measure.aggregation == "sum" and metric.kind == "sum")
 

@@ -58,11 +58,13 @@ def add_ordered(units: ir.Table, events: ir.Table, request: AggregationRequest) 
         events: conversions, see `windows.add_bounds`.
         request: what is asked for.
     """
+    # Events are joined to these: to units with what earlier metrics have added, a query would double with each metric.
+    bare = units
     for position, metric in enumerate(request.metrics):
         if metric.kind == "funnel":
-            units = _add_funnel(units, _inside(units, events, request, metric, metric.steps), metric, position)
+            units = _add_funnel(units, _inside(bare, events, request, metric, metric.steps), metric, position)
         elif metric.kind == "time_to":
-            units = _add_time(units, events, request, position)
+            units = _add_time(units, _ends(bare, events, request, position), request, position)
     return units.drop(*(name for name in units.columns if name[0] == "e" and name[1:].isdigit()))
 
 
@@ -104,14 +106,22 @@ def _add_funnel(units: ir.Table, events: ir.Table, metric: Metric, position: int
     return joined.select(*units.columns, **{f"y{position}": whole, f"f{position}": steps})
 
 
-def _add_time(units: ir.Table, events: ir.Table, request: AggregationRequest, position: int) -> ir.Table:
+def _ends(units: ir.Table, events: ir.Table, request: AggregationRequest, position: int) -> ir.Table | None:
+    """When times that run from an event ended: ``number, ended``; None where they run from the first exposure."""
     metric, known = request.metrics[position], f"e{position}"
     if metric.start is None:
+        return None
+    inside = _inside(units, events, request, metric, [metric.measure])
+    after = inside.join(units.select("number", known), "number")
+    return after.group_by("number").aggregate(ended=after.timestamp.min(where=after.timestamp >= after[known]))
+
+
+def _add_time(units: ir.Table, ends: ir.Table | None, request: AggregationRequest, position: int) -> ir.Table:
+    known = f"e{position}"
+    if ends is None:
         joined = units.mutate(began=units["first"], ended=units[known])
     else:
-        after = _inside(units, events, request, metric, [metric.measure]).join(units.select("number", known), "number")
-        found = after.group_by("number").aggregate(ended=after.timestamp.min(where=after.timestamp >= after[known]))
-        joined = units.mutate(began=units[known]).left_join(found, "number")
+        joined = units.mutate(began=units[known]).left_join(ends, "number")
     time = ibis.coalesce(joined.ended.delta(joined.began, unit="microsecond"), NEVER)
     followed = ibis.coalesce(moment(find_cutoff(request)).delta(joined.began, unit="microsecond"), NEVER)
     return joined.select(*units.columns, **{f"t{position}": time, f"f{position}": followed})

@@ -75,6 +75,12 @@ def test_the_ratio_of_two_costs_is_that_of_the_rates_upside_down() -> None:
     assert bounds(ratio.ratio) == (pytest.approx(1 / high), pytest.approx(1 / low))
 
 
+def test_a_channel_may_be_called_like_the_total() -> None:
+    alike, _, total = price({"(total)": DOUYIN, "wechat": WECHAT}, {"(total)": Decimal(10), "wechat": Decimal(1000)})
+    assert (alike.cost, total.cost) == ("10", "1010")
+    assert alike.cost_per_unit == pytest.approx(10 / 2_500)
+
+
 def test_the_total_takes_the_channels_with_a_cost_as_one() -> None:
     total = price(CHANNELS, COSTS)[-1]
     assert (total.channel, total.cost, total.units) == ("(total)", "150000.1", 4_000)

@@ -129,7 +129,6 @@ def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *,
         a_metric("capped-soon", **amounts, window=week, cap=cap, minimum_age=9 * DAY),
         a_metric("largest", **amounts, aggregation="max", window=week),
         a_metric("last", **amounts, aggregation="last", window=week),
-        a_metric("old-enough", event="purchase", window=None, minimum_age=3 * DAY),
         a_metric("back", kind="retention", event="purchase", window=day_two),
         a_metric("both", kind="funnel", event="", steps=(Step(event="deposit"), Step(event="purchase")), window=week),
     )
@@ -145,9 +144,14 @@ def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *,
             assert (mine.cluster_m2_y, mine.cluster_m2_d) == pytest.approx((look.cluster_m2_y, look.cluster_m2_d))
 
 
-def test_quantiles_and_ratios_have_no_days(local_lake: Lake, engine: Engine) -> None:
+def test_what_cannot_be_taken_apart_has_no_days(local_lake: Lake, engine: Engine) -> None:
     deliver(local_lake, tame_history(4))
-    metrics = (a_metric("median", kind="quantile", event="purchase"), a_metric("bought", event="purchase"))
+    metrics = (
+        a_metric("median", kind="quantile", event="purchase"),
+        # Counts from a day on, and grows after it.
+        a_metric("grown-up", event="purchase", window=None, minimum_age=3 * DAY),
+        a_metric("bought", event="purchase"),
+    )
     days = engine.aggregate(local_lake, replace(REQUESTS["plain"], metrics=metrics, daily=True)).days
     assert {cell.name for each in days for cell in each.cells} == {"bought"}
 

@@ -247,6 +247,21 @@ def test_any_kind_agrees_with_plain_loops_on_any_history(
         check_answer(engine.aggregate(lake, request), history, request)
 
 
+def test_twelve_funnels_and_times_are_no_query_that_doubles_with_each(local_lake: Lake, engine: Engine) -> None:
+    """A query that held the one before twice took a minute with seven of them, and ended in a RecursionError."""
+    history = a_dense_history(7)
+    fill(local_lake, history.exposures, history.conversions)
+    steps = (Step(event="view"), Step(event="pay", within=20 * HOUR), Step(event="apply"))
+    start = Measure(event="view")
+    metrics = []
+    for number in range(12):
+        window = Window(end=(number % 5 + 2) * DAY)
+        metrics.append(a_metric(f"f-{number}", kind="funnel", event="", steps=steps, window=window))
+        metrics.append(a_metric(f"t-{number}", kind="time_to", event="pay", start=start, window=window))
+    request = a_request(metrics)
+    check_answer(engine.aggregate(local_lake, request), history, request)
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_calendar_days_agree_with_plain_loops(local_lake: Lake, engine: Engine, place: str) -> None:
     zone, around = PLACES[place]
