@@ -43,6 +43,22 @@ def _definitions(name: str, *columns: sa.Column[Any], comment: str) -> sa.Table:
     )
 
 
+def _versions(of: str, *columns: sa.Column[Any], comment: str) -> sa.Table:
+    """A table of the earlier versions of what is in another one; `abplatform.storage.versions` works on both."""
+    return sa.Table(
+        f"{of}_version",
+        metadata,
+        sa.Column("project", _KEY, primary_key=True),
+        sa.Column("key", _KEY, primary_key=True),
+        sa.Column("version", sa.Integer, primary_key=True),
+        sa.Column("revision", sa.Integer, nullable=False),
+        *columns,
+        sa.Column("definition", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["project", "key"], [f"{of}.project", f"{of}.key"]),
+        comment=comment,
+    )
+
+
 project = sa.Table(
     "project",
     metadata,
@@ -105,16 +121,9 @@ metric = _definitions(
     comment="metrics: the definition as JSON",
 )
 
-metric_version = sa.Table(
-    "metric_version",
-    metadata,
-    sa.Column("project", _KEY, primary_key=True),
-    sa.Column("key", _KEY, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
+metric_version = _versions(
+    "metric",
     sa.Column("version_created_at", UtcTime, nullable=True),
-    sa.Column("definition", sa.Text, nullable=False),
-    sa.ForeignKeyConstraint(["project", "key"], ["metric.project", "metric.key"]),
     comment="metrics: versions that a later one has replaced, never changed",
 )
 
@@ -151,16 +160,9 @@ behaviour = _definitions(
     comment="behaviours: the definition as JSON, with the edges that quantiles came to",
 )
 
-behaviour_version = sa.Table(
-    "behaviour_version",
-    metadata,
-    sa.Column("project", _KEY, primary_key=True),
-    sa.Column("key", _KEY, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("revision", sa.Integer, nullable=False),
+behaviour_version = _versions(
+    "behaviour",
     sa.Column("as_of", UtcTime, nullable=False),
-    sa.Column("definition", sa.Text, nullable=False),
-    sa.ForeignKeyConstraint(["project", "key"], ["behaviour.project", "behaviour.key"]),
     comment="behaviours: versions that a later one has replaced, never changed",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import ibis
@@ -14,7 +14,7 @@ from abplatform.domain.metric import Measure, Metric
 from abplatform.warehouse.ordered import add_ordered, first_times, is_ordered, reads_again
 from abplatform.warehouse.slicing import slice_columns
 from abplatform.warehouse.wanted import Reading, find_reading
-from abplatform.warehouse.windows import add_bounds, find_bounds, is_before, is_closed, is_inside
+from abplatform.warehouse.windows import Bound, add_bounds, find_bounds, is_before, is_closed, is_inside
 from abplatform.warehouse.workspace import Workspace
 
 MONEY = "decimal(38, 6)"
@@ -52,14 +52,13 @@ class ValueColumn:
         when = self.metric.cuped_lookback if self.before else self.metric.window
         return self.before, when, reading.match(self.measure), self._needs_number(reading)
 
-    def counts(self, events: ir.Table, request: AggregationRequest) -> ir.BooleanValue:
+    def counts(self, events: ir.Table, reading: Reading, bounds: Mapping[Bound, str]) -> ir.BooleanValue:
         """Which events it is made of.
 
         Args:
             events: see `windows.add_bounds`.
-            request: what is asked for.
+            reading, bounds: name their columns.
         """
-        reading, bounds = find_reading(request), find_bounds(request)
         inside = is_before if self.before else is_inside
         counts = events[reading.match(self.measure)] & inside(events, self.metric, bounds)
         number = self._needs_number(reading)
@@ -183,13 +182,14 @@ def reduced(events: ir.Table, measure: Measure, reading: Reading, counts: ir.Boo
 
 def _values(units: ir.Table, events: ir.Table, request: AggregationRequest) -> ir.Table:
     """What each unit's events are made into; what several metrics ask is computed once."""
-    joined, reading = add_bounds(units, events, request), find_reading(request)
+    joined = add_bounds(units, events, request)
+    reading, bounds, wanted = find_reading(request), find_bounds(request), value_columns(request)
     conditions: dict[Hashable, tuple[str, ir.BooleanValue]] = {}
     asked: dict[Hashable, tuple[str, Measure, str]] = {}
     sources: dict[str, str] = {}
-    for name, column in value_columns(request).items():
+    for name, column in wanted.items():
         condition = column.condition(reading)
-        counts, _ = conditions.setdefault(condition, (f"c{len(conditions)}", column.counts(joined, request)))
+        counts, _ = conditions.setdefault(condition, (f"c{len(conditions)}", column.counts(joined, reading, bounds)))
         # Whether there is any is known from how many there are.
         made = replace(column.measure, aggregation="count") if column.is_rate else column.measure
         number = reading.number(made) if made.aggregation != "count" else None
@@ -197,7 +197,7 @@ def _values(units: ir.Table, events: ir.Table, request: AggregationRequest) -> i
     joined = joined.mutate(**dict(conditions.values()))
     made_of = {name: reduced(joined, made, reading, joined[counts]) for name, made, counts in asked.values()}
     found = joined.group_by("number").aggregate(**made_of, **first_times(joined, request))
-    rates = {name for name, column in value_columns(request).items() if column.is_rate}
+    rates = {name for name, column in wanted.items() if column.is_rate}
     return found.select(
         "number",
         *(name for name in found.columns if name.startswith("e")),

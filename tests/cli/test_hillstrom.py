@@ -13,9 +13,9 @@ from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
 
-from tests.cli.commands import ROOT, run
+from tests.cli.commands import run
+from tests.hillstrom import FILE, read_hillstrom
 
-FILE = ROOT.parent / "shared" / "data" / "hillstrom.csv.gz"
 CONTROL, ARMS = "No E-Mail", ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
 test_proportions_2indep.__test__ = False  # a function of statsmodels, not a test
 
@@ -23,12 +23,7 @@ test_proportions_2indep.__test__ = False  # a function of statsmodels, not a tes
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     """The raw file."""
-    if not FILE.exists():
-        pytest.skip(
-            f"{FILE} is absent: the MineThatData E-Mail Analytics data (Kevin Hillstrom, 2008, public domain), "
-            "64,000 rows with segment, visit, conversion and spend"
-        )
-    return pd.read_csv(FILE)
+    return read_hillstrom()
 
 
 @pytest.fixture(scope="module")

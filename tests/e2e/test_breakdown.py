@@ -34,11 +34,10 @@ from tests.builders import (
     an_experiment,
     an_exposure_fact,
 )
-from tests.cli.commands import ROOT
 from tests.cli.tables import a_platform
+from tests.hillstrom import read_hillstrom
 from tests.services.lives import lead
 
-FILE = ROOT.parent / "shared" / "data" / "hillstrom.csv.gz"
 CONTROL, TREATMENTS = "No E-Mail", ("Mens E-Mail", "Womens E-Mail")
 DIMENSIONS = ("history_segment", "channel")
 RATES = ("visit", "conversion")
@@ -50,12 +49,7 @@ test_proportions_2indep.__test__ = False  # a function of statsmodels, not a tes
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     """The raw file."""
-    if not FILE.exists():
-        pytest.skip(
-            f"{FILE} is absent: the MineThatData E-Mail Analytics data (Kevin Hillstrom, 2008, public domain), "
-            "64,000 rows with segment, history_segment, history, channel, visit, conversion and spend"
-        )
-    return pd.read_csv(FILE)
+    return read_hillstrom()
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,6 @@ from abplatform.readout.curve import as_html, as_text
 from abplatform.readout.curve_charts import build_curve_charts
 from tests.builders import NOW
 
-CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
 HOSTILE = "</script><script>alert(1)</script>"
 
 
@@ -185,22 +180,6 @@ def renamed(point: CurvePoint) -> CurvePoint:
         variants=(point.variants[0], replace(point.variants[1], variant="treatment")),
         comparisons=(replace(point.comparisons[0], variant="treatment"),),
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    if not CHROMIUM.exists():
-        missing = f"{CHROMIUM} is missing (apt-get install chromium): pages were not opened in a browser"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    from playwright.sync_api import sync_playwright
-
-    with warnings.catch_warnings(), sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize("name", CURVES)
