@@ -18,6 +18,11 @@ from tests.builders import NOW
 from tests.databases import Databases, PostgresDatabases, PostgresServer, SqliteDatabases, find_postgres
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spark's tests first: they take longest, and the worker that has them starts it once for all."""
+    items.sort(key=lambda item: "spark" not in item.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def _salts_of_the_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Salts that are the same in every run: what a test says of units drawn by them holds always or never."""

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -102,41 +103,46 @@ class PostgresDatabases:
         if self._wipe(url):
             self._clean.append(url)
         else:
-            self._run(self._server.url("postgres"), f'DROP DATABASE "{sa.make_url(url).database}" WITH (FORCE)')
+            self._tell(f'DROP DATABASE "{sa.make_url(url).database}" WITH (FORCE)')
 
     def _create(self, template: str) -> str:
         name = f"test_{next(self._numbers)}"
-        self._run(self._server.url("postgres"), f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._tell(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self._server.url(name)
 
     @cached_property
     def _template(self) -> str:
-        self._run(self._server.url("postgres"), 'CREATE DATABASE "migrated" TEMPLATE "template0"')
+        self._tell('CREATE DATABASE "migrated" TEMPLATE "template0"')
         migrate.upgrade(self._server.url("migrated"))
         return "migrated"
 
     @cached_property
     def _columns(self) -> list[tuple[object, ...]]:
-        return self._run(self._server.url(self._template), COLUMNS)
+        with _connect(self._server.url(self._template)) as connection:
+            return connection.execute(COLUMNS).fetchall()
 
     def _wipe(self, url: str) -> bool:
-        self._run(url, END_OTHER_CONNECTIONS, DROP_CATALOG)
-        if self._run(url, COLUMNS) != self._columns or self._run(url, VERSION) != [(migrate.head_revision(),)]:
-            return False
-        tables = (*warehouse.metadata.sorted_tables, *schema.metadata.sorted_tables)
-        deletions = [f'DELETE FROM "{table.name}"' for table in reversed(tables)]
-        self._run(url, *deletions, RESTART_NUMBERS)
+        with _connect(url) as connection:
+            connection.execute(END_OTHER_CONNECTIONS)
+            connection.execute(DROP_CATALOG)
+            if connection.execute(COLUMNS).fetchall() != self._columns:
+                return False
+            if connection.execute(VERSION).fetchall() != [(migrate.head_revision(),)]:
+                return False
+            tables = (*warehouse.metadata.sorted_tables, *schema.metadata.sorted_tables)
+            deletions = [f'DELETE FROM "{table.name}"' for table in reversed(tables)]
+            connection.execute("; ".join([*deletions, RESTART_NUMBERS]).encode())
         return True
 
-    def _run(self, url: str, *statements: str) -> list[tuple[object, ...]]:
-        """Run statements one by one; the rows of the last one."""
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        rows: list[tuple[object, ...]] = []
-        with engine.connect() as connection:
-            for statement in statements:
-                result = connection.exec_driver_sql(statement)
-                rows = [tuple(row) for row in result] if result.returns_rows else []
-        return rows
+    def _tell(self, statement: str) -> None:
+        """What concerns the server."""
+        with _connect(self._server.url("postgres")) as connection:
+            connection.execute(statement.encode())
+
+
+def _connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    # The driver alone: SQLAlchemy asks a new server for more than there is to do here.
+    return psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True)
 
 
 Databases = SqliteDatabases | PostgresDatabases

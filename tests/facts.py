@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from abplatform.domain.events import ConversionFact, EventKind, ExposureFact
-from abplatform.warehouse.inbox import Inbox, Rejection
+from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.layout import Fact, arrow_schema, facts_to_arrow
 from abplatform.warehouse.payload import unpack
+from abplatform.warehouse.rejections import Rejection
 
 _FACT_TYPES: dict[str, type[Fact]] = {"exposure": ExposureFact, "conversion": ConversionFact}
 

@@ -240,6 +240,8 @@ def _properties(master: str, memory_limit: str, folder: Path) -> dict[str, str]:
         "spark.local.dir": str(folder),
         "spark.log.level": "ERROR",
         "spark.sql.ansi.enabled": "true",
+        # What is kept may have as few parts as its size asks for: of small experiments each would have 200.
+        "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
         "spark.sql.session.timeZone": "UTC",
         # What people write in definitions is no template.
         "spark.sql.variable.substitute": "false",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.api.conftest import Service
-from tests.api.documents import ago, behaviour_body, conversion_body, exposure_body, metric_body
+from tests.api.documents import ago, behaviour_body, conversion_body, experiment_body, exposure_body, metric_body
 from tests.api.problems import refusal, refused_fields
 
 PATH = "/behaviours/rfm"
@@ -200,6 +200,25 @@ def test_a_declared_behaviour_is_searched_for_differences(service: Service) -> N
     assert answer.status_code == 200, answer.text
     assert {each["dimension"] for each in answer.get_json()["differences"]} == {"rfm", "channel"}
     assert classes(service, "rfm") == {"potential": 100}
+
+
+def test_a_version_that_there_is_not_is_refused_where_an_experiment_is_defined(service: Service) -> None:
+    """By its place among the dimensions; it is one as soon as there is that version."""
+    service.define(dimensions=["value@2"])  # there is no such behaviour yet: an attribute of that name
+    body = experiment_body("other", dimensions=["channel", "value@1", "value@2", "value@0", "none@7"])
+    make(service, key="value")
+    said = refusal(service.admin.post("/experiments", json=body), 422)["errors"]
+    rule = "there is no version {} of the behaviour 'value'; the newest is 1"
+    assert said == {"dimensions.2": [rule.format(2)], "dimensions.3": [rule.format(0)]}
+    started = refusal(service.admin.post("/experiments/rate-display/start"), 422)["errors"]
+    assert started == {"dimensions.0": [rule.format(2)]}
+    path = "/experiments/rate-display"
+    headers = {"If-Match": service.admin.get(path).headers["ETag"]}
+    edited = service.admin.patch(path, json={"dimensions": ["value@3"]}, headers=headers)
+    assert list(refusal(edited, 422)["errors"]) == ["dimensions.0"]
+    made = service.admin.post("/behaviours/value/versions", json={"name": "Second"}, headers={"If-Match": "*"})
+    assert made.status_code == 201
+    assert service.admin.post(f"{path}/start").status_code == 200
 
 
 def test_behaviours_of_another_project_are_not_there(service: Service) -> None:

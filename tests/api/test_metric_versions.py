@@ -109,7 +109,25 @@ def test_results_are_those_of_the_pinned_version_in_the_zone_of_the_project(serv
     assert float(returned()) == 1.0
     service.admin.post(VERSIONS, json={"event": "order"}, headers=tag(service))
     assert float(returned()) == 1.0
+    (metric,) = service.admin.get("/experiments/rate-display/results").get_json()["metrics"]
+    assert (metric["version"], metric["newer_version"]) == (1, 2)
     assert len(service.admin.get("/experiments/rate-display/results/looks").get_json()["items"]) == 1
+
+
+def test_a_look_keeps_the_version_and_a_newer_one_is_told_beside_it(service: Service) -> None:
+    service.define()
+    service.admin.post(VERSIONS, json={"event": "order"}, headers=tag(service))
+    assert service.admin.post("/experiments/rate-display/start").status_code == 200
+
+    def versions(path: str = "") -> tuple[object, object]:
+        document = service.admin.get(f"/experiments/rate-display/results{path}").get_json()
+        (metric,) = document.get("items", [document])[0]["metrics"]
+        return metric["version"], metric["newer_version"]
+
+    assert versions() == versions("/looks") == (2, None)
+    service.admin.post(VERSIONS, json={"event": "purchase"}, headers=tag(service))
+    assert versions() == versions("?method=fixed") == (2, 3)
+    assert versions("/looks") == (2, None)
 
 
 def test_a_version_must_change_something(service: Service) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,13 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def all_imports(package: str) -> Iterator[tuple[str, str, int]]:
+@cache
+def all_imports(package: str) -> Sequence[tuple[str, str, int]]:
+    found = []
     for name, tree in modules(package):
         is_package = (ROOT / Path(*name.split(".")) / "__init__.py").is_file()
-        for imported, line in imports(name, tree, is_package=is_package):
-            yield name, imported, line
+        found += [(name, imported, line) for imported, line in imports(name, tree, is_package=is_package)]
+    return found
 
 
 def test_imports_inside_the_server_point_downwards() -> None:

@@ -105,6 +105,8 @@ def test_interactions_are_listed_the_surest_first(capsys: pytest.CaptureFixture[
     assert "Not tested with colour: 0 units met both." in report_interactions(apart).notes
     page = said(capsys, "interactions", "one", "--format", "html")
     assert "No experiment ran at the same time on the same units." in page
+    assert " UTC; no event had to be read." in page
+    assert "no data yet" not in page, "there are data, which nobody asked for"
 
 
 @pytest.mark.parametrize(

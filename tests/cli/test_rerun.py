@@ -87,6 +87,23 @@ def test_a_number_that_differs_gives_status_1(own_home: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["agrees"] is False
 
 
+def test_what_a_look_of_an_earlier_version_did_not_record_is_shown_and_does_not_differ(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with a_platform(own_home) as platform, transaction(platform.database) as connection:
+        stored = json.loads(connection.scalar(sa.select(table.c.aggregation)) or "")
+        assert [cell.pop("m3") is not None for cell in stored["cells"]] == [True, True]
+        connection.execute(sa.update(table).values(aggregation=json.dumps(stored), version="0.1.0"))
+    assert run_here(["rerun", "rate-display", "--look", "1"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("\n0 of 27 numbers differ\n2 more were not recorded by version 0.1.0: nothing to compare\n")
+    assert sum(line.endswith("not recorded then") and ".m3 " in line for line in said.splitlines()) == 2
+    assert run_here(["rerun", "rate-display", "--look", "1", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    unknown = [number for number in document["numbers"] if number["agrees"] is None]
+    assert (document["agrees"], [number["was"] for number in unknown]) == (True, [None, None])
+
+
 def test_a_state_that_is_gone_is_said_and_what_to_do(own_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with a_platform(own_home) as platform:
         look(platform)

@@ -121,6 +121,25 @@ def test_real_customers_do_not_join_simulated_ones(
         assert [experiment.key for experiment in work.experiments.all("default")] == [STORY]
 
 
+def test_the_demo_joins_neither_stories_nor_the_experiments_of_somebody(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It imports a real experiment, and then simulates customers."""
+    assert say(capsys, "simulate-app", STORY, *SMALL, "--until-day", "1")[0] == 0
+    elsewhere = "set ABPLATFORM_HOME to a new folder"
+    complaint = f"{home} holds simulated customers, real ones must not join them: {elsewhere}"
+    assert say(capsys, "demo") == (1, "", f"Error: {complaint}\n")
+
+    mine = tmp_path / "mine"
+    monkeypatch.setenv("ABPLATFORM_HOME", str(mine))
+    table = write_csv(tmp_path / "real.csv", ("arm", "bought"), *((arm, "1") for arm in "aabb"))
+    assert say(capsys, "import", str(table), "--variant", "arm", "--control", "a", "--conversion", "bought")[0] == 0
+    complaint = f"{mine} has another experiment than the demo's, real: {elsewhere}"
+    assert say(capsys, "demo") == (1, "", f"Error: {complaint}\n")
+    with a_platform(mine) as platform, platform.uow.reading() as work:
+        assert [experiment.key for experiment in work.experiments.all("default")] == ["real"]
+
+
 def test_a_home_with_an_imported_experiment_gets_no_story(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

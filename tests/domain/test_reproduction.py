@@ -20,7 +20,7 @@ FOUND = an_aggregation(CELL, covariates=(COVARIATE,), data_through=later(), earl
 
 
 def differing(now: Aggregation) -> list[str]:
-    return [number.name for number in compare(FOUND, now) if not number.agrees]
+    return [number.name for number in compare(FOUND, now) if number.agrees is False]
 
 
 def test_the_same_agrees_in_every_number() -> None:
@@ -61,7 +61,7 @@ def test_parts_of_a_cell_are_compared_number_by_number() -> None:
 
     def named(**changes: Any) -> list[str]:
         now = replace(FOUND, cells=(replace(was, **changes),))
-        return [number.name for number in compare(replace(FOUND, cells=(was,)), now) if not number.agrees]
+        return [number.name for number in compare(replace(FOUND, cells=(was,)), now) if number.agrees is False]
 
     assert named() == []
     assert named(steps=(100, 51)) == ["purchase.control.steps.1"]
@@ -78,6 +78,34 @@ def test_counts_of_units_and_the_latest_receipt_are_compared_too() -> None:
 
 
 def test_a_cell_that_is_no_longer_there_differs_in_every_number() -> None:
-    gone = [number for number in compare(FOUND, replace(FOUND, covariates=())) if not number.agrees]
+    gone = [number for number in compare(FOUND, replace(FOUND, covariates=())) if number.agrees is False]
     assert {number.now for number in gone} == {None}
     assert len(gone) == 6
+
+
+def test_what_a_look_did_not_record_yet_is_no_difference() -> None:
+    """As in looks from before sums of cubes were kept, and which clusters have a value."""
+    treated = replace(CELL, variant="treatment")
+    now = replace(FOUND, cells=tuple(replace(cell, m3=5.0, cluster_nonzero=7) for cell in (CELL, treated)))
+    numbers = compare(replace(FOUND, cells=(CELL, treated)), now)
+    unknown = [(number.name, number.was, number.now) for number in numbers if number.agrees is None]
+    assert unknown == [
+        (f"purchase.{variant}.{name}", None, value)
+        for variant in ("control", "treatment")
+        for name, value in (("cluster_nonzero", 7), ("m3", 5.0))
+    ]
+    assert all(number.agrees for number in numbers if number.agrees is not None)
+
+
+def test_a_number_that_one_cell_had_and_another_had_not_differs() -> None:
+    """Nor is it excused when the other way round, or when the whole cell is new: versions do not explain that."""
+    whole, lacking = replace(CELL, m3=5.0), replace(CELL, variant="treatment")
+    was = replace(FOUND, cells=(whole, lacking))
+    (wrong,) = (each for each in compare(was, replace(was, cells=(whole, replace(lacking, m3=5.0)))) if not each.agrees)
+    assert (wrong.name, wrong.agrees) == ("purchase.treatment.m3", False)
+    assert [each.agrees for each in compare(was, replace(was, cells=(CELL, lacking))) if not each.agrees] == [False]
+    new = [each for each in compare(FOUND, was) if each.name.startswith("purchase.treatment.")]
+    assert {each.agrees for each in new} == {False}
+    steps = replace(FOUND, cells=(replace(CELL, steps=(9,)),))
+    longer = compare(steps, replace(FOUND, cells=(replace(CELL, steps=(9, 8)),)))
+    assert [(each.name, each.agrees) for each in longer if not each.agrees] == [("purchase.control.steps.1", False)]

@@ -328,7 +328,7 @@ def decided_scorecard() -> Scorecard:
 
 
 def lending_scorecard() -> Scorecard:
-    """A guardrail that is an early sign of bad debt, which is known for few units so far."""
+    """A guardrail that is an early sign of bad debt, which is known for few units so far; both have had versions."""
     running = sequential_scorecard()
     complaint, purchase = running.metrics
     closes_by = datetime(2027, 5, 22, 12, 0, tzinfo=UTC)
@@ -344,6 +344,7 @@ def lending_scorecard() -> Scorecard:
         metric="early-overdue",
         variants=tuple(replace(each, open_units=1490, open_share=1490 / 7490) for each in complaint.variants),
         maturity=Maturity(known_share=6000 / 7490, closes_by=closes_by - timedelta(days=90)),
+        version=2,
         outcome=outcome,
     )
     effect = replace(
@@ -365,13 +366,15 @@ def lending_scorecard() -> Scorecard:
         ),
         comparisons=(effect,),
         maturity=Maturity(known_share=0.3789, closes_by=closes_by),
+        version=1,
+        newer_version=3,
     )
     known = (
         "treatment: bad-debt, the late outcome of early-overdue, is known for 37% of units, and not shown to be worse."
     )
     return replace(
         running,
-        metrics=(early, late, purchase),
+        metrics=(early, late, replace(purchase, version=1)),
         decision=Decision(
             recommendation="ship",
             variant="treatment",

@@ -27,6 +27,7 @@ from tests.readouts.scorecards import (
     empty_scorecard,
     fixed_scorecard,
     hostile_scorecard,
+    lending_scorecard,
     sequential_looks,
     sequential_scorecard,
 )
@@ -55,6 +56,13 @@ class _Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside:
             self.raw[self._inside][-1] += data
+
+
+def test_a_version_stands_below_the_name_of_its_metric_where_there_are_several() -> None:
+    names = re.findall(r'<th scope="row" role="rowheader">(.*?)</th>', as_html(lending_scorecard()), re.DOTALL)
+    versions = [re.findall(r'<span class="range">(v[^<]*)</span>', name) for name in names]
+    early, late, purchase = ["v2"], ["v1 of 3"], list[str]()
+    assert versions == [purchase, purchase, early, early, late, late]
 
 
 @pytest.mark.parametrize("name", ALL)

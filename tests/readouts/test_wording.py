@@ -43,6 +43,15 @@ def test_units_of_the_plan_are_the_closed_ones_of_the_primary_that_has_the_fewes
     assert dict(wording.facts(replace(scorecard, metrics=(guardrail,))))["Units"] == "12,000 of 20,000 planned"
 
 
+def test_planned_clusters_stand_beside_the_clusters_of_the_units_that_count() -> None:
+    scorecard = replace(sequential_scorecard(), planned_clusters=5_000)
+    guardrail, primary = scorecard.metrics
+    primary = replace(primary, variants=tuple(replace(each, clusters=1_204) for each in primary.variants))
+    assert dict(wording.facts(replace(scorecard, metrics=(guardrail, primary))))["Clusters"] == "2,408 of 5,000 planned"
+    assert dict(wording.facts(replace(scorecard, metrics=(guardrail,))))["Clusters"] == "5,000 planned"
+    assert "Clusters" not in dict(wording.facts(sequential_scorecard()))
+
+
 def test_headline_beside_another_methods_numbers_is_the_plans() -> None:
     assert wording.headline(exploratory_scorecard()) == "By the plan's own method: Ship Mens E-Mail"
     assert wording.headline(fixed_scorecard()) == "Ship Mens E-Mail"

@@ -117,6 +117,7 @@ def test_the_interval_is_a_sequence_over_circles(platform: Platform) -> None:
     wanted = pytest.approx(sequence(rows), rel=1e-6)
     assert (comparison.absolute.estimate, comparison.absolute.lower, comparison.absolute.upper) == wanted
     assert [each.clusters for each in invited.variants] == [230, 230]
+    assert found.planned_clusters == PLANNED
     assert (comparison.verdict, comparison.warnings, invited.always_valid) == ("better", (), True)
     # No window of the guardrail has closed, and there is no harm yet.
     assert [(each.units, each.clusters) for each in late.variants] == [(0, 0), (0, 0)]

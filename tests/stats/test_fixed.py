@@ -144,7 +144,7 @@ def test_control_near_zero_makes_the_relative_set_unbounded_and_says_so(treatmen
 
 def test_fieller_on_the_edge_is_a_half_line():
     # a = control^2 - z^2 var = 0 exactly: 4 - 2^2 * 1.
-    from abplatform.stats.effects import Ratio, fieller
+    from abplatform.stats.lifts import Ratio, fieller
 
     one = [np.asarray(x, dtype=float) for x in (3.0, 2.0, 2.0, 1.0, -1.0)]
     lower, upper, _ = fieller(Ratio(*one), 2.0)

@@ -164,7 +164,7 @@ def test_scan_adjusts_over_the_pairs_and_counts_those_that_fail():
         expected = multipletests(np.nan_to_num(row, nan=1.0), method="fdr_bh")[1]
         np.testing.assert_allclose(adjusted[~np.isnan(row)], expected[~np.isnan(row)])
     assert np.isnan(scan.adjusted_p_value[0, 5])
-    np.testing.assert_array_equal(scan.found, scan.adjusted_p_value <= 0.1)
+    np.testing.assert_array_equal(scan.found, scan.adjusted_p_value < 0.1)
     assert scan.found.any()
 
 

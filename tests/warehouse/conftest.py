@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +14,6 @@ from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.lake import Lake
 from tests.warehouse.lakes import a_database_in
 from tests.warehouse.spark_engines import SparkProcess, spark_engine
-from tests.warehouse.sql_engines import spark_process
 
 
 @pytest.fixture
@@ -64,10 +62,3 @@ def each_engine(request: pytest.FixtureRequest) -> Engine:
     """The engine that the test names: ``engine`` or ``spark_on_threads``."""
     engine: Engine = request.getfixturevalue(request.param)
     return engine
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    """A process with one Spark session, to be asked through `ask_spark`; it starts once for all tests."""
-    with spark_process() as process:
-        yield process

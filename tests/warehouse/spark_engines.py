@@ -26,11 +26,12 @@ from abplatform.warehouse import queries
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.manifests import LakeFile
 from abplatform.warehouse.spark_engine import SparkEngine
-from tests.warehouse.sql_engines import need
+from tests.warehouse.sql_engines import Ask, need
 
 # Java's quick compiler alone: what runs here runs once.
 JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 _BUILT: list[SparkEngine] = []
+_PLAIN: list[Any] = []
 
 
 class SparkProcess:
@@ -93,6 +94,13 @@ class SparkProcess:
         """End Spark and the process."""
         self.ask(SparkEngine.close)
         self._pool.shutdown()
+
+
+@contextmanager
+def ask_spark(units: Sequence[str | None], process: SparkProcess) -> Iterator[Ask]:
+    """Spark as users have it, with a table ``units``; see `sql_engines`."""
+    process.ask(_offer, units)
+    yield lambda query: process.ask(_query, query.rstrip().removesuffix(";"))
 
 
 @contextmanager
@@ -219,6 +227,17 @@ def _build(url: str) -> None:
 
 def _call(function: Callable[..., Any], args: Sequence[Any]) -> Any:
     return function(_BUILT[0], *args)
+
+
+def _offer(engine: SparkEngine, units: Sequence[str | None]) -> None:
+    session = engine._start()._session.newSession()
+    session.conf.set("spark.sql.variable.substitute", "true")  # as it is where nobody says otherwise
+    session.createDataFrame([(unit,) for unit in units], "unit_id string").createOrReplaceTempView("units")
+    _PLAIN[:] = [session]
+
+
+def _query(engine: SparkEngine, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in _PLAIN[0].sql(query).collect()]
 
 
 def _version(engine: SparkEngine) -> str:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
@@ -81,29 +77,3 @@ def ask_clickhouse(units: Sequence[str | None]) -> Iterator[Ask]:
         written = ", ".join("(NULL)" if unit is None else f"(unhex('{unit.encode().hex()}'))" for unit in units)
         session.query(f"INSERT INTO units VALUES {written}")
         yield run
-
-
-@contextmanager
-def spark_process() -> Iterator[subprocess.Popen[str]]:
-    """Spark in a process of its own, since starting it takes seconds, and PySpark leaves sockets open."""
-    need(present=find_spec("pyspark") is not None, how="PySpark is missing; run: pip install 'pyspark>=4.0,<4.1'")
-    need(present=bool(shutil.which("java") or os.environ.get("JAVA_HOME")), how="Spark needs Java 17 or later")
-    command = [sys.executable, str(Path(__file__).with_name("spark_queries.py"))]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
-        yield process
-        process.stdin.close()
-
-
-@contextmanager
-def ask_spark(units: Sequence[str | None], process: subprocess.Popen[str]) -> Iterator[Ask]:
-    stdin, stdout = process.stdin, process.stdout
-    assert stdin is not None
-    assert stdout is not None
-
-    def run(query: str) -> list[Row]:
-        stdin.write(json.dumps({"units": units, "query": query.rstrip().removesuffix(";")}) + "\n")
-        stdin.flush()
-        return [tuple(row) for row in json.loads(stdout.readline())]
-
-    yield run

@@ -11,13 +11,13 @@ import pytest
 from abplatform.assignment import bucket
 from abplatform.warehouse.draws import ENGINES, DrawnExperiment, draw_query
 from tests.assignment.documents import ROOT, read_vectors
+from tests.warehouse.spark_engines import ask_spark
 from tests.warehouse.sql_engines import (
     Ask,
     ask_bigquery,
     ask_clickhouse,
     ask_duckdb,
     ask_postgresql,
-    ask_spark,
 )
 
 CASES = read_vectors("hash")["cases"]
@@ -53,7 +53,7 @@ def engine(request: pytest.FixtureRequest) -> tuple[str, Open]:
         databases = request.getfixturevalue("postgres_databases")
         return name, lambda units: ask_postgresql(units, databases)
     if name == "spark":
-        process = request.getfixturevalue("spark")
+        process = request.getfixturevalue("spark_on_threads")
         return name, lambda units: ask_spark(units, process)
     return name, plain[name]
 

@@ -19,7 +19,7 @@ from abplatform.warehouse.duckdb_engine import DuckDBEngine
 from abplatform.warehouse.lake import Lake
 from abplatform.warehouse.layout import facts_to_arrow
 from tests.builders import NOW, a_metric, an_exposure_fact, later
-from tests.warehouse.sql_engines import ask_spark
+from tests.warehouse.spark_engines import SparkProcess, ask_spark
 
 HOUR = timedelta(hours=1)
 REQUEST = AggregationRequest(
@@ -136,11 +136,11 @@ def test_clusters_are_no_matter_where_units_were_randomised(reduce: Any) -> None
     assert (result.earlier_phase_units, result.exposed["control"]) == (3, 5)
 
 
-def test_spark_leaves_out_and_counts_the_same(monkeypatch: pytest.MonkeyPatch, spark: Any) -> None:
+def test_spark_leaves_out_and_counts_the_same(monkeypatch: pytest.MonkeyPatch, spark_on_threads: SparkProcess) -> None:
     # Writing Spark's SQL needs no Spark, only this option's default, which loading Spark would set.
     monkeypatch.setattr(type(ibis.options), "pyspark", SimpleNamespace(treat_nan_as_null=False))
     exposures = ibis.table(queries.COLUMNS_OF_EXPOSURES, name="exposures")
-    with ask_spark(["-"], spark) as ask:
+    with ask_spark(["-"], spark_on_threads) as ask:
         ask("SET spark.sql.shuffle.partitions = 1")
         for facts, clustered, counted, left_out in ((SINGLE, False, 3, 2), (CLUSTERED, True, 3, 5)):
             ask(as_view(facts))

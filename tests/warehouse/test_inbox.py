@@ -13,10 +13,11 @@ import zstandard
 from abplatform.database import open_database
 from abplatform.domain.events import scalars_as_json
 from abplatform.errors import Unavailable
-from abplatform.warehouse import inbox as inbox_module
-from abplatform.warehouse.inbox import MOST_REJECTIONS_KEPT, Inbox, Rejection
+from abplatform.warehouse import rejections
+from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.layout import facts_to_arrow
 from abplatform.warehouse.payload import pack
+from abplatform.warehouse.rejections import MOST_REJECTIONS_KEPT, Rejection
 from abplatform.warehouse.tables import inbox_batch, rejected_event
 from tests.builders import NOW, a_conversion_fact, an_exposure_fact
 from tests.facts import keep, unpack_facts
@@ -91,7 +92,7 @@ def test_rejections_with_unstorable_text_are_kept_readably(inbox: Inbox, databas
 def test_old_rejections_make_room_for_new_ones(
     inbox: Inbox, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_module, "MOST_REJECTED_ROWS", 3)
+    monkeypatch.setattr(rejections, "MOST_REJECTED_ROWS", 3)
     inbox.trim_rejections()
     keep(inbox, "default", "exposure", [], [Rejection(n, "BAD", "no") for n in range(5)], received_at=NOW)
 

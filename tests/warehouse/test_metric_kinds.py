@@ -43,22 +43,6 @@ PLACES = {
     "sao-paulo-in-autumn": ("America/Sao_Paulo", datetime(2018, 2, 17, 22, tzinfo=UTC)),
     "utc": ("UTC", datetime(2024, 2, 28, 23, tzinfo=UTC)),
 }
-ON_SPARK = {
-    False: (
-        ("none", "conversion"),
-        ("hours", "count"),
-        ("days", "count-capped"),
-        ("none", "sum-capped"),
-        ("days", "last"),
-        ("hours", "max"),
-        ("days", "ratio-of-counts"),
-        ("days", "retention"),
-        ("none", "p75-events"),
-        ("none", "time-old"),
-        ("hours", "funnel-chain"),
-    ),
-    True: (("none", "ratio"), ("hours", "p90-last"), ("days", "time-from")),
-}
 AMOUNTS = ("2.5", "0.0000005", "-0.0000015", "7", "1e3", '"12"', "true", "3", "99999999999999999999", "-1")
 
 
@@ -273,24 +257,26 @@ def test_calendar_days_agree_with_plain_loops(local_lake: Lake, engine: Engine, 
     check_answer(engine.aggregate(local_lake, request), history, request)
 
 
-@pytest.mark.parametrize("clustered", [False, True], ids=["units", "clusters"])
-def test_spark_agrees_too(local_lake: Lake, spark_on_threads: Engine, engine: Engine, *, clustered: bool) -> None:
+@pytest.mark.parametrize("window", [None, NEXT_DAY], ids=["none", "next-day"])
+def test_spark_agrees_too(local_lake: Lake, spark_on_threads: Engine, engine: Engine, window: Window | None) -> None:
+    check_spark(local_lake, spark_on_threads, engine, metrics_of(window))
+
+
+def test_spark_agrees_on_clusters_and_slices_too(local_lake: Lake, spark_on_threads: Engine, engine: Engine) -> None:
+    windows = {"ratio": None, "p90-last": HOURS, "time-from": NEXT_DAY}
+    metrics = [metric for key, window in windows.items() for metric in metrics_of(window) if metric.key == key]
+    check_spark(local_lake, spark_on_threads, engine, metrics, clustered=True, dimensions=DIMENSIONS[:2])
+
+
+def check_spark(lake: Lake, spark: Engine, engine: Engine, metrics: Sequence[Metric], **changes: Any) -> None:
+    """Compare Spark with plain loops and with DuckDB, where clocks change."""
     zone, around = PLACES["berlin-in-autumn"]
     history = a_dense_history(4, zone=zone, around=around)
-    fill(local_lake, history.exposures, history.conversions)
-    windows = {"none": None, "hours": HOURS, "days": NEXT_DAY}
-    found = {(key, metric.key): metric for key, window in windows.items() for metric in metrics_of(window)}
-    metrics = [replace(found[names], key="-".join(names)) for names in ON_SPARK[clustered]]
-    request = a_request(
-        metrics,
-        time_zone=zone,
-        as_of=around + 5 * DAY,
-        clustered=clustered,
-        dimensions=DIMENSIONS[:2] if clustered else (),
-    )
-    answer = spark_on_threads.aggregate(local_lake, request)
+    fill(lake, history.exposures, history.conversions)
+    request = a_request(metrics, time_zone=zone, as_of=around + 5 * DAY, **changes)
+    answer = spark.aggregate(lake, request)
     check_answer(answer, history, request)
-    check_equal(answer, engine.aggregate(local_lake, request))
+    check_equal(answer, engine.aggregate(lake, request))
 
 
 @pytest.mark.parametrize("kind", ["quantile", "time_to"])

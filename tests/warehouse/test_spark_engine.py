@@ -150,14 +150,6 @@ def test_analyses_at_once_do_not_meet_and_leave_nothing(
     assert spark_on_threads.ask(left_behind) == (0, 0)
 
 
-def test_after_its_java_process_was_killed_spark_starts_again(local_lake: Lake, spark_on_threads: Any) -> None:
-    fill(local_lake, [an_exposure_fact()])
-    spark_on_threads.ask(kill_driver)
-    with pytest.raises(Unavailable, match="Spark does not answer"):
-        spark_on_threads.aggregate(local_lake, REQUEST)
-    assert spark_on_threads.aggregate(local_lake, REQUEST).exposed == {"control": 1, "treatment": 0}
-
-
 def test_a_file_that_is_missing_is_no_empty_file(local_lake: Lake, spark_on_threads: Any) -> None:
     fill(local_lake, [an_exposure_fact()])
     (file,) = local_lake.files("default", "exposure")
@@ -229,3 +221,11 @@ def test_without_java_the_start_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(StartRefused, match="has no bin/java"):
         build_engine("spark://local[2]")
+
+
+def test_after_its_java_process_was_killed_spark_starts_again(local_lake: Lake, spark_on_threads: Any) -> None:
+    fill(local_lake, [an_exposure_fact()])
+    spark_on_threads.ask(kill_driver)
+    with pytest.raises(Unavailable, match="Spark does not answer"):
+        spark_on_threads.aggregate(local_lake, REQUEST)
+    assert spark_on_threads.aggregate(local_lake, REQUEST).exposed == {"control": 1, "treatment": 0}
