@@ -45,6 +45,10 @@ class Resource(Blueprint):
 
     ARGUMENTS_PARSER = StrictParser()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(_describe_all_parameters)
+
 
 class ListParser(StrictParser):
     """Reads bodies that hold long lists."""
@@ -56,6 +60,14 @@ class ListResource(Resource):
     """The views of a resource whose bodies hold long lists."""
 
     ARGUMENTS_PARSER = ListParser()
+
+
+def _describe_all_parameters(doc: dict[str, Any], info: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+    """Have the parameters that a view describes itself stand beside those of its arguments, not in their place."""
+    own = info.get("manual_doc", {})
+    if "parameters" in own:
+        own["parameters"] = [*doc.get("parameters", ()), *own["parameters"]]
+    return doc
 
 
 def invalid_input(error: marshmallow.ValidationError, schema: marshmallow.Schema) -> InvalidInput:

@@ -1,14 +1,14 @@
-"""Tables that commands write: a file that gets its name when it is whole, as CSV or as Parquet."""
+"""Tables that commands write, to stdout or to a file, as CSV or as Parquet."""
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from abplatform.cli.drafts import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,18 +18,13 @@ TABLE_ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 @contextmanager
 def open_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Stdout, or a file that gets its name when it is whole."""
+    """Stdout, or a file that gets its name when it is whole: see `drafts.whole_file`."""
     if output is None:
         sys.stdout.flush()
         yield sys.stdout.buffer
         return
-    draft = output.with_name(f".{output.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("xb") as stream:
-            yield stream
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(output) as stream:
+        yield stream
 
 
 @contextmanager

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from abplatform.domain.reproduction import Value
     from abplatform.services.rerun import Rerun
 
+_VERDICTS = {True: "", False: "differs", None: "not recorded then"}
+
 
 @click.command("rerun")
 @click.argument("experiment")
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 def command(experiment: str, *, look: int, phase: int | None, engine: str | None, format_: str) -> int:
     """Compute a look at EXPERIMENT again from the events that it saw, and compare number by number.
 
-    Counts and sums must be equal, second moments within 1e-12. The exit status is 1 if any number differs. Nothing is
-    recorded.
+    Counts and sums must be equal, second moments within 1e-12. The exit status is 1 if any number differs. Numbers
+    that a later version added are shown, and not compared. Nothing is recorded.
     """
     changes = {} if engine is None else {"ABPLATFORM_ENGINE_URL": engine}
     with open_existing_platform(**changes) as platform:
@@ -44,16 +46,16 @@ def _print_text(found: Rerun) -> None:
     click.echo(f"as of {found.was.request.as_of:%Y-%m-%d %H:%M:%S} UTC; {_state(found.was)}")
     click.echo(f"was: {_program(found.was)}; is: {_program(found.now)}")
     rows = [("number", "was", "is", "")]
-    rows += [
-        (visible(each.name), _show(each.was), _show(each.now), "" if each.agrees else "differs")
-        for each in found.numbers
-    ]
+    rows += [(visible(each.name), _show(each.was), _show(each.now), _VERDICTS[each.agrees]) for each in found.numbers]
     first, second, third = (max(len(row[place]) for row in rows) for place in range(3))
     click.echo()
     for name, was, now, verdict in rows:
         click.echo(f"{name:<{first}}  {was:>{second}}  {now:>{third}}  {verdict}".rstrip())
-    wrong = sum(not each.agrees for each in found.numbers)
-    click.echo(f"\n{count(wrong)} of {count(len(found.numbers))} numbers differ")
+    verdicts = [each.agrees for each in found.numbers]
+    new = verdicts.count(None)
+    click.echo(f"\n{count(verdicts.count(False))} of {count(len(verdicts) - new)} numbers differ")
+    if new:
+        click.echo(f"{count(new)} more were not recorded by version {visible(found.was.version)}: nothing to compare")
 
 
 def _print_json(found: Rerun) -> None:

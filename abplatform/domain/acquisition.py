@@ -37,7 +37,8 @@ class VariantCost:
         units: whose window has closed; ``open_units`` others, which cost as much.
         acquisitions: units that were won.
         rate: share of the units that were won.
-        cost: per acquisition; without an upper bound where the rate may be 0, null without any acquisition.
+        cost: per acquisition, 0 where nothing was paid; else the estimate is null where nobody was won, and the upper
+            bound where the rate may be 0.
     """
 
     variant: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from abplatform.domain.arm_cell import ArmCell
 from abplatform.domain.arm_stats import CellTable
 from abplatform.domain.arms import Grid
 from abplatform.stats import adjust
@@ -31,16 +32,30 @@ class AdjustedGrid:
 def adjust_grid(grid: Grid) -> AdjustedGrid:
     """Adjust every metric but guardrails, and those that have no such value, for its own before the first exposure.
 
-    Each arm has a slope of its own (Lin, 2013), so that in large samples it never costs precision.
+    Each arm has a slope of its own (Lin, 2013), so that in large samples it never costs precision. Where one arm gives
+    none, the other is left as it is, too.
     """
-    treatment = _joint_stats([row.treatments for row in grid.rows])
-    adjusted = adjust.cuped(treatment, _joint_stats([[row.control] for row in grid.rows]))
-    dropped = (adjusted.treatment.cautions | adjusted.control.cautions) & Caution.COVARIATE_DROPPED
+    treatments = [row.treatments for row in grid.rows]
+    adjusted = adjust.cuped(_joint_stats(treatments), _joint_stats([[row.control] for row in grid.rows]))
+    dropped = (adjusted.treatment.cautions | adjusted.control.cautions) & Caution.COVARIATE_DROPPED != 0
+    if dropped.any():
+        controls = [(row.control,) * len(row.treatments) for row in grid.rows]
+        adjusted = adjust.cuped(*(_joint_stats(_without_past(table, dropped)) for table in (treatments, controls)))
     plain = [row.use.role == "guardrail" or not row.metric.has_covariate for row in grid.rows]
-    reduction = np.where((dropped != 0) | np.array(plain)[:, None], np.nan, 1 - adjusted.variance_ratio)
+    reduction = np.where(dropped | np.array(plain)[:, None], np.nan, 1 - adjusted.variance_ratio)
     return AdjustedGrid(
         grid=replace(grid, treatment=adjusted.treatment, control=adjusted.control), variance_reduction=reduction
     )
+
+
+def _without_past(table: CellTable, where: NDArray[np.bool_]) -> CellTable:
+    def bare(cell: ArmCell) -> ArmCell:
+        return replace(cell, before_mean=None, before_m2=None, before_c=None)
+
+    return [
+        [bare(cell) if out else cell for cell, out in zip(row, outs, strict=True)]
+        for row, outs in zip(table, where, strict=True)
+    ]
 
 
 def _joint_stats(table: CellTable) -> JointStats:

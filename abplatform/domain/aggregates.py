@@ -47,7 +47,7 @@ class AggregationRequest:
             that are in go on (the end of enrolment, or of a past phase).
         until: exposures and conversions at or after it do not count (the stop of a served experiment).
         as_of: now; units whose window has not closed by ``min(as_of, until)`` leave that metric.
-        dimensions: what to slice by, each for itself; at most `MOST_DIMENSIONS`.
+        dimensions: what to slice by, each for itself.
         watched: keys of the metrics whose harm is watched: of all units, those with open windows included; as far as
             their kind is one of `WATCHABLE`.
         daily: whether what was known at the end of each day is wanted too.

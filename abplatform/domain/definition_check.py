@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from abplatform.assignment import check_condition
 from abplatform.domain.checks import Faults, is_number, printable, storable
 from abplatform.domain.cluster_check import check_clusters
+from abplatform.domain.dimension import split_version
 from abplatform.domain.experiment import ROLES, Amount, Experiment, ExperimentDefinition, MetricUse, prior_scale
 from abplatform.domain.metric import Metric
 from abplatform.domain.plan import LEAST_SCALE, MOST_SCALE, check_plan
@@ -33,6 +34,7 @@ class Catalogue:
         layers: the unit type of each shared layer, by key.
         segments: keys of the segments; targeting names them as groups.
         experiments: all others, and this one as it is stored, by key.
+        behaviours: the newest version of each, by key.
     """
 
     unit_type: str
@@ -40,6 +42,7 @@ class Catalogue:
     layers: Mapping[str, str] = field(default_factory=dict)
     segments: Collection[str] = ()
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
+    behaviours: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_definition(definition: ExperimentDefinition, catalogue: Catalogue) -> None:
@@ -63,6 +66,7 @@ def check_definition(definition: ExperimentDefinition, catalogue: Catalogue) -> 
     check_prerequisites(definition, catalogue.experiments, faults)
     _check_metrics(definition, catalogue.metrics, faults)
     _check_names(definition, faults)
+    _check_versions(definition.dimensions, catalogue.behaviours, faults)
     check_plan(definition.plan, faults)
     if definition.clustered:
         check_clusters(definition, faults)
@@ -260,3 +264,12 @@ def _check_names(definition: ExperimentDefinition, faults: Faults) -> None:
             faults.check(good, f"{field_name}.{index}", "must be 1 to 64 printable characters, and stand here once")
     if definition.assignment != "external":
         faults.check(not definition.covariates, "covariates", "are not supported yet for served experiments")
+
+
+def _check_versions(dimensions: Sequence[str], behaviours: Mapping[str, int], faults: Faults) -> None:
+    """Where there is no such behaviour, a name that looks like a version is that of an attribute."""
+    for index, name in enumerate(dimensions[:MOST_NAMES]):
+        key, version = split_version(name)
+        if version is not None and key in behaviours:
+            rule = f"there is no version {version} of the behaviour {key!r}; the newest is {behaviours[key]}"
+            faults.check(1 <= version <= behaviours[key], f"dimensions.{index}", rule)

@@ -82,7 +82,7 @@ def find_differences(
     adjusted = benjamini_hochberg(p_values) if found else p_values
     alpha = definition.plan.alpha
     return tuple(
-        replace(each, adjusted_p_value=optional(p), found=bool(p <= alpha))
+        replace(each, adjusted_p_value=optional(p), found=bool(p < alpha))
         for each, p in zip(found, adjusted, strict=True)
     )
 

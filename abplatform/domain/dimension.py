@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from abplatform.domain.behaviour import Behaviour
+from abplatform.domain.behaviour import VERSION_MARK, Behaviour
+from abplatform.domain.checks import KEY
 
 Period = Literal["day", "week", "month"]
 
@@ -68,3 +69,15 @@ class Dimension:
     def is_attribute(self) -> bool:
         """Whether its values stand in the exposures."""
         return self.period is None and self.behaviour is None and self.experiment is None
+
+
+def split_version(name: str) -> tuple[str, int | None]:
+    """The key and the version of a behaviour that a name says, where it looks like that of a version.
+
+    >>> split_version("rfm@2"), split_version("rfm"), split_version("rfm@x")
+    (('rfm', 2), ('rfm', None), ('rfm@x', None))
+    """
+    key, mark, version = name.rpartition(VERSION_MARK)
+    if mark and KEY.fullmatch(key) and version.isascii() and version.isdigit() and len(version) < 10:
+        return key, int(version)
+    return name, None

@@ -72,13 +72,16 @@ def check_curved(metric: Metric, view: View, faults: Faults) -> None:
         )
 
 
-def metrics_of_curve(metric: Metric, horizons: Horizons) -> tuple[Metric, ...]:
-    """The same metric with the window of each point, under keys of its own."""
+def metrics_of_curve(metric: Metric, horizons: Horizons, *, followed_for: timedelta) -> tuple[Metric, ...]:
+    """The same metric with the window of each point, under keys of its own.
+
+    Args:
+        metric: what is traced.
+        horizons: of the curve.
+        followed_for: age from which on a unit has been followed until the last day; of the cohort ``same``.
+    """
     calendar = metric.window is not None and metric.window.calendar
-    least_age = metric.minimum_age
-    if horizons.cohort == "same":
-        # Days of a calendar may be longer than 24 hours.
-        least_age = max(least_age, (horizons.days[-1] + calendar) * _DAY)
+    least_age = max(metric.minimum_age, followed_for) if horizons.cohort == "same" else metric.minimum_age
     return tuple(
         replace(
             metric,

@@ -109,6 +109,8 @@ class Interactions:
 
     Attributes:
         alpha: of those that are ``found``, at most this share is expected to be false.
+        data_through: latest receipt of an event that was read; null without any, and where no experiment ran at the
+            same time, so that none had to be read.
         experiments: those that ran at the same time, on units of the same type.
         interactions: one per other experiment, metric and pair of treatments.
     """
@@ -145,7 +147,7 @@ def cross(
     p_values = np.array([np.nan if each.p_value is None else each.p_value for each in found])
     adjusted = benjamini_hochberg(p_values) if found else p_values
     judged = [
-        replace(each, adjusted_p_value=optional(p), found=bool(p <= alpha))
+        replace(each, adjusted_p_value=optional(p), found=bool(p < alpha))
         for each, p in zip(found, adjusted, strict=True)
     ]
     return tuple(sorted(judged, key=lambda each: (not each.found, each.p_value is None, each.p_value or 0.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.scorecard import Decision
@@ -20,6 +21,16 @@ def choose_phase(experiment: Experiment, number: int | None) -> Experiment:
     except ValueError:
         had = "phase 1 only" if experiment.phase == 1 else f"the phases 1 to {experiment.phase}"
         raise InvalidInput({"phase": [f"{experiment.key} has had {had}"]}) from None
+
+
+def counted_span(experiment: Experiment) -> tuple[datetime | None, datetime | None]:
+    """From when to when the events of a phase count: from its start to the next one's, or to the stop.
+
+    An external experiment counts all that it was given.
+    """
+    if experiment.definition.assignment == "external":
+        return None, None
+    return experiment.phase_started_at, experiment.phase_ended_at or experiment.stopped_at
 
 
 def judged_definition(experiment: Experiment) -> ExperimentDefinition:

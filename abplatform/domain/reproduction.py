@@ -36,19 +36,27 @@ class Reproduced:
     Attributes:
         name: where it stands: ``exposed.control``, or ``purchase.control.m2`` of a metric (or covariate).
         was, now: None where there is no such number.
-        agrees: counts, sums of metrics and times if they are equal, all else within 1e-12 of what it is made of.
+        agrees: counts, sums of metrics and times if they are equal, all else within 1e-12 of what it is made of. None
+            where there is nothing to compare with: no cell of the earlier aggregation had that field, which came with
+            a later version.
     """
 
     name: str
     was: Value
     now: Value
-    agrees: bool
+    agrees: bool | None
 
 
 def compare(was: Aggregation, now: Aggregation) -> tuple[Reproduced, ...]:
     """All numbers of two aggregations, those of the earlier one first, in its order."""
     before, after = dict(_numbers(was)), dict(_numbers(now))
-    return tuple(_compare(name, before.get(name), after.get(name)) for name in before | after)
+    unrecorded = _unrecorded(was, now)
+    return tuple(
+        Reproduced(name=name, was=None, now=after[name].value, agrees=None)
+        if name in unrecorded
+        else _compare(name, before.get(name), after.get(name))
+        for name in before | after
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,25 @@ def _agree(was: _Number, now: _Number) -> bool:
     return abs(float(was.value) - float(now.value)) <= CLOSE * max(was.scale, now.scale)  # type: ignore[arg-type]
 
 
+def _unrecorded(was: Aggregation, now: Aggregation) -> set[str]:
+    """Names of numbers whose cell was there, while none of the cells had their field."""
+    earlier = {_place(cell): {_field(name) for name, _ in _flat(cell)} for cell in (*was.cells, *was.covariates)}
+    recorded = set[str]().union(*earlier.values())
+    return {
+        f"{_place(cell)}.{name}"
+        for cell in (*now.cells, *now.covariates)
+        if _place(cell) in earlier
+        for name, _ in _flat(cell)
+        if _field(name) not in recorded
+    }
+
+
+def _field(name: str) -> str:
+    """A number's name without its position: ``below.mean_y`` of ``below.mean_y.3``."""
+    path, _, position = name.rpartition(".")
+    return path if position.isdecimal() else name
+
+
 def _numbers(aggregation: Aggregation) -> Iterator[tuple[str, _Number]]:
     for field in fields(aggregation):
         value = getattr(aggregation, field.name)
@@ -87,11 +114,14 @@ def _numbers(aggregation: Aggregation) -> Iterator[tuple[str, _Number]]:
 
 
 def _cell_numbers(cell: ArmCell, *, exact_total: bool) -> Iterator[tuple[str, _Number]]:
-    place = ".".join(part for part in (cell.name, cell.variant, cell.slice) if part is not None)
     known = {name: value for name, value in _flat(cell) if name not in _NAMES}
     for name, value in known.items():
         exact = isinstance(value, int) or (isinstance(value, Decimal) and exact_total)
-        yield f"{place}.{name}", _Number(value, None if exact else _scale(known, name, value))
+        yield f"{_place(cell)}.{name}", _Number(value, None if exact else _scale(known, name, value))
+
+
+def _place(cell: ArmCell) -> str:
+    return ".".join(part for part in (cell.name, cell.variant, cell.slice) if part is not None)
 
 
 def _flat(part: object, path: str = "") -> Iterator[tuple[str, Any]]:

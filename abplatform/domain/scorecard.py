@@ -151,6 +151,9 @@ class MetricResult:
     Attributes:
         maturity: how far its windows have closed; null in looks from before it was told.
         outcome: what it is an early sign of, or null.
+        version: of the metric, which the start pinned; null in looks from before it was told.
+        newer_version: the newest version of the metric, where that is a later one; null where it is this one, and in
+            looks as they were recorded.
     """
 
     metric: str
@@ -162,6 +165,8 @@ class MetricResult:
     comparisons: tuple[ComparisonResult, ...]
     maturity: Maturity | None = None
     outcome: LateOutcome | None = None
+    version: int | None = None
+    newer_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +230,8 @@ class Scorecard:
         look: number of the look within the phase, from 1; 0 where it is not recorded (exploratory).
         computed_at: when; ``data_through``: latest receipt of an event that it has seen.
         preregistered: whether the plan was frozen before the first exposure.
-        planned_units: of the plan, analysed units of all arms.
+        planned_units, planned_clusters: of the plan, analysed units of all arms, and clusters where it names some (null
+            too in looks from before they were told).
         decision: what the plan recommends by the data, whatever people decided.
         phase_ended_at: when the next phase began; null for the phase that is the current one.
         decision_taken: what people decided last about the experiment; null before, and in looks as they were recorded.
@@ -240,6 +246,7 @@ class Scorecard:
     method: str
     alpha: float
     planned_units: int
+    planned_clusters: int | None = None
     look: int
     computed_at: datetime
     data_through: datetime | None

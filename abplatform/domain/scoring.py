@@ -58,6 +58,7 @@ def score_metrics(
             always_valid=_always_valid(row, method),
             variants=_variants(definition, row),
             comparisons=tuple(_comparison(definition, line, method) for line in lines if line.row is row),
+            version=row.use.version,
         )
         for row in rows
     )

@@ -48,7 +48,7 @@ def report_interactions(found: Interactions) -> Report:
     return Report(
         kind="Interactions",
         title=f"Experiments beside {numbers.visible(found.experiment)}, phase {found.phase}",
-        facts=(_headline(found), write_seen(found.computed_at, found.data_through)),
+        facts=(_headline(found), _seen(found)),
         warnings=tuple(numbers.visible(warning) for other in found.experiments for warning in other.warnings),
         tables=(
             ReportTable(
@@ -76,6 +76,12 @@ def _headline(found: Interactions) -> str:
     if not asked:
         return "There was nothing to test."
     return f"{numbers.plural(seen, 'interaction')} found among {numbers.count(asked)} tested."
+
+
+def _seen(found: Interactions) -> str:
+    if found.experiments:
+        return write_seen(found.computed_at, found.data_through)
+    return f"Computed {found.computed_at:%Y-%m-%d %H:%M:%S} UTC; no event had to be read."
 
 
 def _other(other: CrossedExperiment) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ class Row:
 
     Attributes:
         units: analysed units; ``units_note`` tells clusters and units that are not in yet.
+        version: of the metric, where it has had more than one.
         margin: how much worse a guardrail may be, signed towards harm.
         relative, absolute: estimate and interval; empty for the control.
         evidence: p-value or chance to win.
@@ -32,6 +33,7 @@ class Row:
     units: str
     units_note: str
     value: str
+    version: str = ""
     margin: str = ""
     relative: str = ""
     relative_bounds: str = ""
@@ -118,6 +120,7 @@ def build_rows(metric: MetricResult, *, sound: bool = True) -> Iterator[Row]:
             units=numbers.count(result.units),
             units_note=_units_note(result),
             value=write_value(metric, result),
+            version=_version(metric),
             margin=margin,
         )
         yield row if comparison is None else _compared(row, metric, comparison, sound=sound)
@@ -136,6 +139,13 @@ def _compared(row: Row, metric: MetricResult, comparison: ComparisonResult, *, s
         exploratory=comparison.exploratory,
         notes=(*_notes(comparison), *_step_notes(metric, comparison)),
     )
+
+
+def _version(metric: MetricResult) -> str:
+    """``v2``, or ``v1 of 2`` where there is a newer one; nothing where there is but one."""
+    if metric.newer_version is not None:
+        return f"v{metric.version} of {metric.newer_version}"
+    return "" if metric.version in {None, 1} else f"v{metric.version}"
 
 
 def scale_of(kind: str) -> str:

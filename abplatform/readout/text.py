@@ -128,7 +128,7 @@ def _columns(table: Table) -> list[Column]:
         return Column(title=title, cells=cells, right=True, second=second)
 
     return [
-        Column(title=table.first, cells=tuple(Text(row.metric) for row in table.rows), key=True),
+        Column(title=table.first, cells=tuple(map(_name, table.rows)), key=True),
         Column(title="Arm", cells=tuple(Text(row.arm) for row in table.rows), key=True),
         numbers("Units", _units, second=True),
         numbers("Mean or rate", lambda row: row.value, second=True),
@@ -141,6 +141,10 @@ def _columns(table: Table) -> list[Column]:
         numbers("Adjusted p", lambda row: row.adjusted),
         Column(title="Verdict", cells=tuple(_verdict(row) for row in table.rows)),
     ]
+
+
+def _name(row: Row) -> Text:
+    return Text(f"{row.metric} {row.version}".rstrip())
 
 
 def _units(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from abplatform.domain.late_outcomes import say_share
 from abplatform.domain.scorecard import ComparisonResult, MetricResult, Scorecard
@@ -150,10 +151,17 @@ def _lacks_threshold(comparison: ComparisonResult) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Units of all arms: those whose window has closed count towards the plan."""
+    """Units of all arms: those whose window has closed count towards the plan.
+
+    Attributes:
+        clusters: of these units, 0 where none were randomised; None where no primary metric is shown.
+        closes_by: when the last window of those that are in will have closed; None where none will, or not known.
+    """
 
     closed: int
     open: int
+    clusters: int | None = None
+    closes_by: datetime | None = None
 
 
 def planned_progress(scorecard: Scorecard) -> Progress:
@@ -161,28 +169,49 @@ def planned_progress(scorecard: Scorecard) -> Progress:
 
     Where no primary is shown, analysed units stand in.
     """
-    primaries = [metric.variants for metric in scorecard.metrics if metric.role == "primary"]
+    primaries = [metric for metric in scorecard.metrics if metric.role == "primary"]
     if not primaries:
         return Progress(sum(scorecard.health.units.values()), 0)
-    fewest = min(primaries, key=lambda variants: sum(each.units for each in variants))
-    return Progress(sum(each.units for each in fewest), sum(each.open_units for each in fewest))
+    fewest = min(primaries, key=lambda metric: sum(each.units for each in metric.variants))
+    return Progress(
+        sum(each.units for each in fewest.variants),
+        sum(each.open_units for each in fewest.variants),
+        sum(each.clusters or 0 for each in fewest.variants),
+        None if fewest.maturity is None else fewest.maturity.closes_by,
+    )
 
 
 def facts(scorecard: Scorecard) -> tuple[tuple[str, str], ...]:
     """What was looked at, when and how: pairs of a name and a text."""
     progress = planned_progress(scorecard)
-    units = f"{count(progress.closed)} of {count(scorecard.planned_units)} planned"
     look = f"{scorecard.look}" if _is_look(scorecard) else "not recorded (exploratory)"
     through = scorecard.data_through
     return (
         ("Status", f"{scorecard.status}, phase {scorecard.phase}"),
         ("Method", f"{METHODS.get(scorecard.method, scorecard.method)}, alpha {scorecard.alpha:g}"),
-        ("Units", f"{units} (+{count(progress.open)} open)" if progress.open else units),
+        ("Units", _of_planned(progress.closed, scorecard.planned_units) + _still_open(progress)),
+        *_planned_clusters(scorecard, progress),
         ("Look", look),
         ("Computed", f"{scorecard.computed_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("Data through", f"{through:%Y-%m-%d %H:%M:%S} UTC" if through else "no data yet"),
         ("Plan", "frozen before the first exposure" if scorecard.preregistered else "not preregistered"),
     )
+
+
+def _still_open(progress: Progress) -> str:
+    if not progress.open:
+        return ""
+    last = "" if progress.closes_by is None else f", the last until {progress.closes_by:%Y-%m-%d}"
+    return f" (+{count(progress.open)} open{last})"
+
+
+def _planned_clusters(scorecard: Scorecard, progress: Progress) -> tuple[tuple[str, str], ...]:
+    planned = scorecard.planned_clusters
+    return () if planned is None else (("Clusters", _of_planned(progress.clusters, planned)),)
+
+
+def _of_planned(found: int | None, planned: int) -> str:
+    return f"{count(planned)} planned" if found is None else f"{count(found)} of {count(planned)} planned"
 
 
 def health_summary(health: Health) -> str:

@@ -12,6 +12,7 @@ from abplatform.domain.aggregates import Aggregation, AggregationRequest, LakeSt
 from abplatform.domain.evidence import Evidence
 from abplatform.domain.experiment import Experiment, ExperimentDefinition
 from abplatform.domain.metric import Metric
+from abplatform.domain.phase import counted_span
 from abplatform.warehouse.lake import Lake
 
 
@@ -72,11 +73,11 @@ def build_request(
 ) -> AggregationRequest:
     """What an engine has to reduce for a phase of an experiment.
 
-    A phase of a served experiment counts from its start to the next one's, or to the stop; units enter until enrolment
-    is closed. An external experiment counts all that it was given.
+    Events count as `phase.counted_span` says; units enter a served experiment until enrolment is closed.
     """
     definition = experiment.definition
     served = definition.assignment == "served"
+    since, until = counted_span(experiment)
     return AggregationRequest(
         project=project.key,
         experiment=experiment.key,
@@ -88,9 +89,9 @@ def build_request(
         adjusted=_adjusted(definition),
         watched=tuple(use.metric for use in definition.metrics if use.role == "guardrail"),
         clustered=definition.clustered,
-        since=experiment.phase_started_at if served else None,
+        since=since,
         enrolled_until=experiment.closed_at if served else None,
-        until=(experiment.phase_ended_at or experiment.stopped_at) if served else None,
+        until=until,
         unit_type=None if definition.clustered else other_unit_type(project, experiment),
         time_zone=project.time_zone,
         state=state,

@@ -22,6 +22,7 @@ from abplatform.domain.soundness import Health
 from abplatform.errors import AlreadyExists
 from abplatform.services.choose import Asked, Question, choose
 from abplatform.services.fingerprint import fingerprint
+from abplatform.services.pin import pin_first
 from abplatform.storage.looks import Look
 from abplatform.storage.session import UnitOfWork
 
@@ -38,7 +39,8 @@ def read_results(
 
     By the plan's own method it is a look: numbered within its phase, stored once with its decision, and given again
     unchanged as long as nothing has changed in the data. Phase k is tested at alpha / 2^(k-1); a past phase has results
-    but recommends nothing. What people have decided is shown beside it, and is no part of the stored look.
+    but recommends nothing. What people have decided, and which metrics have newer versions, is shown beside it, and is
+    no part of the stored look.
 
     Args:
         uow: where definitions and looks are kept.
@@ -56,8 +58,8 @@ def read_results(
     while True:
         answer = _look(uow, aggregate, project, key, question=question, now=now)
         if answer is not None:
-            scorecard, experiment = answer
-            return _only(replace(scorecard, decision_taken=experiment.decision), question.metric)
+            scorecard, asked = answer
+            return _only(_as_of_now(scorecard, asked), question.metric)
 
 
 def read_last_look(uow: UnitOfWork, project: str, key: str, *, question: Question, reason: str) -> Scorecard | None:
@@ -85,12 +87,12 @@ def read_last_look(uow: UnitOfWork, project: str, key: str, *, question: Questio
     if asked.latest is None:
         return None
     look, _, evidence = asked.latest
-    scorecard = replace(_mark_stale(look, reason), decision_taken=asked.experiment.decision)
+    scorecard = _mark_stale(look, reason)
     if asked.explores:
         if evidence is None:
             return None
         scorecard = _explore(asked, scorecard, evidence.request.metrics, evidence)
-    return _only(scorecard, question.metric)
+    return _only(_as_of_now(scorecard, asked), question.metric)
 
 
 def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = None) -> tuple[Scorecard, ...]:
@@ -107,7 +109,7 @@ def read_looks(uow: UnitOfWork, project: str, key: str, *, phase: int | None = N
 
 def _look(
     uow: UnitOfWork, aggregate: Aggregate, project: str, key: str, *, question: Question, now: datetime
-) -> tuple[Scorecard, Experiment] | None:
+) -> tuple[Scorecard, Asked] | None:
     """One try, with the experiment as it was then.
 
     None if another look was written meanwhile: this one must build on it, with data that are no older.
@@ -118,17 +120,17 @@ def _look(
     previous = None if latest is None else latest.scorecard
     look = _score(experiment, metrics, evidence, previous=previous, now=now)
     if asked.explores:
-        return _explore(asked, look, metrics, evidence), experiment
+        return _explore(asked, look, metrics, evidence), asked
     name = fingerprint(experiment, metrics, evidence.aggregation)
     again = _give_again(asked, evidence, name)
     if again is not None:
-        return again, experiment
+        return again, asked
     try:
         with uow.begin() as work:
             work.looks.append(project, key, experiment.phase, Look(look, name, evidence))
     except AlreadyExists:
         return None
-    return look, experiment
+    return look, asked
 
 
 def _give_again(asked: Asked, evidence: Evidence, name: str) -> Scorecard | None:
@@ -154,8 +156,12 @@ def _names_before_the_end(asked: Asked, evidence: Evidence) -> Iterator[str]:
 
 def _explore(asked: Asked, look: Scorecard, metrics: Sequence[Metric], evidence: Evidence) -> Scorecard:
     """A look with the numbers of another method, which is no look any more."""
-    explored = score_metrics(judged_definition(asked.experiment), metrics, evidence.aggregation, method=asked.method)
+    explored = score_metrics(_judged(asked.experiment), metrics, evidence.aggregation, method=asked.method)
     return replace(look, look=0, method=asked.method, metrics=_mature(explored, metrics, evidence))
+
+
+def _judged(experiment: Experiment) -> ExperimentDefinition:
+    return pin_first(judged_definition(experiment))
 
 
 def _mature(results: Sequence[MetricResult], metrics: Sequence[Metric], evidence: Evidence) -> tuple[MetricResult, ...]:
@@ -175,7 +181,7 @@ def _score(
     previous: Scorecard | None,
     now: datetime,
 ) -> Scorecard:
-    definition, aggregation = judged_definition(experiment), evidence.aggregation
+    definition, aggregation = _judged(experiment), evidence.aggregation
     health = check_health(definition, aggregation, previous=previous.health if previous else None)
     earlier = earlier_fractions(previous)
     results = score_metrics(definition, metrics, aggregation, method=definition.plan.method, earlier=earlier)
@@ -195,6 +201,7 @@ def _score(
         method=definition.plan.method,
         alpha=definition.plan.alpha,
         planned_units=definition.plan.planned_units,
+        planned_clusters=definition.plan.planned_clusters,
         look=1 if previous is None else previous.look + 1,
         computed_at=now,
         data_through=aggregation.data_through,
@@ -263,6 +270,17 @@ def _stand_by(previous: Scorecard, health: Health) -> Decision:
     if any(reason.startswith("Decided at look ") for reason in reasons):
         return previous.decision
     return replace(previous.decision, reasons=(*reasons, sentence))
+
+
+def _as_of_now(scorecard: Scorecard, asked: Asked) -> Scorecard:
+    """A look with what people have done since: decided, and made newer versions of metrics."""
+    results = tuple(_beside_newer(result, asked.newest[result.metric]) for result in scorecard.metrics)
+    return replace(scorecard, metrics=results, decision_taken=asked.experiment.decision)
+
+
+def _beside_newer(result: MetricResult, newest: int) -> MetricResult:
+    older = result.version is not None and result.version < newest
+    return replace(result, newer_version=newest) if older else result
 
 
 def _only(scorecard: Scorecard, metric: str | None) -> Scorecard:

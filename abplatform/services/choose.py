@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from abplatform.domain.experiment import Experiment, ExperimentDefinition
@@ -33,12 +33,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a question is about, as it is stored: the experiment as it was in the phase, and the method to use."""
+    """What a question is about, as it is stored: the experiment as it was in the phase, and the method to use.
+
+    Attributes:
+        newest: the newest version of each metric, by its key.
+    """
 
     experiment: Experiment
     metrics: Sequence[Metric]
     latest: Look | None
     method: Method
+    newest: Mapping[str, int]
 
     @property
     def explores(self) -> bool:
@@ -59,8 +64,9 @@ def choose(uow: UnitOfWork, project: str, key: str, question: Question) -> Asked
         if experiment.status == "draft":
             raise NotAnalysable(f"{key} has not started, so there is nothing to analyse")
         metrics = pinned_metrics(work, project, experiment.definition)
+        newest = {metric.key: work.metrics.get(project, metric.key).version for metric in metrics}
         latest = work.looks.latest(project, key, experiment.phase)
-    return Asked(experiment, metrics, latest, _check_question(question, experiment, metrics))
+    return Asked(experiment, metrics, latest, _check_question(question, experiment, metrics), newest)
 
 
 def watchable_method(asked: Asked, question: Question) -> Method:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from abplatform.domain.behaviour import VERSION_MARK
-from abplatform.domain.checks import KEY
-from abplatform.domain.dimension import PERIODS, Dimension
+from abplatform.domain.dimension import PERIODS, Dimension, split_version
 from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import InvalidInput, NotFound
 from abplatform.storage.behaviours import StoredBehaviour
@@ -49,18 +47,6 @@ def find_version(work: Work, project: str, name: str) -> StoredBehaviour:
     """
     key, version = split_version(name)
     return work.behaviours.get(project, key) if version is None else work.behaviours.get_version(project, key, version)
-
-
-def split_version(name: str) -> tuple[str, int | None]:
-    """The key and the version that a name says, where it looks like that of a version.
-
-    >>> split_version("rfm@2"), split_version("rfm"), split_version("rfm@x")
-    (('rfm', 2), ('rfm', None), ('rfm@x', None))
-    """
-    key, mark, version = name.rpartition(VERSION_MARK)
-    if mark and KEY.fullmatch(key) and version.isascii() and version.isdigit() and len(version) < 10:
-        return key, int(version)
-    return name, None
 
 
 def _find_behaviour(work: Work, project: str, name: str) -> StoredBehaviour | None:

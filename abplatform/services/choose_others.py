@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from abplatform.domain.dimension import Dimension, OtherExperiment
 from abplatform.domain.experiment import Experiment
+from abplatform.domain.phase import counted_span
 from abplatform.domain.suggestions import suggest
 from abplatform.errors import InvalidInput
 
@@ -48,7 +48,7 @@ def choose_other(experiment: Experiment, everything: Sequence[Experiment], key: 
 
 def as_dimension(other: Experiment, *, name: str) -> Dimension:
     """A dimension that slices by the variants of another experiment, in its current phase."""
-    since, until = _span(other)
+    since, until = counted_span(other)
     served = other.definition.assignment == "served"
     return Dimension(
         name=name,
@@ -82,13 +82,7 @@ def _why_not(one: Experiment, other: Experiment) -> str | None:
 
 def _overlap(one: Experiment, other: Experiment) -> bool:
     """Whether two phases were on at one time; of external experiments nobody knows, and so their units tell."""
-    spans = [_span(each) for each in (one, other)]
+    spans = [counted_span(each) for each in (one, other)]
     begun = [begin for begin, _ in spans if begin is not None]
     ended = [end for _, end in spans if end is not None]
     return not begun or not ended or max(begun) < min(ended)
-
-
-def _span(experiment: Experiment) -> tuple[datetime | None, datetime | None]:
-    if experiment.definition.assignment == "external":
-        return None, None
-    return experiment.phase_started_at, experiment.phase_ended_at or experiment.stopped_at

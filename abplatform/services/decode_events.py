@@ -21,7 +21,7 @@ from abplatform.domain.strict_json import parse_json, surely_strict
 from abplatform.domain.suggestions import Suggestions
 from abplatform.errors import InvalidInput, TooLarge
 from abplatform.services.gather_columns import ConversionColumns, ExposureColumns
-from abplatform.warehouse.inbox import Rejection
+from abplatform.warehouse.rejections import Rejection
 
 MOST_EVENTS = 1_000
 

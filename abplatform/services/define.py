@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from abplatform.domain.access import Project
+from abplatform.domain.behaviour import VERSION_MARK
 from abplatform.domain.definition_check import Catalogue, check_definition, check_words
 from abplatform.domain.experiment import (
     EDITABLE_AFTER_START,
@@ -212,12 +213,15 @@ def check_for_project(work: Work, project: Project, definition: ExperimentDefini
     """
     # Projects keep all that they ever ran: read it only for definitions that name others.
     experiments = work.experiments.all(project.key) if definition.prerequisites else ()
+    versioned = any(VERSION_MARK in name for name in definition.dimensions)
+    behaviours = work.behaviours.all(project.key) if versioned else ()
     catalogue = Catalogue(
         unit_type=project.unit_type,
         metrics=_usable_metrics(work, project.key, definition),
         layers={stored.key: stored.layer.unit_type for stored in work.layers.all(project.key)},
         segments=work.segments.keys(project.key),
         experiments={each.key: each for each in experiments},
+        behaviours={stored.key: stored.version for stored in behaviours},
     )
     check_definition(definition, catalogue)
 

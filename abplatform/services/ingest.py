@@ -35,7 +35,8 @@ from abplatform.services.recall import Memory, Rules, Unpublished
 from abplatform.services.settle_times import Clock, as_times
 from abplatform.services.take_at_once import Request, Taker
 from abplatform.storage.session import UnitOfWork
-from abplatform.warehouse.inbox import Inbox, Rejection
+from abplatform.warehouse.inbox import Inbox
+from abplatform.warehouse.rejections import Rejection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from abplatform.domain.behaviour import Behaviour, pin_edges
 from abplatform.domain.behaviour_check import check_behaviour
+from abplatform.domain.dimension import split_version
 from abplatform.domain.sameness import say_the_same
 from abplatform.errors import Conflict, InUse, InvalidInput
-from abplatform.services.choose_dimension import split_version
 from abplatform.services.make_version import MOST_VERSIONS
 from abplatform.services.pin_edges import Past, find_edges
 from abplatform.services.revise import apply_changes, claim

@@ -32,8 +32,8 @@ class Rerun:
 
     @property
     def agrees(self) -> bool:
-        """Whether all numbers agree."""
-        return all(number.agrees for number in self.numbers)
+        """Whether all numbers that the look recorded agree."""
+        return all(number.agrees is not False for number in self.numbers)
 
 
 def rerun(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from abplatform.domain.aggregates import Aggregation
 from abplatform.domain.checks import Faults
@@ -20,12 +21,15 @@ from abplatform.domain.horizons import (
     metrics_of_curve,
 )
 from abplatform.domain.metric import Metric
-from abplatform.domain.phase import judged_definition
+from abplatform.domain.phase import counted_span, judged_definition
 from abplatform.services.choose import Question, choose, watchable_method
 from abplatform.storage.session import UnitOfWork
 
 AggregatePoints = Callable[[Experiment, Sequence[Metric]], Aggregation]
 """Reduces the events of an experiment."""
+
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,10 @@ def read_curve(
     check_curved(metric, horizons.view, faults)
     faults.raise_any()
     definition = definition_of_curve(judged_definition(asked.experiment), metric, horizons)
-    metrics = metrics_of_curve(metric, horizons)
+    with uow.reading() as work:
+        zone = work.projects.get(project).time_zone
+    until = min(now, counted_span(asked.experiment)[1] or now)
+    metrics = metrics_of_curve(metric, horizons, followed_for=_followed_for(metric, horizons.days[-1], until, zone))
     aggregation = aggregate(replace(asked.experiment, definition=definition), metrics)
     points = score_curve(definition, metrics, aggregation, horizons=horizons, method=method)
     return Curve(
@@ -97,6 +104,26 @@ def read_curve(
         data_through=aggregation.data_through,
         points=until_last_followed(points) if question.days is None else points,
     )
+
+
+def _followed_for(metric: Metric, days: int, until: datetime, zone: str) -> timedelta:
+    """How old a unit is, at least, whose window of so many days has closed by a time.
+
+    Days of a calendar end at midnight: whoever came before a certain one has seen so many, whatever the hour.
+    """
+    if metric.window is None or not metric.window.calendar:
+        return days * _DAY
+    return until - _begin(_day_of(until, zone) - (days - 1) * _DAY, zone) + _TICK
+
+
+def _day_of(instant: datetime, zone: str) -> date:
+    """The last day that has begun: clocks that go back at midnight show the one before again."""
+    day = instant.astimezone(ZoneInfo(zone)).date()
+    return day + _DAY if _begin(day + _DAY, zone) <= instant else day
+
+
+def _begin(day: date, zone: str) -> datetime:
+    return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
 
 
 def _check(question: CurveQuestion) -> Horizons:

@@ -16,10 +16,9 @@ import numpy as np
 from scipy import special
 
 from abplatform.stats.effects import same_estimand
-from abplatform.stats.multiplicity import benjamini_hochberg
 from abplatform.stats.results import NotComputable, Objects, named_reasons, reason_code
 from abplatform.stats.sufficient import ArmStats
-from abplatform.stats.validation import BoolArray, FloatArray, IntArray, instance_of, probability, same_grid
+from abplatform.stats.validation import FloatArray, IntArray, instance_of, same_grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,15 +43,6 @@ class Heterogeneity:
     p_value: FloatArray
     share: FloatArray
     not_computable: Objects
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeterogeneityScan:
-    """Heterogeneity by many dimensions or metrics, with Benjamini and Hochberg's adjusted p-values."""
-
-    heterogeneity: Heterogeneity
-    adjusted_p_value: FloatArray
-    found: BoolArray
 
 
 @np.errstate(all="ignore")
@@ -112,28 +102,6 @@ def check_heterogeneity(treatment: ArmStats, control: ArmStats, *, axis: int = -
         share=shown(np.clip(1 - between / q, 0.0, 1.0)),
         not_computable=named_reasons(codes),
     )
-
-
-def scan_heterogeneity(
-    treatment: ArmStats, control: ArmStats, *, rate: float = 0.05, groups: int = -1
-) -> HeterogeneityScan:
-    """Check many effects at once and keep the false discovery rate: of those found to differ, a share of ``rate``.
-
-    All cells but the axis of the groups are one family; cells that could not be computed still count.
-
-    Args:
-        treatment, control: see ``check_heterogeneity``; dimensions with fewer groups are filled up with empty ones.
-        rate: between 0 and 1.
-        groups: axis of the groups.
-
-    Raises:
-        ValueError: as ``check_heterogeneity``, or naming ``rate``.
-    """
-    most = float(probability("rate", rate))
-    found = check_heterogeneity(treatment, control, axis=groups)
-    family = np.atleast_1d(found.p_value)
-    adjusted = benjamini_hochberg(family.ravel()).reshape(family.shape)
-    return HeterogeneityScan(found, adjusted, adjusted <= most)
 
 
 def _groups(treatment: ArmStats, control: ArmStats, shape: tuple[int, ...], axis: int) -> tuple[FloatArray, FloatArray]:

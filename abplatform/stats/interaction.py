@@ -132,7 +132,7 @@ def scan_interactions(arms: CrossedArms, *, alpha: float = 0.05, axis: int = -1)
     if interaction.p_value.ndim == 0:
         raise ValueError("arms must have the pairs along an axis")
     adjusted = benjamini_hochberg(interaction.p_value, axis=axis)
-    return InteractionScan(interaction, adjusted, adjusted <= rate)
+    return InteractionScan(interaction, adjusted, adjusted < rate)
 
 
 def _common_grid(arms: CrossedArms) -> tuple[int, ...]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.effects import Difference, lift_ratio, lift_set, spread
+from abplatform.stats.effects import Difference, lift_ratio, spread
+from abplatform.stats.lifts import lift_set
 from abplatform.stats.results import (
     IntervalKind,
     NonInferiority,

@@ -13,7 +13,7 @@ from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.behaviour import Behaviour, Cases, life_cycle_cases, rfm_cases
 from abplatform.domain.metric import Measure
 from abplatform.warehouse.ordered import NEVER
-from abplatform.warehouse.times import moment, shifted
+from abplatform.warehouse.times import between, moment, shifted
 from abplatform.warehouse.wanted import Reading, whose
 
 # No unit has more: a value is below 10^14. What is left over is room for multiplying by percent.
@@ -168,7 +168,7 @@ def _aggregates(events: ir.Table, question: Question) -> dict[str, ir.Value]:
 def _rfm(events: ir.Table, behaviour: Behaviour, question: Question, prefix: str) -> dict[str, ir.Value]:
     inside = _between(events, f"{prefix}_since", "first")
     active = _fits(events, behaviour.activity, question) & inside
-    distance = events["first"].delta(events.timestamp, unit="microsecond")
+    distance = between(events.timestamp, events["first"])
     return {
         "recency": distance.min(where=active),
         "frequency": events.count(where=active),
@@ -180,7 +180,7 @@ def _life_cycle(events: ir.Table, behaviour: Behaviour, question: Question, pref
     active, before = _fits(events, behaviour.activity, question), events.timestamp < events["first"]
     recent = _between(events, f"{prefix}_half", "first")
     older = _between(events, f"{prefix}_since", f"{prefix}_half")
-    distance = events["first"].delta(events.timestamp, unit="microsecond")
+    distance = between(events.timestamp, events["first"])
     return {
         "age": distance.max(where=active & before),
         "recent": events.count(where=active & recent),

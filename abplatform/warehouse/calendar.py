@@ -16,9 +16,12 @@ from zoneinfo import ZoneInfo
 import ibis
 import ibis.expr.types as ir
 
-from abplatform.warehouse.times import moment, shifted
+from abplatform.warehouse.times import as_date, from_micros, micros, moment
 
 _DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LENGTH = _DAY // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,21 @@ def day_begins(times: ir.TimestampValue, zone: str, days: int, *, between: tuple
         between: first and last day, in UTC, of the times: the fewer years, the fewer comparisons.
     """
     spans = find_spans(zone, *between, days)
-    return _choose(times, spans, [shifted(_local_day(times, span), days * _DAY - span.later) for span in spans])
+    begins = [_midnight(times, span) + (days * _DAY - span.later) // _MICROSECOND for span in spans]
+    found: ir.TimestampValue = from_micros(_choose(times, spans, begins))
+    return found
 
 
-def local_days(times: ir.TimestampValue, zone: str, *, between: tuple[date, date]) -> ir.TimestampValue:
-    """The day of each time in a time zone, as its midnight, as if that were in UTC.
+def local_days(times: ir.TimestampValue, zone: str, *, between: tuple[date, date]) -> ir.DateValue:
+    """The day of each time in a time zone.
 
     Args:
         times, zone, between: see `day_begins`.
     """
     spans = find_spans(zone, *between, 0)
-    return _choose(times, spans, [_local_day(times, span) for span in spans])
+    midnight = _choose(times, spans, [_midnight(times, span) for span in spans])
+    found: ir.DateValue = as_date((midnight / _LENGTH).cast("int32"))
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -96,12 +103,16 @@ def _offset(day: date, zone: str) -> timedelta:
     return datetime.combine(day, time.min, ZoneInfo(zone)).utcoffset() or timedelta(0)
 
 
-def _local_day(times: ir.TimestampValue, span: Span) -> ir.TimestampValue:
+def _midnight(times: ir.TimestampValue, span: Span) -> ir.IntegerValue:
+    """Microseconds from 1970 to the midnight of the local day, as if that were in UTC."""
+    now = micros(times) + span.offset // _MICROSECOND
     # The last day of a span may have 25 hours.
-    return ibis.least(shifted(times, span.offset).truncate("D"), moment(datetime.combine(span.last, time.min, UTC)))
+    last = (datetime.combine(span.last, time.min, UTC) - _EPOCH) // _MICROSECOND
+    midnight = now - now % _LENGTH
+    return ibis.ifelse(midnight > last, last, midnight)
 
 
-def _choose(times: ir.TimestampValue, spans: Sequence[Span], found: Sequence[ir.TimestampValue]) -> ir.TimestampValue:
+def _choose(times: ir.TimestampValue, spans: Sequence[Span], found: Sequence[ir.IntegerValue]) -> ir.IntegerValue:
     """What was found for the span of each time."""
     # The latest first: most times are of these years.
     pairs = list(zip(spans[1:], found[1:], strict=True))

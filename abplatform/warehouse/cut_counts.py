@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis
@@ -20,7 +20,7 @@ from abplatform.domain.metric import Metric
 from abplatform.stats.sufficient.quantiles import cut_levels
 from abplatform.warehouse.cells import Cuts, Place, Row
 from abplatform.warehouse.ordered import MICROSECONDS, NEVER
-from abplatform.warehouse.slicing import slice_columns
+from abplatform.warehouse.slicing import GROUPS, once_per_dimension, slice_columns, split_by_dimension
 from abplatform.warehouse.unit_values import MONEY
 from abplatform.warehouse.wanted import find_reading
 from abplatform.warehouse.windows import bound_columns, find_bounds, is_closed, is_inside
@@ -57,35 +57,22 @@ def count_cuts(
     items = workspace.keep(f"items{position}", _items(members, wanted, request, position))
     cuts = _find_cuts(workspace, items, metric)
     binned = workspace.keep(f"binned{position}", _add_bins(items, metric, cuts))
+    binned = once_per_dimension(binned, request)
     alone = metric.over == "units" and not request.clustered
-    return {
-        slice_: _count(workspace, _sliced(members, slice_), _sliced(binned, slice_), metric, cuts, alone=alone)
-        for slice_ in (None, *slice_columns(request))
-    }
 
+    def ask(table: ir.Table) -> Mapping[str | None, Sequence[Row]]:
+        return split_by_dimension(workspace.rows(table), request)
 
-def _count(
-    workspace: Workspace, members: ir.Table, binned: ir.Table, metric: Metric, cuts: Sequence[Any], *, alone: bool
-) -> Cuts:
-    """Of one dimension; ``alone`` is whether each member has one value."""
-    number = members.count() if alone else members.member.nunique()
-    rows = workspace.rows(members.group_by(["variant", "slice"]).aggregate(members=number))
-    places = {_place(row): int(row["members"]) for row in rows}
+    everyone = once_per_dimension(members.select("member", "variant", *slice_columns(request)), request)
+    number = everyone.count() if alone else everyone.member.nunique()
+    counted = ask(everyone.group_by(GROUPS).aggregate(members=number))
     if _is_followed(metric):
-        return Cuts(lifetimes=_lifetimes(workspace, binned, cuts, places))
+        ends = ask(binned.group_by([*GROUPS, "done", "bin"]).aggregate(count=binned.count()))
+        return {name: Cuts(lifetimes=_lifetimes(rows, ends[name], cuts)) for name, rows in counted.items()}
+    bins = ask(_sum_alone(binned) if alone else _sum_together(binned))
+    sizes = {} if alone else ask(_sizes(binned))
     shown = [float(cut) / (MICROSECONDS if metric.kind == "time_to" else 1) for cut in cuts]
-    found = workspace.rows(_sum_alone(binned) if alone else _sum_together(binned))
-    bins: Mapping[Place, dict[int, Row]] = defaultdict(dict)
-    for row in found:
-        bins[_place(row)][int(row["bin"])] = row
-    sizes = _count_sizes(workspace, binned, bins, alone=alone)
-    return Cuts(
-        below={place: _make_below(shown, each, bins[place], sizes.get(place)) for place, each in places.items()}
-    )
-
-
-def _sliced(table: ir.Table, slice_: str | None) -> ir.Table:
-    return table.mutate(slice=ibis.null("string") if slice_ is None else table[slice_])
+    return {name: Cuts(below=_below(shown, rows, bins[name], sizes.get(name))) for name, rows in counted.items()}
 
 
 def _items(members: ir.Table, wanted: ir.Table, request: AggregationRequest, position: int) -> ir.Table:
@@ -141,12 +128,12 @@ def _add_bins(items: ir.Table, metric: Metric, cuts: Sequence[Any]) -> ir.Table:
 def _sum_alone(binned: ir.Table) -> ir.Table:
     """Values by bin, where each member has one."""
     number = binned.count()
-    return binned.group_by(["variant", "slice", "bin"]).aggregate(values=number, squares=number, products=number)
+    return binned.group_by([*GROUPS, "bin"]).aggregate(values=number, squares=number, products=number)
 
 
 def _sum_together(binned: ir.Table) -> ir.Table:
     """Values by bin; by how much the squares of the members' values up to it grow, and their products with all."""
-    keys = ["member", "variant", "slice"]
+    keys = ["member", *GROUPS]
     counted = binned.group_by([*keys, "bin"]).aggregate(count=lambda each: each.count())
     until_now = ibis.cumulative_window(group_by=keys, order_by="bin")
     run = counted.mutate(
@@ -154,24 +141,33 @@ def _sum_together(binned: ir.Table) -> ir.Table:
         all=counted["count"].sum().over(ibis.window(group_by=keys)).cast("float64"),
     )
     before = run.now - run["count"]
-    return run.group_by(["variant", "slice", "bin"]).aggregate(
+    return run.group_by([*GROUPS, "bin"]).aggregate(
         values=run["count"].sum(),
         squares=(run.now * run.now - before * before).sum(),
         products=(run["count"] * run["all"]).sum(),
     )
 
 
-def _count_sizes(
-    workspace: Workspace, binned: ir.Table, bins: Mapping[Place, Mapping[int, Row]], *, alone: bool
-) -> Mapping[Place, tuple[float, float]]:
+def _sizes(binned: ir.Table) -> ir.Table:
     """How many values there are, and the sum of the squares of how many each member has."""
-    if alone:
+    sizes = binned.group_by(["member", *GROUPS]).aggregate(size=binned.count().cast("float64"))
+    return sizes.group_by(GROUPS).aggregate(values=sizes.size.sum(), squares=(sizes.size**2).sum())
+
+
+def _below(
+    cuts: Sequence[float], counted: Sequence[Row], binned: Sequence[Row], sizes: Sequence[Row] | None
+) -> dict[Place, BelowCuts]:
+    """Of one dimension; without sizes each member has one value."""
+    bins: Mapping[Place, dict[int, Row]] = defaultdict(dict)
+    for row in binned:
+        bins[_place(row)][int(row["bin"])] = row
+    if sizes is None:
         totals = {place: sum(float(row["values"]) for row in rows.values()) for place, rows in bins.items()}
-        return {place: (total, total) for place, total in totals.items()}
-    keys = ["member", "variant", "slice"]
-    sizes = binned.group_by(keys).aggregate(size=binned.count().cast("float64"))
-    whole = sizes.group_by(["variant", "slice"]).aggregate(values=sizes.size.sum(), squares=(sizes.size**2).sum())
-    return {_place(row): (float(row["values"]), float(row["squares"])) for row in workspace.rows(whole)}
+        known = {place: (total, total) for place, total in totals.items()}
+    else:
+        known = {_place(row): (float(row["values"]), float(row["squares"])) for row in sizes}
+    places = {_place(row): int(row["members"]) for row in counted}
+    return {place: _make_below(cuts, each, bins[place], known.get(place)) for place, each in places.items()}
 
 
 def _make_below(
@@ -198,11 +194,9 @@ def _make_below(
     )
 
 
-def _lifetimes(
-    workspace: Workspace, binned: ir.Table, cuts: Sequence[Any], places: Iterable[Place]
-) -> Mapping[Place, Lifetimes]:
-    rows = workspace.rows(binned.group_by(["variant", "slice", "done", "bin"]).aggregate(count=binned.count()))
-    counts = {(_place(row), bool(row["done"]), int(row["bin"])): int(row["count"]) for row in rows}
+def _lifetimes(counted: Sequence[Row], ends: Sequence[Row], cuts: Sequence[Any]) -> dict[Place, Lifetimes]:
+    """Of one dimension."""
+    counts = {(_place(row), bool(row["done"]), int(row["bin"])): int(row["count"]) for row in ends}
     bins = range(len(cuts))
     return {
         place: Lifetimes(
@@ -210,7 +204,7 @@ def _lifetimes(
             finished=tuple(counts.get((place, True, index), 0) for index in bins),
             censored=tuple(counts.get((place, False, index), 0) for index in bins),
         )
-        for place in places
+        for place in map(_place, counted)
     }
 
 

@@ -19,6 +19,13 @@ from abplatform.warehouse.cells import Row
 from abplatform.warehouse.data_files import ROW_GROUP
 from abplatform.warehouse.durable_io import DurableFileIO
 
+# Of what `times` needs.
+_SPARK_FUNCTIONS = {
+    "unix_micros": "epoch_us(x)",
+    "timestamp_micros": "make_timestamptz(x)",
+    "date_from_unix_date": "DATE '1970-01-01' + x",
+}
+
 
 class DuckDBWorkspace:
     """See `workspace.Workspace`.
@@ -31,6 +38,8 @@ class DuckDBWorkspace:
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._backend: Backend = ibis.duckdb.from_connection(connection)
+        for name, meaning in _SPARK_FUNCTIONS.items():
+            connection.execute(f"CREATE TEMPORARY MACRO {name}(x) AS {meaning}")
 
     def read(self, paths: Sequence[str], columns: Mapping[str, str]) -> ir.Table:
         if not paths:

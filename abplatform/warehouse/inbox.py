@@ -18,43 +18,20 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from abplatform.database import UtcTime, reading, transaction
-from abplatform.domain.checks import storable
-from abplatform.domain.events import LONGEST_EVENT_ID, EventKind
+from abplatform.domain.events import EventKind
 from abplatform.errors import InboxFull
 from abplatform.warehouse.payload import pack
+from abplatform.warehouse.rejections import Rejection, build_rows, keep_newest
 from abplatform.warehouse.tables import NOBODY, event_counter, inbox_batch, rejected_event
 from abplatform.warehouse.together import Together
 
 Database = sa.Engine
 
-MOST_REJECTIONS_KEPT = 100
-MOST_REJECTED_ROWS = 10_000
-LONGEST_CODE = 64
-LONGEST_DETAIL = 500
 _RECOUNT_SECONDS = 2.0
 _MOST_BYTES = 16_000_000
 _OF_BATCH = ("project", "kind", "received_at", "count", "payload", "whole_history", "claim")
 
 _INSERTS: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """What the inbox keeps of a refused event.
-
-    Attributes:
-        index: position in its request.
-        code: stable reason in UPPER_SNAKE.
-        detail: a sentence that never repeats a unit id.
-        event_id: where it had a usable one.
-        kept: what is stored in the place of ``detail``, which goes back to its sender only; None for the same.
-    """
-
-    index: int
-    code: str
-    detail: str
-    event_id: str | None = None
-    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +94,8 @@ class Inbox:
         """Keep one request's events and why others of it were refused, in one durable transaction.
 
         When this returns, the events survive a crash or a power cut. What several threads add at once goes into one
-        transaction; if that fails, each one's goes into its own. At most `MOST_REJECTIONS_KEPT` refusals of a request
-        are kept; all are counted.
+        transaction; if that fails, each one's goes into its own. Of many refusals of a request some are kept (see
+        `rejections.build_rows`); all are counted.
 
         Args:
             project: key of the project.
@@ -136,7 +113,7 @@ class Inbox:
             return
         arrivals = [] if facts is None else [Arrival(project, kind, facts, received_at)]
         shared: dict[str, object] = {"project": project, "kind": kind, "received_at": received_at}
-        rows = [{**shared, **_describe(each)} for each in rejections[:MOST_REJECTIONS_KEPT]]
+        rows = build_rows(rejections, shared)
         counts: dict[tuple[str, str], int] = {(project, kind): len(rejections)} if rejections else {}
         self._commits.do(_Entry(self._batches(arrivals, whole_history=whole_history), rows, counts))
 
@@ -247,15 +224,8 @@ class Inbox:
         return {name: found.get(name, 0) for name in ("rejected", "duplicates", "conflicts")}
 
     def trim_rejections(self) -> None:
-        """Keep the newest `MOST_REJECTED_ROWS` refusals of all; a broken client must not fill the disk."""
-        oldest_kept = (
-            sa.select(rejected_event.c.id).order_by(rejected_event.c.id.desc()).offset(MOST_REJECTED_ROWS - 1).limit(1)
-        )
-        with reading(self._database) as connection:
-            first = connection.execute(oldest_kept).scalar_one_or_none()
-        if first is not None:
-            with transaction(self._database) as connection:
-                connection.execute(rejected_event.delete().where(rejected_event.c.id < first))
+        """See `rejections.keep_newest`."""
+        keep_newest(self._database)
 
 
 class _Room:
@@ -304,18 +274,3 @@ def _narrow(kind: EventKind | None, up_to: int | None) -> list[sa.ColumnElement[
     if up_to is not None:
         conditions.append(inbox_batch.c.id <= up_to)
     return conditions
-
-
-def _describe(rejection: Rejection) -> dict[str, object]:
-    event_id = rejection.event_id
-    fits = event_id is not None and 0 < len(event_id) <= LONGEST_EVENT_ID and storable(event_id)
-    return {
-        "position": rejection.index,
-        "code": rejection.code[:LONGEST_CODE],
-        "detail": _storable_text(rejection.detail if rejection.kept is None else rejection.kept)[:LONGEST_DETAIL],
-        "event_id": event_id if fits else None,
-    }
-
-
-def _storable_text(text: str) -> str:
-    return "".join(character if storable(character) else "\ufffd" for character in text)

@@ -90,7 +90,7 @@ class LakeTable:
     def find_seal(self, seal_id: str) -> Mapping[str, str] | None:
         """The properties of the commit that carries a ``seal_id``; None if there is none.
 
-        The commit of a claim that is not finished is kept, however old it is (`snapshots.expire`).
+        The commit of a claim that is not finished is kept, however old it is (`snapshots.find_forgettable`).
         """
         for snapshot in reversed(self.iceberg.metadata.snapshots):
             properties = snapshot.summary.additional_properties if snapshot.summary else {}

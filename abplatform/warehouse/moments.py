@@ -10,11 +10,12 @@ import ibis.expr.types as ir
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Metric
 from abplatform.warehouse.ordered import MICROSECONDS, NEVER
+from abplatform.warehouse.slicing import GROUPS
 from abplatform.warehouse.unit_values import MONEY
 
 
-def moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = None) -> ir.Table:
-    """Moments over units, one row per variant (and ``slice``, by the column of a dimension).
+def moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Moments over units, one row per `GROUPS`.
 
     Columns per value ``v`` (``y0`` ..., ``x0`` ...): ``v_units, v_missing, v_nonzero, v_total, v_variance`` (of the
     population, as double). What further columns there are depends on the metric:
@@ -26,6 +27,10 @@ def moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = No
     - funnels: ``f0_1, f0_2, ...``, the units that took so many steps;
     - times: ``y0_...`` of those who got there, in seconds, but ``y0_units`` and ``y0_missing`` of all;
     - watched: ``w0_units, w0_nonzero, w0_total, w0_variance``.
+
+    Args:
+        rows: see `unit_values.analysed_rows` and `slicing.once_per_dimension`.
+        request: what is asked for.
     """
     rows = _cap(rows, request)
     columns: dict[str, ir.Value] = {}
@@ -33,22 +38,22 @@ def moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = No
         columns |= {f"{value}_{name}": expression for name, expression in _unit_moments(rows[value]).items()}
     for position, metric in enumerate(request.metrics):
         columns |= _of_metric(rows, request, metric, position)
-    return rows.group_by(_groups(rows, slice_)).aggregate(**columns)
+    return rows.group_by(GROUPS).aggregate(**columns)
 
 
-def cluster_moments(rows: ir.Table, request: AggregationRequest, slice_: str | None = None) -> ir.Table:
-    """Moments over clusters' sums of values (``y``) and of units, or denominators (``d``), by variant (and slice).
+def cluster_moments(rows: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Moments over clusters' sums of values (``y``) and of units, or denominators (``d``), by `GROUPS`.
 
     Columns per value ``v``: ``v_clusters, v_mean_y, v_mean_d, v_variance_y, v_variance_d, v_covariance, v_nonzero``
     (clusters whose sum is not 0) and ``v_short`` (whose sum is not ``d``); clusters without a unit that counts are left
     out. Watched values are among them.
     """
     rows = _cap(rows, request)
-    groups, names = _groups(rows, slice_), _clustered_names(rows, request)
+    names = _clustered_names(rows, request)
     sums: dict[str, ir.Value] = {}
     for value in names:
         sums |= {f"{value}_{name}": each for name, each in _cluster_sums(rows, value).items()}
-    clusters = rows.group_by([*groups, rows.cluster]).aggregate(**sums)
+    clusters = rows.group_by([*GROUPS, "cluster"]).aggregate(**sums)
     results: dict[str, ir.Value] = {}
     for value in names:
         counts = clusters[f"{value}_n"] > 0
@@ -62,7 +67,7 @@ def cluster_moments(rows: ir.Table, request: AggregationRequest, slice_: str | N
         results[f"{value}_covariance"] = total.cov(size, how="pop")
         results[f"{value}_nonzero"] = (total != 0).sum()
         results[f"{value}_short"] = (total != size).sum()
-    return clusters.group_by([group.get_name() for group in groups]).aggregate(**results)
+    return clusters.group_by(GROUPS).aggregate(**results)
 
 
 def _clustered_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
@@ -166,7 +171,3 @@ def _unit_moments(value: ir.NumericColumn) -> Mapping[str, ir.Value]:
 def _cubes(value: ir.NumericColumn) -> ir.Value:
     number = value.cast("float64")
     return (number * number * number).sum()
-
-
-def _groups(rows: ir.Table, slice_: str | None) -> list[ir.Value]:
-    return [rows.variant] if slice_ is None else [rows.variant, rows[slice_].name("slice")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import ibis
@@ -9,7 +10,7 @@ import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Measure, Metric, Step
-from abplatform.warehouse.times import moment, shifted
+from abplatform.warehouse.times import between, moment, shifted
 from abplatform.warehouse.wanted import find_reading
 from abplatform.warehouse.windows import add_bounds, find_bounds, find_cutoff, is_inside
 
@@ -18,6 +19,7 @@ NEVER = 2**62
 MICROSECONDS = 1_000_000
 """In a second."""
 _TIME = "timestamp('UTC', 6)"
+_FIRST_TIME = re.compile(r"e[0-9]+(_[a-z]+)?\Z")
 
 
 def is_ordered(metric: Metric) -> bool:
@@ -27,13 +29,22 @@ def is_ordered(metric: Metric) -> bool:
 
 def reads_again(request: AggregationRequest) -> bool:
     """Whether events are needed once more, when it is known when something before them came."""
-    return any(metric.kind == "funnel" or metric.start is not None for metric in request.metrics)
+    return any(
+        metric.start is not None or (metric.kind == "funnel" and not _is_pair(metric)) for metric in request.metrics
+    )
+
+
+def _is_pair(metric: Metric) -> bool:
+    """Whether a funnel asks only if something came after something else: first and last times say that."""
+    return len(metric.steps) == 2 and metric.steps[1].within is None
 
 
 def first_times(events: ir.Table, request: AggregationRequest) -> dict[str, ir.Value]:
     """When each unit's time ended (``e0``), or began (``e0``, of times that run from an event); null for never.
 
-    Aggregates over a unit's events.
+    And of funnels of two steps without a limit ``e0`` (when the first one was first taken), ``e0_last`` (when the
+    second one last could be), ``e0_alone`` (the same, of events that are not the first step) and ``e0_both`` (how many
+    events are both steps). Aggregates over a unit's events.
 
     Args:
         events: see `windows.add_bounds`.
@@ -44,6 +55,13 @@ def first_times(events: ir.Table, request: AggregationRequest) -> dict[str, ir.V
         if metric.kind == "time_to":
             match = events[reading.match(metric.start or metric.measure)]
             found[f"e{position}"] = events.timestamp.min(where=match & is_inside(events, metric, bounds))
+        elif _is_pair(metric):
+            inside = is_inside(events, metric, bounds)
+            first, second = (events[reading.match(step)] for step in metric.steps)
+            found[f"e{position}"] = events.timestamp.min(where=inside & first)
+            found[f"e{position}_last"] = events.timestamp.max(where=inside & second)
+            found[f"e{position}_alone"] = events.timestamp.max(where=inside & second & ~first)
+            found[f"e{position}_both"] = events.count(where=inside & first & second)
     return found
 
 
@@ -61,11 +79,29 @@ def add_ordered(units: ir.Table, events: ir.Table, request: AggregationRequest) 
     # Events are joined to these: to units with what earlier metrics have added, a query would double with each metric.
     bare = units
     for position, metric in enumerate(request.metrics):
-        if metric.kind == "funnel":
+        if _is_pair(metric):
+            units = _set_depth(units, _depth_of_pair(units, position), metric, position)
+        elif metric.kind == "funnel":
             units = _add_funnel(units, _inside(bare, events, request, metric, metric.steps), metric, position)
         elif metric.kind == "time_to":
             units = _add_time(units, _ends(bare, events, request, position), request, position)
-    return units.drop(*(name for name in units.columns if name[0] == "e" and name[1:].isdigit()))
+    return units.drop(*filter(_FIRST_TIME.match, units.columns))
+
+
+def _depth_of_pair(units: ir.Table, position: int) -> ir.IntegerValue:
+    """How many of two steps a unit took, in the order of `_add_funnel`."""
+    first, last, alone, both = (units[f"e{position}{rest}"] for rest in ("", "_last", "_alone", "_both"))
+    # At the one time that is left where the last second step is no later than the first first one, events that are
+    # both steps come before those that are one. One event alone takes one step.
+    at_once = (last == first) & ((both != 1) | ibis.coalesce(alone == first, ibis.literal(False)))
+    done = ibis.coalesce((last > first) | at_once, ibis.literal(False))
+    return ibis.ifelse(done, 2, ibis.ifelse(first.notnull(), 1, 0))
+
+
+def _set_depth(units: ir.Table, depth: ir.IntegerValue, metric: Metric, position: int) -> ir.Table:
+    steps = ibis.coalesce(depth, 0).cast("int64")
+    whole = (steps == len(metric.steps)).cast("int64").cast("decimal(38, 6)")
+    return units.mutate(**{f"y{position}": whole, f"f{position}": steps})
 
 
 def _inside(
@@ -101,9 +137,7 @@ def _add_funnel(units: ir.Table, events: ir.Table, metric: Metric, position: int
     depth = ibis.greatest(*(ibis.ifelse(events[f"r{number}"], number + 1, 0) for number in range(len(metric.steps))))
     found = events.group_by("number").aggregate(depth=depth.max())
     joined = units.left_join(found, "number")
-    steps = ibis.coalesce(joined.depth, 0).cast("int64")
-    whole = (steps == len(metric.steps)).cast("int64").cast("decimal(38, 6)")
-    return joined.select(*units.columns, **{f"y{position}": whole, f"f{position}": steps})
+    return _set_depth(joined, joined.depth, metric, position).select(*units.columns, f"y{position}", f"f{position}")
 
 
 def _ends(units: ir.Table, events: ir.Table, request: AggregationRequest, position: int) -> ir.Table | None:
@@ -122,6 +156,6 @@ def _add_time(units: ir.Table, ends: ir.Table | None, request: AggregationReques
         joined = units.mutate(began=units["first"], ended=units[known])
     else:
         joined = units.mutate(began=units[known]).left_join(ends, "number")
-    time = ibis.coalesce(joined.ended.delta(joined.began, unit="microsecond"), NEVER)
-    followed = ibis.coalesce(moment(find_cutoff(request)).delta(joined.began, unit="microsecond"), NEVER)
+    time = ibis.coalesce(between(joined.began, joined.ended), NEVER)
+    followed = ibis.coalesce(between(joined.began, moment(find_cutoff(request))), NEVER)
     return joined.select(*units.columns, **{f"t{position}": time, f"f{position}": followed})

@@ -46,7 +46,7 @@ class Progress:
         new_exposures: those of the phase that were read.
         units: all, each once; see `queries.leave_out`.
         valued: the same with their values; see `unit_values.add_values`.
-        wanted: all conversions that were read, or had waited; see `unit_values.wanted_conversions`.
+        wanted: all conversions that were read, or had waited; see `wanted.wanted_conversions`.
         earlier_units, earlier_clusters: see `queries.earlier_phases`.
     """
 

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import ibis.expr.types as ir
-
 from abplatform.domain.aggregates import Aggregation, AggregationRequest, DailyCells, KeptUnits
 from abplatform.warehouse import queries
 from abplatform.warehouse.behaviours import add_classes
-from abplatform.warehouse.cells import Cuts, Found, Row, build_cells, build_covariates, count_map
+from abplatform.warehouse.cells import Found, Row, build_cells, build_covariates, count_map
 from abplatform.warehouse.crossing import add_crossings, has_crossings
 from abplatform.warehouse.cut_counts import count_cuts, has_cuts
 from abplatform.warehouse.daily import can_go_on, entered_by_day, has_days, sum_metric
@@ -20,7 +18,13 @@ from abplatform.warehouse.lake import Lake, LakeFile, latest_receipt
 from abplatform.warehouse.moments import cluster_moments, moments
 from abplatform.warehouse.news import CannotResume
 from abplatform.warehouse.progress import Progress, Sources, begin, check_values, find_sources, go_on
-from abplatform.warehouse.slicing import add_slices, pool_rare, slice_columns
+from abplatform.warehouse.slicing import (
+    add_slices,
+    once_per_dimension,
+    pool_rare,
+    slice_columns,
+    split_by_dimension,
+)
 from abplatform.warehouse.unit_files import write_unit_table
 from abplatform.warehouse.unit_table import SETTLES_AFTER, UnitTable, find_waiting, narrow_values, settle, unit_columns
 from abplatform.warehouse.unit_values import analysed_rows, can_be_kept, needed_columns
@@ -130,27 +134,22 @@ def _answer(workspace: Workspace, progress: Progress, request: AggregationReques
     rows = analysed_rows(analysed, request)
     if request.clustered or request.dimensions:  # else they are read once
         rows = workspace.keep("rows_per_unit", rows)
+    rows = once_per_dimension(rows, request)
     cuts = {position: count_cuts(workspace, analysed, progress.wanted, request, position) for position in cut}
+    found = split_by_dimension(workspace.rows(moments(rows, request)), request)
+    clusters = split_by_dimension(workspace.rows(cluster_moments(rows, request)) if request.clustered else [], request)
     entered = queries.entered_units(units)
     return _Answer(
         earlier=workspace.rows(queries.earlier_phase_units(units)) if request.phase > 1 else [],
         units=workspace.rows(queries.counts_by_variant(entered)),
         clusters=workspace.rows(queries.clusters_by_variant(entered)) if request.clustered else [],
         found={
-            slice_: _find(workspace, rows, request, slice_, {position: each[slice_] for position, each in cuts.items()})
-            for slice_ in (None, *slice_columns(request))
+            name: Found(
+                moments=each, clusters=clusters[name], cuts={position: known[name] for position, known in cuts.items()}
+            )
+            for name, each in found.items()
         },
     )
-
-
-def _find(
-    workspace: Workspace, rows: ir.Table, request: AggregationRequest, slice_: str | None, cuts: Mapping[int, Cuts]
-) -> Found:
-    """What there is to say of all units, or of the slices of one dimension."""
-    if slice_ is not None:
-        request = replace(request, covariates=())
-    clusters = workspace.rows(cluster_moments(rows, request, slice_)) if request.clustered else []
-    return Found(moments=workspace.rows(moments(rows, request, slice_)), clusters=clusters, cuts=cuts)
 
 
 def _reduce_daily(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ibis
 import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.dimension import MOST_SLICES, REST, Dimension
 from abplatform.warehouse.calendar import local_days
+from abplatform.warehouse.cells import Row
 from abplatform.warehouse.windows import exposed_between
 from abplatform.warehouse.workspace import Workspace
 
+GROUPS = ("by", "variant", "slice")
+"""What is counted apart, see `once_per_dimension`."""
 _UNITS = {"day": "D", "week": "W", "month": "M"}
+_WHOLE = -1
 
 
 def attribute_columns(request: AggregationRequest) -> dict[str, str]:
@@ -41,6 +47,31 @@ def add_slices(units: ir.Table, request: AggregationRequest) -> ir.Table:
     return units.mutate(**columns) if columns else units
 
 
+def once_per_dimension(units: ir.Table, request: AggregationRequest) -> ir.Table:
+    """Units with ``by`` and ``slice`` in place of their slices: once as a whole, and once more for each dimension.
+
+    One query counts all of them: each query costs its writing and, on Spark, a job.
+
+    Args:
+        units: with the columns of all dimensions.
+        request: what is asked for.
+    """
+    slices = slice_columns(request)
+    kept = [name for name in units.columns if name not in slices]
+    whole = units.select(*kept, by=ibis.literal(_WHOLE, "int8"), slice=ibis.null("string"))
+    each = [units.select(*kept, by=ibis.literal(n, "int8"), slice=units[name]) for n, name in enumerate(slices)]
+    return ibis.union(whole, *each, distinct=False) if each else whole
+
+
+def split_by_dimension(rows: Sequence[Row], request: AggregationRequest) -> dict[str | None, list[Row]]:
+    """What was counted of `once_per_dimension`: all units (None), and by the column of each dimension."""
+    found: dict[str | None, list[Row]] = {None: []} | {name: [] for name in slice_columns(request)}
+    names = list(found)
+    for row in rows:
+        found[names[int(row["by"]) - _WHOLE]].append(row)
+    return found
+
+
 def pool_rare(workspace: Workspace, units: ir.Table, request: AggregationRequest) -> ir.Table:
     """Units with all but the most frequent slices of each dimension as one, see `dimension.REST`.
 
@@ -66,6 +97,7 @@ def pool_rare(workspace: Workspace, units: ir.Table, request: AggregationRequest
 
 def _period_of(first: ir.TimestampValue, dimension: Dimension, request: AggregationRequest) -> ir.StringValue:
     day = local_days(first, request.time_zone, between=exposed_between(request))
-    text = day.truncate(_UNITS[dimension.period or "day"]).date().cast("string")
+    # DuckDB makes a time of a date whose week is asked for.
+    text = day.truncate(_UNITS[dimension.period or "day"]).cast("string").substr(0, 10)
     quote = ibis.literal('"')
     return quote + text + quote

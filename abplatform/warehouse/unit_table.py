@@ -89,7 +89,7 @@ def find_wanted(known: UnitTable, found: ir.Table, wanted: ir.Table) -> ir.Table
     Args:
         known: from before.
         found: `queries.first_exposures` of new exposures.
-        wanted: `unit_values.wanted_conversions` of new conversions.
+        wanted: `wanted.wanted_conversions` of new conversions.
     """
     unsettled = known.units.filter(known.units["first"] >= moment(known.settled_before))
     came = found.select("unit").union(unsettled.select("unit"))

@@ -196,11 +196,12 @@ def _values(units: ir.Table, events: ir.Table, request: AggregationRequest) -> i
         sources[name], *_ = asked.setdefault((condition, made.aggregation, number), (f"a{len(asked)}", made, counts))
     joined = joined.mutate(**dict(conditions.values()))
     made_of = {name: reduced(joined, made, reading, joined[counts]) for name, made, counts in asked.values()}
-    found = joined.group_by("number").aggregate(**made_of, **first_times(joined, request))
+    times = first_times(joined, request)
+    found = joined.group_by("number").aggregate(**made_of, **times)
     rates = {name for name, column in wanted.items() if column.is_rate}
     return found.select(
         "number",
-        *(name for name in found.columns if name.startswith("e")),
+        *times,
         **{name: _is_any(found[source]) if name in rates else found[source] for name, source in sources.items()},
     )
 

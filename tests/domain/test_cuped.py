@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from abplatform.domain.arm_cell import ArmCell
+from abplatform.domain.differences import find_differences
 from abplatform.domain.experiment import Amount, Variant
 from abplatform.domain.health import check_health
 from abplatform.domain.plan import Method, Prior
@@ -161,6 +162,37 @@ def test_a_covariate_that_one_arm_lacks_is_left_out() -> None:
     bare = replace(treatment, before_m2=0.0, before_c=0.0)
     [plain], [found] = compare(control, bare, cuped=False), compare(control, bare, cuped=True)
     assert found == replace(plain, warnings=("COVARIATE_DROPPED",))
+
+
+def test_a_slice_whose_control_has_no_past_is_in_the_test_of_differences_as_it_is() -> None:
+    """Beside an adjusted slice: Cochran's Q and Welch's test of two means and variances, by hand."""
+    (old, old_before), (new, new_before) = draw(0.0, 0), draw(0.3, 1)
+    few = slice(40)
+    small = [old[few] + 0.5, new[few]]
+    sliced = [
+        with_before(an_amount("control", old, slice="app"), old, old_before),
+        with_before(an_amount("treatment", new, slice="app"), new, new_before),
+        with_before(an_amount("control", small[0], slice="web"), small[0], np.zeros(40)),
+        with_before(an_amount("treatment", small[1], slice="web"), small[1], new_before[few]),
+    ]
+    definition = an_experiment(metrics=(a_metric_use("revenue"),), plan=a_plan(cuped=True))
+    found = an_aggregation(an_amount("control", old), an_amount("treatment", new), slices={"channel": tuple(sliced)})
+    [difference] = find_differences(definition, METRICS[:1], found)
+    [adjusted] = compare(*(replace(cell, slice=None) for cell in sliced[:2]), cuped=True)
+    assert adjusted.absolute.upper is not None
+    assert adjusted.absolute.estimate is not None
+    # With thousands of degrees of freedom the interval is a normal one.
+    variances = np.array([(width(adjusted) / 2 / 1.9605) ** 2, sum(arm.var(ddof=1) / 40 for arm in small)])
+    apart = adjusted.absolute.estimate - (small[1].mean() - small[0].mean())
+    q = apart**2 / variances.sum()
+    assert difference.share == pytest.approx(1 - 1 / q, rel=1e-3)
+    freedom = variances.sum() ** 2 / (variances**2 / [2 * UNITS - 4, welch_freedom(*small)]).sum()
+    assert difference.p_value == pytest.approx(stats.f.sf(q, 1, freedom), rel=2e-2)
+
+
+def welch_freedom(one: Values, two: Values) -> float:
+    """Of Welch's test, by SciPy."""
+    return float(stats.ttest_ind(one, two, equal_var=False).df)
 
 
 @pytest.mark.parametrize("units", [0, 1, 2])

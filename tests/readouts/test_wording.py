@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from abplatform.domain.experiment import Outcome
+from abplatform.domain.maturity import Maturity
 from abplatform.domain.scorecard import Interval, Margin, Scorecard
 from abplatform.domain.soundness import SampleRatio
 from abplatform.readout import wording
@@ -40,6 +42,9 @@ def test_units_of_the_plan_are_the_closed_ones_of_the_primary_that_has_the_fewes
     )
     facts = dict(wording.facts(replace(scorecard, metrics=(guardrail, primary, slower))))
     assert facts["Units"] == "10,000 of 20,000 planned (+2,240 open)"
+    last = Maturity(known_share=10_000 / 12_240, closes_by=datetime(2026, 12, 23, 12, tzinfo=UTC))
+    facts = dict(wording.facts(replace(scorecard, metrics=(guardrail, primary, replace(slower, maturity=last)))))
+    assert facts["Units"] == "10,000 of 20,000 planned (+2,240 open, the last until 2026-12-23)"
     assert dict(wording.facts(replace(scorecard, metrics=(guardrail,))))["Units"] == "12,000 of 20,000 planned"
 
 

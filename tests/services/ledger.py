@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -81,25 +82,33 @@ class Ledger:
     exposures: pd.DataFrame
     events: pd.DataFrame
 
-    def units(self, experiment: str = "trial", arms: Sequence[str] = ARMS) -> pd.DataFrame:
-        """Units of an experiment that met one variant alone: ``variant, first, channel``, by unit."""
-        seen = self.exposures[self.exposures["experiment"] == experiment]
-        seen = seen[seen["variant"].isin(arms)].sort_values("at", kind="stable")
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """Units of the trial that met one of its variants alone: ``variant, first, channel``, by unit."""
+        seen = self.exposures[self.exposures["experiment"] == "trial"].sort_values("at", kind="stable")
         single = seen.groupby("unit")["variant"].nunique() == 1
-        first = seen.groupby("unit").first()
-        return first[single][["variant", "at"]].rename(columns={"at": "first"}).assign(channel=_first_channel(seen))
+        # `first` of a group would skip what is missing.
+        first = seen.drop_duplicates("unit").set_index("unit").sort_index()
+        return first[single][["variant", "at", "channel"]].rename(columns={"at": "first"})
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Every event of these units, with what they are."""
+        return self.events.join(self.units, on="unit", how="inner")
+
+    @cached_property
+    def others(self) -> pd.DataFrame:
+        """Exposures to the other experiment, while that ran: its end is not in it any more."""
+        begin, end = OTHER_SPAN
+        seen = self.exposures[self.exposures["experiment"] == "other"]
+        return seen[(seen["at"] >= begin) & (seen["at"] < end)]
 
     def met(self) -> pd.Series[Any]:
         """The one variant that each unit of the trial met in the other experiment, while that ran."""
-        begin, end = OTHER_SPAN
-        seen = self.exposures[self.exposures["experiment"] == "other"]
-        seen = seen[(seen["at"] >= begin) & (seen["at"] < end)]
-        met = seen.groupby("unit")["variant"].agg(lambda each: each.iloc[0] if each.nunique() == 1 else "(several)")
-        return met.reindex(self.units().index).fillna("(none)")
-
-    def joined(self, units: pd.DataFrame) -> pd.DataFrame:
-        """Every event of these units, with what they are."""
-        return self.events.join(units, on="unit", how="inner")
+        met = self.others.groupby("unit")["variant"].agg(
+            lambda each: each.iloc[0] if each.nunique() == 1 else "(several)"
+        )
+        return met.reindex(self.units.index).fillna("(none)")
 
     def facts(self) -> Iterator[ExposureFact | ConversionFact]:
         """Everything for the lake."""
@@ -123,11 +132,6 @@ class Ledger:
                 properties={name: json.dumps(value) for name, value in told.items() if value is not None},
                 **of_time(row.at.to_pydatetime()),
             )
-
-
-def _first_channel(seen: pd.DataFrame) -> pd.Series[Any]:
-    # `first` of pandas would skip what is missing.
-    return seen.drop_duplicates("unit").set_index("unit")["channel"]
 
 
 def write(seed: int = 20, count: int = 1_500) -> Ledger:
@@ -232,7 +236,7 @@ def _trial() -> ExperimentDefinition:
 
 def _other() -> ExperimentDefinition:
     variants = tuple(Variant(key=arm) for arm in OTHER_ARMS)
-    return an_experiment("other", variants=variants, metrics=(a_metric_use("opened"),), dimensions=())
+    return an_experiment("other", variants=variants, metrics=(a_metric_use("by-day"),), dimensions=())
 
 
 def number_of(unit: str) -> int:

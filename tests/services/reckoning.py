@@ -6,13 +6,14 @@ and what is inferred from textbooks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from abplatform.domain.metric import Metric, Window
 from tests.services.ledger import AS_OF, ZONE, Ledger
@@ -23,21 +24,40 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference with its variance and degrees of freedom; infinite ones are those of a normal."""
+    """A difference, or what one arm has, with its variance and degrees of freedom; infinite ones are of a normal.
+
+    Attributes:
+        base: of a difference: the control's mean, the variance that is its own, and the one that both arms share.
+    """
 
     estimate: float
     variance: float
     freedom: float = np.inf
+    base: tuple[float, float, float] = (math.nan, math.nan, 0.0)
 
     @property
-    def half(self) -> float:
-        """Half of the 95% interval."""
-        return float(stats.t.ppf(0.975, self.freedom) * np.sqrt(self.variance))
+    def critical(self) -> float:
+        """Student's, at 95%."""
+        return float(stats.t.ppf(0.975, self.freedom))
 
     @property
     def bounds(self) -> tuple[float, float]:
         """Of the 95% interval."""
-        return self.estimate - self.half, self.estimate + self.half
+        return self.around(self.critical)
+
+    def around(self, critical: float) -> tuple[float, float]:
+        """So many standard errors to both sides."""
+        return self.estimate - critical * np.sqrt(self.variance), self.estimate + critical * np.sqrt(self.variance)
+
+    def lifts(self, critical: float) -> tuple[float | None, float | None]:
+        """Fieller's (1954) set of the lift, by the roots of its quadratic: none where it is unbounded."""
+        mean, own, shared = self.base
+        first = mean**2 - critical**2 * (own + shared)
+        second = -2 * (self.estimate * mean + critical**2 * own)
+        if first <= 0:
+            return None, None
+        low, high = np.sort(np.roots([first, second, self.estimate**2 - critical**2 * self.variance]).real)
+        return (float(low), float(high)) if mean > 0 else (-float(high), -float(low))
 
     @property
     def p_value(self) -> float:
@@ -65,7 +85,7 @@ def value_units(ledger: Ledger, metric: Metric, *, followed: int | None = None) 
         By unit: ``variant, first, channel``, its value ``y``, of a ratio what is below the line as ``d``, and of others
         the covariate ``x``.
     """
-    units, events = ledger.units(), ledger.joined(ledger.units())
+    units, events = ledger.units, ledger.history
     events = events[events["event"] == metric.event]
     inside = events[events["at"] >= events["first"]]
     if metric.window is not None:
@@ -121,7 +141,8 @@ def contrast(parts: list[Effect], signs: list[int]) -> Effect:
 
 def effect(metric: Metric, treated: pd.DataFrame, control: pd.DataFrame) -> Effect:
     """A treatment less the control, as they are."""
-    return contrast([level(metric, treated), level(metric, control)], [1, -1])
+    arms = [level(metric, each) for each in (treated, control)]
+    return replace(contrast(arms, [1, -1]), base=(arms[1].estimate, arms[1].variance, 0.0))
 
 
 def adjusted_effect(treated: pd.DataFrame, control: pd.DataFrame) -> Effect:
@@ -138,7 +159,9 @@ def adjusted_effect(treated: pd.DataFrame, control: pd.DataFrame) -> Effect:
     variance = first.variance + second.variance + (slope_t - slope_c) ** 2 * noise
     own = np.clip(second.variance - slope_c * (slope_t - slope_c) * noise, 0.0, variance)
     lack = (variance - own) ** 2 / first.freedom + own**2 / second.freedom
-    return Effect(first.estimate - second.estimate, float(variance), float(variance**2 / lack))
+    shared = slope_t * slope_c * noise + second.variance - slope_c * (slope_t - slope_c) * noise - own
+    base = (second.estimate, float(own), max(0.0, float(shared)))
+    return Effect(first.estimate - second.estimate, float(variance), float(variance**2 / lack), base)
 
 
 def _read_line(x: Numbers, y: Numbers, both: Numbers) -> tuple[Effect, float]:
@@ -147,6 +170,13 @@ def _read_line(x: Numbers, y: Numbers, both: Numbers) -> tuple[Effect, float]:
     leverage = (both.mean() - x.mean()) ** 2 / np.square(x - x.mean()).sum()
     variance = spread * (1 / x.size + leverage - 1 / (x.size - 1) / both.size)
     return Effect(float(start + slope * both.mean()), float(variance), x.size - 2), float(slope)
+
+
+def watched(units: int, planned: float) -> float:
+    """Critical value of the asymptotic confidence sequence: see ``docs/statistics.md``."""
+    rho2 = (-special.lambertw(-(0.05**2) / math.e, -1).real - 1) / planned
+    u = units * rho2 + 1
+    return float(np.sqrt(u / (units * rho2) * np.log(u / 0.05**2)))
 
 
 def is_adjusted(metric: Metric, treated: pd.DataFrame, control: pd.DataFrame) -> bool:

@@ -22,9 +22,10 @@ from abplatform.bootstrap import Platform
 from abplatform.domain.behaviour import Behaviour, FrequencyBins, MoneyBins, RecencyBins
 from abplatform.domain.breakdown import Breakdown, MetricBreakdown
 from abplatform.domain.metric import Measure, Metric
+from abplatform.domain.scorecard import ComparisonResult
 from abplatform.services.make_behaviour import make_behaviour
 from tests.builders import a_behaviour
-from tests.services.ledger import ARMS, AS_OF, DAY, METRICS, OTHER_ARMS, TICK, ZONE, Ledger
+from tests.services.ledger import ARMS, AS_OF, DAY, METRICS, OTHER_ARMS, TICK, Ledger
 from tests.services.reckoning import Effect, adjusted_effect, effect, is_adjusted, value_units
 
 ORDER, LOGIN = Measure(event="order"), Measure(event="login")
@@ -68,17 +69,15 @@ def _behaviours(kept: Platform) -> dict[str, Behaviour]:
 @pytest.fixture(name="slices", scope="module")
 def _slices(ledger: Ledger, behaviours: dict[str, Behaviour]) -> dict[str, pd.Series[Any]]:
     """The slice of each unit, by dimension."""
-    units, rows = ledger.units(), defaultdict[str, list[Any]](list)
-    for row in ledger.joined(units).query("at < first").itertuples():
+    units, rows = ledger.units, defaultdict[str, list[Any]](list)
+    for row in ledger.history.query("at < first").itertuples():
         rows[row.unit].append(row)
     found = {
         key: pd.Series({unit: class_of(each, rows[unit], first) for unit, first in units["first"].items()})
         for key, each in behaviours.items()
     }
     found["experiment:other"] = ledger.met()
-    local = pd.to_datetime(units["first"]).dt.tz_convert(ZONE).dt.tz_localize(None).dt.normalize()
-    weeks = local - pd.to_timedelta(local.dt.day_of_week, unit="D")
-    return found | {"exposure_week": weeks.dt.strftime("%Y-%m-%d")}
+    return found
 
 
 def class_of(behaviour: Behaviour, past: list[Any], time: datetime) -> str:
@@ -168,7 +167,7 @@ def _values(ledger: Ledger) -> dict[str, pd.DataFrame]:
     return {metric.key: value_units(ledger, metric) for metric in METRICS}
 
 
-KEYS = ("by-quantiles", "by-edges", "life", "source", "experiment:other", "exposure_week")
+KEYS = ("by-quantiles", "by-edges", "life", "source", "experiment:other")
 KNOWN = {metric.key: metric for metric in METRICS}
 
 
@@ -191,12 +190,17 @@ def compare(metric: Metric, treated: pd.DataFrame, control: pd.DataFrame) -> Eff
     return plain if plain.variance > 0 else None
 
 
+def bounds_of(comparison: ComparisonResult) -> tuple[float | None, float | None]:
+    """Of the lift."""
+    return comparison.relative.lower, comparison.relative.upper
+
+
 @pytest.mark.parametrize("by", KEYS)
 def test_slices_are_those_of_the_rows(
     by: str, sliced: Slice, slices: dict[str, pd.Series[Any]], values: dict[str, pd.DataFrame], ledger: Ledger
 ) -> None:
     """Units, sums, effects with and without CUPED, intervals, p-values and their adjustment, of every metric."""
-    everybody = ledger.units()["variant"].groupby([slices[by], ledger.units()["variant"]]).size()
+    everybody = ledger.units["variant"].groupby([slices[by], ledger.units["variant"]]).size()
     for found in sliced(by).metrics:
         rows = values[found.metric].assign(slice=slices[by])
         assert sorted(each.slice for each in found.slices) == sorted(slices[by].unique())
@@ -219,6 +223,8 @@ def test_slices_are_those_of_the_rows(
                     assert interval.estimate == pytest.approx(expected.estimate, rel=1e-9, abs=1e-12)
                     assert (interval.lower, interval.upper) == pytest.approx(expected.bounds, rel=1e-8, abs=1e-12)
                     assert comparison.p_value == pytest.approx(expected.p_value, rel=1e-8)
+                    for one, other in zip(expected.lifts(expected.critical), bounds_of(comparison), strict=True):
+                        assert other == (None if one is None else pytest.approx(one, rel=1e-7, abs=1e-12))
         of_all = multipletests(p_values, method="fdr_bh")[1]
         known = [(one, other) for one, other in zip(adjusted, of_all, strict=True) if one is not None]
         assert [one for one, _ in known] == pytest.approx([other for _, other in known], rel=1e-8)

@@ -169,7 +169,7 @@ class ExperimentChanges(PhaseFields):
     layer = Text(allow_none=True, metadata={"description": "key of a shared layer; null for one of its own"})
     risk_class = Text(metadata=choice(("standard", "regulated"), default="standard"))
     assignment = Text(metadata=choice(("served", "external"), default="served"))
-    dimensions = Items(Text(), metadata={"description": "attributes that exposures carry, to slice results by"})
+    dimensions = Items(Text(), metadata={"description": "attributes of exposures, or behaviours, to slice by"})
     covariates = Items(Text(), metadata={"description": "numeric attributes from before; external experiments only"})
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from abplatform.cli.demo import insurance, rate_display
+from abplatform.cli.demo.definition import RATE_DISPLAY
 from abplatform.cli.invocation import program
 from abplatform.cli.readout import write_readout
 from abplatform.cli.serve import NEW_ADMIN_KEY
-from abplatform.cli.session import open_platform, usable_settings
+from abplatform.cli.session import open_platform, place, usable_settings
+from abplatform.cli.simulated import ELSEWHERE, check_takes_real_data
 from abplatform.domain.access import DEFAULT_PROJECT
+from abplatform.errors import StartRefused
 from abplatform.settings import Settings
+
+if TYPE_CHECKING:
+    from abplatform.bootstrap import Platform
 
 
 @click.command("demo")
@@ -21,12 +30,14 @@ def command() -> None:
     """Import a real field experiment, run a simulated one through the server and the SDK, show the readouts.
 
     Asks nothing, takes half a minute to two minutes, may be run again, and leaves its data behind for
-    `abplatform serve`.
+    `abplatform serve`. Needs a place where no other experiment has started.
     """
     _check_extra()
     settings = usable_settings()
-    _title("1. A real experiment that already ran: rice insurance in villages of Jiangxi, China")
+    check_takes_real_data(settings)
     with open_platform(settings) as platform:
+        _check_no_others(platform, settings)
+        _title("1. A real experiment that already ran: rice insurance in villages of Jiangxi, China")
         insurance.show(platform)
     _title("2. A live experiment: 20,000 simulated customers, the real server, the real SDK")
     outcome = rate_display.run(settings)
@@ -42,6 +53,22 @@ def _check_extra() -> None:
     if missing:
         how = ".venv/bin/pip install -e ./sdk -e '.[demo]'"
         raise click.ClickException(f"the demo needs {' and '.join(missing)}; run in the checkout: {how}")
+
+
+def _check_no_others(platform: Platform, settings: Settings) -> None:
+    """Refuse a place where the customers of this demo would stand beside those of somebody's experiments.
+
+    Raises:
+        StartRefused: another experiment has started there.
+    """
+    imported = {request.key for request in insurance.import_requests(Path())}
+    again = re.compile(rf"{RATE_DISPLAY}(-\d+)?")
+    with platform.uow.reading() as work:
+        known = work.experiments.all(DEFAULT_PROJECT)
+    started = [each.key for each in known if each.status != "draft"]
+    others = [key for key in started if key not in imported and not again.fullmatch(key)]
+    if others:
+        raise StartRefused(f"{place(settings)} has another experiment than the demo's, {others[0]}: {ELSEWHERE}")
 
 
 def _title(text: str) -> None:

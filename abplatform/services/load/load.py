@@ -27,8 +27,9 @@ from abplatform.services.recall import Memory, Rules, Unpublished
 from abplatform.services.record import Trail, describe_file, file_state, on_record
 from abplatform.services.seal import SealReport
 from abplatform.storage.session import UnitOfWork
-from abplatform.warehouse.inbox import Inbox, Rejection
+from abplatform.warehouse.inbox import Inbox
 from abplatform.warehouse.layout import arrow_schema
+from abplatform.warehouse.rejections import Rejection
 from abplatform.warehouse.seal import MOST_EVENTS, Sealed
 
 PIECE_ROWS = 100_000

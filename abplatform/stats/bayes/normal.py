@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from abplatform.stats.bayes.priors import NormalPrior
-from abplatform.stats.effects import Difference, Ratio, difference, relative_interval, spread
+from abplatform.stats.effects import Difference, difference, spread
+from abplatform.stats.lifts import Ratio, relative_interval
 from abplatform.stats.margins import Margin
 from abplatform.stats.results import Codes, Comparison, Interval, NotComputable, named_reasons, reason_code
 from abplatform.stats.sufficient import ArmStats

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.effects import Difference, RelativeMethod, lift_ratio
+from abplatform.stats.effects import Difference, lift_ratio
+from abplatform.stats.lifts import RelativeMethod
 from abplatform.stats.reference import lower_quantile, lower_tail
 from abplatform.stats.results import Caution, Comparison, Interval, RelativeInterval, SetKind
 from abplatform.stats.validation import FloatArray, probability

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.effects import RelativeMethod, compare_at, difference
+from abplatform.stats.effects import compare_at, difference
 from abplatform.stats.fixed.alternatives import Alternative, critical_value, open_side, tail_p_value, tail_rate
 from abplatform.stats.fixed.restricted import rates_only
+from abplatform.stats.lifts import RelativeMethod
 from abplatform.stats.reference import welch_freedom
 from abplatform.stats.results import Comparison
 from abplatform.stats.sufficient import ArmStats, ProportionStats

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abplatform.stats.effects import RelativeMethod, compare_at, difference
+from abplatform.stats.effects import compare_at, difference
 from abplatform.stats.group_sequential.bounds import checked_fractions, critical_values
 from abplatform.stats.group_sequential.repeated import repeated_p_values
 from abplatform.stats.group_sequential.spending import OBRIEN_FLEMING, Spending
+from abplatform.stats.lifts import RelativeMethod
 from abplatform.stats.margins import Margin, judge_margin, margin_contrast
 from abplatform.stats.reference import critical_statistic, normal_score, welch_freedom
 from abplatform.stats.results import Comparison, NonInferiority

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from abplatform.stats.effects import RelativeMethod, compare_at, difference
+from abplatform.stats.effects import compare_at, difference
+from abplatform.stats.lifts import RelativeMethod
 from abplatform.stats.margins import Margin, judge_margin, margin_contrast
 from abplatform.stats.results import Comparison, NonInferiority
 from abplatform.stats.sufficient import ArmStats

@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 from abplatform.stats.adjust.adjusted import finite_or_nan
 from abplatform.stats.adjust.cuped import cuped
 from abplatform.stats.adjust.slopes import ArmMoments, arm_moments, solver
-from abplatform.stats.effects import RelativeMethod, compare_at, difference
+from abplatform.stats.effects import compare_at, difference
+from abplatform.stats.lifts import RelativeMethod
 from abplatform.stats.reference import welch_freedom
 from abplatform.stats.results import Caution, Comparison
 from abplatform.stats.sequential.asymptotic import tune_rho2
