@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import ibis
 import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Measure, Metric, Step
+from abplatform.warehouse.counting import Counting
 from abplatform.warehouse.times import between, moment, shifted
 from abplatform.warehouse.wanted import find_reading
 from abplatform.warehouse.windows import add_bounds, find_bounds, find_cutoff, is_inside
@@ -39,29 +42,51 @@ def _is_pair(metric: Metric) -> bool:
     return len(metric.steps) == 2 and metric.steps[1].within is None
 
 
-def first_times(events: ir.Table, request: AggregationRequest) -> dict[str, ir.Value]:
-    """When each unit's time ended (``e0``), or began (``e0``, of times that run from an event); null for never.
+@dataclass(frozen=True, slots=True)
+class TimeColumn:
+    """When something first or last happened to a unit, or how often it did.
+
+    Attributes:
+        what: ``first``, ``last``, or ``count``.
+        which: column of the events that count.
+        other: column of events that do not count (of times), or that must count too (of numbers).
+    """
+
+    what: Literal["first", "last", "count"]
+    which: str
+    other: str | None = None
+
+    def reduce(self, events: ir.Table) -> ir.Value:
+        """The aggregate over a unit's events; null for never."""
+        counts = events[self.which]
+        if self.what == "count":
+            return events.count(where=counts if self.other is None else counts & events[self.other])
+        counts = counts if self.other is None else counts & ~events[self.other]
+        return events.timestamp.min(where=counts) if self.what == "first" else events.timestamp.max(where=counts)
+
+
+def time_columns(counting: Counting, request: AggregationRequest) -> dict[str, TimeColumn]:
+    """When each unit's time ended (``e0``), or began (``e0``, of times that run from an event).
 
     And of funnels of two steps without a limit ``e0`` (when the first one was first taken), ``e0_last`` (when the
     second one last could be), ``e0_alone`` (the same, of events that are not the first step) and ``e0_both`` (how many
-    events are both steps). Aggregates over a unit's events.
+    events are both steps).
 
     Args:
-        events: see `windows.add_bounds`.
+        counting: names the columns of the events.
         request: what is asked for.
     """
-    bounds, reading, found = find_bounds(request), find_reading(request), {}
+    found: dict[str, TimeColumn] = {}
     for position, metric in enumerate(request.metrics):
+        name = f"e{position}"
         if metric.kind == "time_to":
-            match = events[reading.match(metric.start or metric.measure)]
-            found[f"e{position}"] = events.timestamp.min(where=match & is_inside(events, metric, bounds))
+            found[name] = TimeColumn("first", counting.column(metric, metric.start or metric.measure))
         elif _is_pair(metric):
-            inside = is_inside(events, metric, bounds)
-            first, second = (events[reading.match(step)] for step in metric.steps)
-            found[f"e{position}"] = events.timestamp.min(where=inside & first)
-            found[f"e{position}_last"] = events.timestamp.max(where=inside & second)
-            found[f"e{position}_alone"] = events.timestamp.max(where=inside & second & ~first)
-            found[f"e{position}_both"] = events.count(where=inside & first & second)
+            first, second = (counting.column(metric, step) for step in metric.steps)
+            found[name] = TimeColumn("first", first)
+            found[f"{name}_last"] = TimeColumn("last", second)
+            found[f"{name}_alone"] = TimeColumn("last", second, first)
+            found[f"{name}_both"] = TimeColumn("count", first, second)
     return found
 
 
@@ -72,7 +97,7 @@ def add_ordered(units: ir.Table, events: ir.Table, request: AggregationRequest) 
     looked for, `NEVER` where time never began to run).
 
     Args:
-        units: with a ``number`` that tells them apart, and the columns of `first_times`.
+        units: with a ``number`` that tells them apart, and `time_columns`.
         events: conversions, see `windows.add_bounds`.
         request: what is asked for.
     """

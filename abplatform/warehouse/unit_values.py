@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import ibis
@@ -11,10 +11,11 @@ import ibis.expr.types as ir
 
 from abplatform.domain.aggregates import AggregationRequest
 from abplatform.domain.metric import Measure, Metric
-from abplatform.warehouse.ordered import add_ordered, first_times, is_ordered, reads_again
+from abplatform.warehouse.counting import Counting
+from abplatform.warehouse.ordered import add_ordered, is_ordered, reads_again, time_columns
 from abplatform.warehouse.slicing import slice_columns
 from abplatform.warehouse.wanted import Reading, find_reading
-from abplatform.warehouse.windows import Bound, add_bounds, find_bounds, is_before, is_closed, is_inside
+from abplatform.warehouse.windows import add_bounds, is_closed
 from abplatform.warehouse.workspace import Workspace
 
 MONEY = "decimal(38, 6)"
@@ -47,25 +48,9 @@ class ValueColumn:
         """Whether it is 0 or 1."""
         return self.measure.aggregation == "conversion"
 
-    def condition(self, reading: Reading) -> Hashable:
-        """Equal for columns that read the same events."""
-        when = self.metric.cuped_lookback if self.before else self.metric.window
-        return self.before, when, reading.match(self.measure), self._needs_number(reading)
-
-    def counts(self, events: ir.Table, reading: Reading, bounds: Mapping[Bound, str]) -> ir.BooleanValue:
-        """Which events it is made of.
-
-        Args:
-            events: see `windows.add_bounds`.
-            reading, bounds: name their columns.
-        """
-        inside = is_before if self.before else is_inside
-        counts = events[reading.match(self.measure)] & inside(events, self.metric, bounds)
-        number = self._needs_number(reading)
-        return counts if number is None else counts & events[number].notnull()
-
-    def _needs_number(self, reading: Reading) -> str | None:
-        return reading.number(self.metric.measure) if self.metric.over == "events" else None
+    def counts(self, counting: Counting) -> str:
+        """Name of the column that says which events it is made of."""
+        return counting.column(self.metric, self.measure, before=self.before, valued=self.metric.over == "events")
 
 
 def value_columns(request: AggregationRequest) -> dict[str, ValueColumn]:
@@ -182,22 +167,22 @@ def reduced(events: ir.Table, measure: Measure, reading: Reading, counts: ir.Boo
 
 def _values(units: ir.Table, events: ir.Table, request: AggregationRequest) -> ir.Table:
     """What each unit's events are made into; what several metrics ask is computed once."""
-    joined = add_bounds(units, events, request)
-    reading, bounds, wanted = find_reading(request), find_bounds(request), value_columns(request)
-    conditions: dict[Hashable, tuple[str, ir.BooleanValue]] = {}
+    reading, wanted = find_reading(request), value_columns(request)
+    counting = Counting(add_bounds(units, events, request), request)
     asked: dict[Hashable, tuple[str, Measure, str]] = {}
     sources: dict[str, str] = {}
     for name, column in wanted.items():
-        condition = column.condition(reading)
-        counts, _ = conditions.setdefault(condition, (f"c{len(conditions)}", column.counts(joined, reading, bounds)))
+        counts = column.counts(counting)
         # Whether there is any is known from how many there are.
         made = replace(column.measure, aggregation="count") if column.is_rate else column.measure
         number = reading.number(made) if made.aggregation != "count" else None
-        sources[name], *_ = asked.setdefault((condition, made.aggregation, number), (f"a{len(asked)}", made, counts))
-    joined = joined.mutate(**dict(conditions.values()))
+        sources[name], *_ = asked.setdefault((counts, made.aggregation, number), (f"a{len(asked)}", made, counts))
+    times = time_columns(counting, request)
+    joined = counting.add()
     made_of = {name: reduced(joined, made, reading, joined[counts]) for name, made, counts in asked.values()}
-    times = first_times(joined, request)
-    found = joined.group_by("number").aggregate(**made_of, **times)
+    found = joined.group_by("number").aggregate(
+        **made_of, **{name: column.reduce(joined) for name, column in times.items()}
+    )
     rates = {name for name, column in wanted.items() if column.is_rate}
     return found.select(
         "number",

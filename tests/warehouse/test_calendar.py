@@ -6,10 +6,12 @@ import random
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import duckdb
 import ibis
 import pytest
 
 from abplatform.warehouse.calendar import day_begins, find_spans
+from abplatform.warehouse.duckdb_workspace import DuckDBWorkspace
 from tests.warehouse.kind_oracle import day_start, local_day
 
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
@@ -48,15 +50,13 @@ def instants_of(zone: str) -> list[datetime]:
 @pytest.mark.parametrize("zone", ZONES)
 def test_days_begin_when_clocks_say_so(zone: str) -> None:
     instants = instants_of(zone)
-    connection = ibis.duckdb.connect()
-    connection.raw_sql("SET TimeZone = 'UTC'")
     rows = {"number": list(range(len(instants))), "at": instants}
-    times = connection.create_table(
-        "times", ibis.memtable(rows, schema={"number": "int64", "at": "timestamp('UTC', 6)"})
-    )
-    begins = {f"in_{days}": day_begins(times["at"], zone, days, between=(FIRST, LAST)) for days in DELAYS}
-    found = times.select("number", **begins).order_by("number").to_pyarrow().to_pylist()
-    connection.disconnect()
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        workspace = DuckDBWorkspace(connection)
+        times = workspace.keep("times", ibis.memtable(rows, schema={"number": "int64", "at": "timestamp('UTC', 6)"}))
+        begins = {f"in_{days}": day_begins(times["at"], zone, days, between=(FIRST, LAST)) for days in DELAYS}
+        found = workspace.rows(times.select("number", **begins).order_by("number"))
     days = [local_day(instant, zone) for instant in instants]
     for delay in DELAYS:
         expected = [day_start(day + delay * DAY, zone) for day in days]
