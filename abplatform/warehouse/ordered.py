@@ -39,7 +39,7 @@ def reads_again(request: AggregationRequest) -> bool:
 
 def _is_pair(metric: Metric) -> bool:
     """Whether a funnel asks only if something came after something else: first and last times say that."""
-    return len(metric.steps) == 2 and metric.steps[1].within is None
+    return len(metric.steps) == 2 and all(step.within is None for step in metric.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,25 @@ class TimeColumn:
 
     Attributes:
         what: ``first``, ``last``, or ``count``.
-        which: column of the events that count.
-        other: column of events that do not count (of times), or that must count too (of numbers).
+        which: column that says of which events.
+        also: another that must say so too.
+        unless: one that must not.
     """
 
     what: Literal["first", "last", "count"]
     which: str
-    other: str | None = None
+    also: str | None = None
+    unless: str | None = None
 
     def reduce(self, events: ir.Table) -> ir.Value:
-        """The aggregate over a unit's events; null for never."""
+        """The aggregate over a unit's events; of times null for never."""
         counts = events[self.which]
+        if self.also is not None:
+            counts &= events[self.also]
+        if self.unless is not None:
+            counts &= ~events[self.unless]
         if self.what == "count":
-            return events.count(where=counts if self.other is None else counts & events[self.other])
-        counts = counts if self.other is None else counts & ~events[self.other]
+            return events.count(where=counts)
         return events.timestamp.min(where=counts) if self.what == "first" else events.timestamp.max(where=counts)
 
 
@@ -85,8 +90,8 @@ def time_columns(counting: Counting, request: AggregationRequest) -> dict[str, T
             first, second = (counting.column(metric, step) for step in metric.steps)
             found[name] = TimeColumn("first", first)
             found[f"{name}_last"] = TimeColumn("last", second)
-            found[f"{name}_alone"] = TimeColumn("last", second, first)
-            found[f"{name}_both"] = TimeColumn("count", first, second)
+            found[f"{name}_alone"] = TimeColumn("last", second, unless=first)
+            found[f"{name}_both"] = TimeColumn("count", first, also=second)
     return found
 
 

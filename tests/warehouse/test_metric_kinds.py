@@ -50,6 +50,9 @@ def metrics_of(window: Window | None) -> tuple[Metric, ...]:
     """All kinds with one window."""
     both = (Step(event="view"), Step(event="pay", within=20 * HOUR))
     chain = (Step(event="view"), Step(event="view", where={"first": True}, within=30 * HOUR), Step(event="apply"))
+    soon = (Step(event="view", within=30 * HOUR), Step(event="pay"))
+    # Without a limit; an event may be both.
+    pair = (Step(event="view", where={"n": {"$gt": 0}}), Step(event="view", where={"first": True}))
     metrics: tuple[Metric, ...] = (
         a_metric("conversion", event="pay", where={"product": ("fund", 7)}),
         a_metric("count", kind="count", event="view", where={"n": {"$gt": 1}}),
@@ -83,6 +86,9 @@ def metrics_of(window: Window | None) -> tuple[Metric, ...]:
         a_metric("time-old", kind="time_to", event="pay", minimum_age=30 * HOUR, quantile=0.4),
         a_metric("funnel", kind="funnel", event="", steps=both),
         a_metric("funnel-chain", kind="funnel", event="", steps=chain),
+        a_metric("funnel-soon", kind="funnel", event="", steps=soon),
+        a_metric("funnel-pair", kind="funnel", event="", steps=pair),
+        a_metric("funnel-twice", kind="funnel", event="", steps=(Step(event="pay"), Step(event="pay"))),
     )
     if window is not None and window.start:
         metrics += (a_metric("retention", kind="retention", event="view"),)
