@@ -181,20 +181,25 @@ def _steps_of_window(units: ir.Table, metric: Metric, request: AggregationReques
 
     Without a window that is at its first exposure, and what it is worth comes later.
     """
-    name = f"b{position}"
-    before = units[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
+    entered = units if not metric.closes_after else units.filter(is_closed(units["first"], metric, request))
+    before = ibis.null("float64")
+    if request.adjusts(metric):
+        before = _capped(entered[f"b{position}"].cast(MONEY), metric).cast("float64")
     common = {"d": ibis.literal(1, "int64"), "b": before}
     if not metric.closes_after:
         nothing = ibis.literal(0).cast(MONEY)
-        return units.select("unit", "cluster", "variant", day=units["first"].date(), y=nothing, **common)
-    closed = units.filter(is_closed(units["first"], metric, request))
+        return entered.select("unit", "cluster", "variant", day=entered["first"].date(), y=nothing, **common)
     # A look at midnight has the windows that close at midnight.
-    day = shifted(closing_time(closed["first"], metric, request), -_INSTANT).date()
-    before = closed[name].cast("float64") if request.adjusts(metric) else ibis.null("float64")
-    value = closed[f"y{position}"].cast(MONEY)
-    if metric.cap is not None and metric.cap.value is not None:
-        value = ibis.least(value, ibis.literal(metric.cap.value, type=MONEY))
-    return closed.select("unit", "cluster", "variant", day=day, y=value, **common | {"b": before})
+    day = shifted(closing_time(entered["first"], metric, request), -_INSTANT).date()
+    value = _capped(entered[f"y{position}"].cast(MONEY), metric)
+    return entered.select("unit", "cluster", "variant", day=day, y=value, **common)
+
+
+def _capped(value: ir.DecimalValue, metric: Metric) -> ir.DecimalValue:
+    if metric.cap is None or metric.cap.value is None:
+        return value
+    least: ir.DecimalValue = ibis.least(value, ibis.literal(metric.cap.value, type=MONEY))
+    return least
 
 
 def _later_steps(units: ir.Table, wanted: ir.Table, metric: Metric, reading: Reading) -> ir.Table:

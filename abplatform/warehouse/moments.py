@@ -97,12 +97,12 @@ def value_names(rows: ir.Table, request: AggregationRequest) -> Sequence[str]:
 
 
 def _cap(rows: ir.Table, request: AggregationRequest) -> ir.Table:
-    """Values up to the cap of their metric, and beside them as they are (``u0``)."""
+    """Values up to the cap of their metric, those before the exposure too, and beside them as they are (``u0``)."""
     columns: dict[str, ir.Value] = {}
     for position, metric in enumerate(request.metrics):
         if metric.cap is not None and metric.cap.value is not None:
             columns[f"u{position}"] = rows[f"y{position}"]
-            for name in (f"y{position}", f"w{position}"):
+            for name in (f"{letter}{position}" for letter in "ybw"):
                 if name in rows.columns:
                     cap = ibis.literal(metric.cap.value, type=MONEY)
                     # Not the least of both: engines skip null there.

@@ -103,7 +103,7 @@ def value_units(ledger: Ledger, metric: Metric, *, followed: int | None = None) 
     found["y"] = _per_unit(metric, inside).reindex(found.index).fillna(0.0)
     found["x"] = _per_unit(metric, before).reindex(found.index).fillna(0.0)
     if metric.cap is not None and metric.cap.value is not None:
-        found["y"] = found["y"].clip(upper=float(metric.cap.value))
+        found[["y", "x"]] = found[["y", "x"]].clip(upper=float(metric.cap.value))
     return found
 
 

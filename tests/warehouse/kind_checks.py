@@ -69,7 +69,10 @@ def _check_moments(cell: ArmCell, closed: Sequence[Member], metric: Metric, requ
     assert (cell.m3 is None) == (metric.kind not in {"count", "sum"})
     if cell.m3 is not None:
         assert cell.m3 == _near(_cubed(values), _cubes(values))
-    _check_before(cell, [each.before for each in closed], values, adjusted=request.adjusts(metric))
+    before = [each.before for each in closed]
+    if metric.cap and metric.cap.value:
+        before = [min(value, metric.cap.value) for value in before]
+    _check_before(cell, before, values, adjusted=request.adjusts(metric))
     assert (cell.denominator is None) == (metric.kind != "ratio")
     if cell.denominator is not None:
         below = [each.below for each in closed]

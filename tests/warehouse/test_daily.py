@@ -133,6 +133,7 @@ def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *,
         a_metric("both", kind="funnel", event="", steps=(Step(event="deposit"), Step(event="purchase")), window=week),
     )
     request = replace(REQUESTS["plain"], metrics=metrics, daily=True, clustered=clustered, time_zone="Asia/Shanghai")
+    request = replace(request, adjusted=() if clustered else ("counted", "capped", "capped-soon"))
     found = engine.aggregate(local_lake, request)
     assert {cell.name for cell in found.days[-1].cells} == {metric.key for metric in metrics}
     for mine, look in zip(found.days[-1].cells, found.cells, strict=True):
@@ -140,6 +141,9 @@ def test_the_last_day_is_what_the_look_says(local_lake: Lake, engine: Engine, *,
         counts += ("cluster_nonzero", "cluster_short")
         assert [getattr(mine, name) for name in counts] == [getattr(look, name) for name in counts]
         assert (mine.mean, mine.m2) == pytest.approx((look.mean, look.m2), rel=1e-9)
+        if mine.name in request.adjusted:
+            before = [(cell.before_mean, cell.before_m2, cell.before_c) for cell in (mine, look)]
+            assert before[0] == pytest.approx(before[1], rel=1e-9)
         if clustered:
             assert (mine.cluster_m2_y, mine.cluster_m2_d) == pytest.approx((look.cluster_m2_y, look.cluster_m2_d))
 
