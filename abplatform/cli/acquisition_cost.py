@@ -52,7 +52,8 @@ def _read_costs(path: Path) -> dict[str, Decimal]:
             rows = csv.DictReader(file, strict=True)
             missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
             if missing:
-                raise click.UsageError(f"{path} must have the columns channel and cost; it lacks {', '.join(missing)}")
+                wanted = "must have the columns channel and cost, with a comma between"
+                raise click.UsageError(f"{path} {wanted}; it lacks {', '.join(missing)}")
             for row in rows:
                 _add_cost(costs, row["channel"], row["cost"], f"{path}, line {rows.line_num}")
     except (UnicodeDecodeError, csv.Error) as error:

@@ -35,7 +35,9 @@ def command(
 
     Nothing is recorded, and nothing decided.
     """
-    if differences == (by is not None):
+    if differences and by is not None:
+        raise click.UsageError("--differences searches all dimensions: it has no --by")
+    if not differences and by is None:
         raise click.UsageError("name what to slice by with --by, or ask for --differences")
     if differences and (metric is not None or method is not None):
         raise click.UsageError("--differences searches all metrics by one test: it has no --metric and no --method")

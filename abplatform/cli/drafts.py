@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,14 +19,23 @@ def whole_file(output: Path) -> Iterator[BinaryIO]:
 
     Until then it has no name, where the system can do that: then nothing is left behind by a kill. Elsewhere it is a
     draft with a dot before its name, locked by its process, which the next call for the same file removes.
+
+    Whoever may read the other file may read this one, and nobody else. A pipe or a device is written to as it is.
     """
+    if output.exists() and not output.is_file():
+        with output.open("wb") as stream:
+            yield stream
+        return
     _remove_abandoned(output)
     draft = output.with_name(f".{output.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         unnamed = _open_unnamed(output.parent)
         with unnamed or _open_locked(draft) as stream:
+            with suppress(FileNotFoundError):
+                os.fchmod(stream.fileno(), stat.S_IMODE(output.stat().st_mode))
             yield stream
             stream.flush()
+            os.fsync(stream.fileno())  # else a power cut could leave the name, with nothing behind it
             if unnamed is not None:
                 _name(unnamed, draft)
             draft.replace(output)
@@ -65,8 +75,11 @@ def _place(descriptor: int) -> Path:
 def _open_locked(draft: Path) -> BinaryIO:
     stream = draft.open("xb")
     _lock(stream)
-    # Whoever looked at it before it was locked took it for one that nobody holds.
-    return stream if os.fstat(stream.fileno()).st_nlink else _open_locked(draft)
+    if os.fstat(stream.fileno()).st_nlink:
+        return stream
+    # Whoever looked at it before it was locked took it for one that nobody holds, and removed it.
+    stream.close()
+    return _open_locked(draft)
 
 
 def _lock(stream: BinaryIO) -> None:

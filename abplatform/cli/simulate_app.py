@@ -42,7 +42,7 @@ def command(*, name: str | None, list_stories: bool, units: int | None, seed: in
         print_list(tuple(STORIES.values()))
         return
     if name not in STORIES:
-        raise click.UsageError(f"there is no story {name!r}{suggest(name, STORIES)}; see --list")
+        raise click.UsageError(f"there is no story {name!r}{suggest(name, STORIES)}")
     story = STORIES[name]
     days = story.days if until_day is None else until_day
     if days > story.days:

@@ -176,7 +176,8 @@ def check_measure(measure: Measure, path: str, faults: Faults) -> None:
 
 
 def _check_event(event: str, path: str, faults: Faults) -> None:
-    faults.text(event, path, most=128, least=1)
+    if faults.check(event != "", path, "is required: the name of the events that count"):
+        faults.text(event, path, most=128, least=1)
 
 
 def _check_where(where: Filter, path: str, faults: Faults) -> None:

@@ -17,7 +17,7 @@ from abplatform.readout.grids import Column, draw_text, print_grid
 from abplatform.readout.html import CHART_SCRIPTS, embed_chart
 from abplatform.readout.page import render_page
 from abplatform.readout.report import write_seen
-from abplatform.readout.text import PLAIN_WIDTH
+from abplatform.readout.text import PLAIN_WIDTH, print_points
 from abplatform.readout.wording import INTERVAL_WARNINGS, INTERVALS, VERDICT_WARNINGS, explain
 
 _WHAT = {"conversion": "Rate", "ratio": "Ratio"}
@@ -59,8 +59,7 @@ def as_text(curve: Curve, *, width: int = PLAIN_WIDTH, colour: bool = False) -> 
             console.print(Text(line, style="dim"))
         print_grid(console, _table_title(curve), _columns(curve))
         console.print()
-        for line in _notes(curve):
-            console.print(Text(f" - {line}"))
+        print_points(console, _notes(curve))
 
     return draw_text(draw, width=width, colour=colour)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from abplatform.readout.grids import Column, draw_text, print_grid
 from abplatform.readout.page import render_page
-from abplatform.readout.text import PLAIN_WIDTH
+from abplatform.readout.text import PLAIN_WIDTH, print_points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +95,7 @@ def report_as_text(report: Report, *, width: int = PLAIN_WIDTH, colour: bool = F
         for table in report.tables:
             print_report_table(console, table)
         console.print()
-        for line in report.notes:
-            console.print(Text(f" - {line}"))
+        print_points(console, report.notes)
 
     return draw_text(draw, width=width, colour=colour)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from abplatform.domain.dimension import PERIODS, Dimension, split_version
-from abplatform.domain.suggestions import Suggestions
+from abplatform.domain.suggestions import suggest
 from abplatform.errors import InvalidInput, NotFound
 from abplatform.storage.behaviours import StoredBehaviour
 from abplatform.storage.session import Work
@@ -35,7 +35,9 @@ def choose_dimension(work: Work, project: str, name: str, declared: Sequence[str
         return Dimension(name=name, period=PERIODS[name])
     behaviours = [stored.key for stored in work.behaviours.all(project)]
     options = tuple(dict.fromkeys((*declared, *PERIODS, *behaviours)))
-    hint = Suggestions().suggest(name, options)
+    hint = suggest(name, options)
+    if not hint.endswith("?"):  # The sentence lists them already.
+        hint = "; of attributes only those that the experiment names in its dimensions"
     raise InvalidInput({"by": [f"must be one of {', '.join(options)}{hint}"]})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from abplatform.domain.behaviour import Behaviour, FrequencyBins, MoneyBins, RecencyBins
+from abplatform.domain.behaviour import KINDS, Behaviour, FrequencyBins, MoneyBins, RecencyBins
 from abplatform.domain.metric import Measure
 from abplatform.domain.strict_json import parse_json
 from abplatform.domain.suggestions import suggest
@@ -23,6 +23,17 @@ _PARTS: Mapping[str, type] = {
     "frequency": FrequencyBins,
     "money": MoneyBins,
 }
+_DURATION = "must be an ISO 8601 duration of days, hours, minutes and seconds, such as P30D or PT12H"
+_EXPECTED: Mapping[str, str] = {
+    "array": "must be an array",
+    "decimal": "must be a decimal number",
+    "duration": _DURATION,
+    "int": "must be a whole number",
+    "object": "must be an object",
+    "str": "must be a string",
+}
+"""What the HTTP API says, by what the reader expected."""
+_TYPE = re.compile(r"Expected `(\w+)[^`]*`, got `\w+`")
 _PLACE = re.compile(r"(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 
 
@@ -75,6 +86,16 @@ def _required(kind: Any) -> Iterator[str]:
 def _explain(message: str) -> dict[str, list[str]]:
     """What the reader says, by dotted path: ``$.activity[0].event`` is ``activity.0.event``."""
     found = _PLACE.fullmatch(message)
-    path = (found["path"] or "") if found else ""
-    rule = found["rule"] if found else message
-    return {re.sub(r"\[(\d+)\]", r".\1", path).lstrip("."): [rule[:1].lower() + rule[1:]]}
+    path = re.sub(r"\[(\d+)\]", r".\1", (found["path"] or "") if found else "").lstrip(".")
+    return {path: [_say(found["rule"] if found else message, path)]}
+
+
+def _say(rule: str, path: str) -> str:
+    expected = _TYPE.fullmatch(rule)
+    if path == "kind":
+        return f"must be one of {', '.join(KINDS)}"
+    if expected is not None and expected[1] in _EXPECTED:
+        return _EXPECTED[expected[1]]
+    if "ISO8601" in rule:
+        return _DURATION
+    return _EXPECTED["decimal"] if rule == "Invalid decimal string" else rule[:1].lower() + rule[1:]

@@ -22,6 +22,8 @@ _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LENGTH = _DAY // _MICROSECOND
+# Whole days, more than passed from year 1 to 1970: in SQL the remainder of a number below 0 is no time of day.
+_AGES = 1_000_000 * _LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _midnight(times: ir.TimestampValue, span: Span) -> ir.IntegerValue:
     now = micros(times) + span.offset // _MICROSECOND
     # The last day of a span may have 25 hours.
     last = (datetime.combine(span.last, time.min, UTC) - _EPOCH) // _MICROSECOND
-    midnight = now - now % _LENGTH
+    midnight = now - (now + _AGES) % _LENGTH
     return ibis.ifelse(midnight > last, last, midnight)
 
 

@@ -152,8 +152,7 @@ def _inside(
 
 def _add_funnel(units: ir.Table, events: ir.Table, metric: Metric, position: int) -> ir.Table:
     """A step is taken by an event that comes after one of the step before, by time, then by the steps that it fits."""
-    order = [events.timestamp, *(ibis.desc(events[f"m{number}"]) for number in range(len(metric.steps)))]
-    before = ibis.window(group_by="number", order_by=order, preceding=(None, 1), following=None)
+    order = ["timestamp", *(ibis.desc(f"m{number}") for number in range(len(metric.steps)))]
     came = events["first"]
     for number, step in enumerate(metric.steps):
         reached = events[f"m{number}"] & came.notnull()
@@ -161,6 +160,9 @@ def _add_funnel(units: ir.Table, events: ir.Table, metric: Metric, position: int
             reached &= events.timestamp <= shifted(came, step.within)
         events = events.mutate(**{f"r{number}": reached})
         if number + 1 < len(metric.steps):
+            # Each step sorts anew, and must not swap events that are alike: who took this step came later.
+            order.append(f"r{number}")
+            before = ibis.window(group_by="number", order_by=order, preceding=(None, 1), following=None)
             at = ibis.ifelse(events[f"r{number}"], events.timestamp, ibis.null(_TIME))
             events = events.mutate(latest=at.max().over(before))
             came = events.latest

@@ -107,6 +107,7 @@ def test_a_page_needs_nothing_else_and_runs_nothing(
     ("table", "complaint"),
     [
         ("channel,spent\ndouyin,1\n", "it lacks cost"),
+        ("channel;cost\ndouyin;1\n", "channel and cost, with a comma between; it lacks channel, cost"),
         ("", "it lacks channel, cost"),
         ("channel,cost\n,1\n", "line 2: channel must not be empty"),
         ("channel,cost\ndouyin,1\ndouyin,2\n", "line 3: 'douyin' has a cost already"),

@@ -61,10 +61,10 @@ def test_text_goes_to_stdout_and_a_page_to_a_file(tmp_path: Path, capsys: pytest
     ("options", "said"),
     [
         ([], "--by"),
-        (["--by", "city", "--differences"], "--by"),
+        (["--by", "city", "--differences"], "it has no --by"),
         (["--differences", "--metric", "bought"], "--metric"),
         (["--differences", "--method", "fixed"], "--method"),
-        (["--by", "town"], "by: must be one of city, exposure_day"),
+        (["--by", "town"], "by: must be one of city, exposure_day, exposure_week, exposure_month; of attributes only"),
         (["--by", "city", "--phase", "2"], "phase"),
         (["--by", "city", "--metric", "sold"], "metric: trial does not use a metric 'sold'; there is 'bought'"),
     ],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +55,31 @@ def test_a_file_takes_the_place_of_an_earlier_one_when_it_is_whole(output: Path)
     assert sorted(path.name for path in output.parent.iterdir()) == ["o.csv", "usual"]
 
 
+def test_who_may_not_read_the_earlier_one_may_not_read_the_later_one(output: Path) -> None:
+    output.touch(mode=0o600)
+    with whole_file(output) as stream:
+        draft = os.fstat(stream.fileno())
+    assert (stat.S_IMODE(draft.st_mode), stat.S_IMODE(output.stat().st_mode)) == (0o600, 0o600)
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output.write_bytes(b"earlier")
+    synced: list[tuple[int, bytes]] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_size, output.read_bytes())))
+    with whole_file(output) as stream:
+        stream.write(b"a later one")
+    assert synced == [(len(b"a later one"), b"earlier")]
+
+
+def test_a_pipe_is_written_to_and_stays_one(output: Path) -> None:
+    os.mkfifo(output)
+    reader = os.open(output, os.O_RDONLY | os.O_NONBLOCK)
+    with whole_file(output) as stream:
+        stream.write(b"later")
+    assert (os.read(reader, 9), output.is_fifo()) == (b"later", True)
+    os.close(reader)
+
+
 def test_nothing_is_left_of_one_that_fails(output: Path) -> None:
     output.write_bytes(b"earlier")
     with pytest.raises(TypeError), whole_file(output) as stream:
@@ -66,6 +94,26 @@ def test_two_at_once_leave_each_other_alone(output: Path) -> None:
         first.write(b"first")
         assert output.read_bytes() == b"second"
     assert [(path.name, path.read_bytes()) for path in output.parent.iterdir()] == [("o.csv", b"first")]
+
+
+def test_a_draft_that_somebody_took_for_an_abandoned_one_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removed between its opening and its lock; no descriptor is left open, which would be a warning."""
+    monkeypatch.delattr(os, "O_TMPFILE")
+    locks: list[Path] = []
+
+    def lock(descriptor: object, how: int) -> None:
+        (draft,) = tmp_path.iterdir()
+        locks.append(draft)
+        if len(locks) == 1:
+            draft.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with whole_file(tmp_path / "o.csv") as stream:
+        stream.write(b"whole")
+    gc.collect()
+    assert ([path.read_bytes() for path in tmp_path.iterdir()], len(locks)) == ([b"whole"], 2)
 
 
 def test_a_folder_that_is_not_there_is_said(output: Path) -> None:

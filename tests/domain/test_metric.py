@@ -58,3 +58,9 @@ def test_a_fault_is_named_by_its_path(changes: dict[str, Any], path: str) -> Non
     with pytest.raises(InvalidInput) as refusal:
         check_metric(a_metric(**changes))
     assert list(refusal.value.errors) == [path]
+
+
+def test_a_metric_without_an_event_is_told_that_it_needs_one() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        check_metric(a_metric(event=""))
+    assert refusal.value.errors == {"event": ["is required: the name of the events that count"]}

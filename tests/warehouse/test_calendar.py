@@ -10,7 +10,7 @@ import duckdb
 import ibis
 import pytest
 
-from abplatform.warehouse.calendar import day_begins, find_spans
+from abplatform.warehouse.calendar import day_begins, find_spans, local_days
 from abplatform.warehouse.duckdb_workspace import DuckDBWorkspace
 from tests.warehouse.kind_oracle import day_start, local_day
 
@@ -47,20 +47,34 @@ def instants_of(zone: str) -> list[datetime]:
     return [instant for instant in found if FIRST <= instant.date() <= LAST]
 
 
-@pytest.mark.parametrize("zone", ZONES)
-def test_days_begin_when_clocks_say_so(zone: str) -> None:
-    instants = instants_of(zone)
+def check_days(zone: str, instants: list[datetime], between: tuple[date, date]) -> None:
+    """Compare the days of instants, and when they and later ones begin, with what clocks show."""
     rows = {"number": list(range(len(instants))), "at": instants}
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         workspace = DuckDBWorkspace(connection)
         times = workspace.keep("times", ibis.memtable(rows, schema={"number": "int64", "at": "timestamp('UTC', 6)"}))
-        begins = {f"in_{days}": day_begins(times["at"], zone, days, between=(FIRST, LAST)) for days in DELAYS}
-        found = workspace.rows(times.select("number", **begins).order_by("number"))
+        begins = {f"in_{days}": day_begins(times["at"], zone, days, between=between) for days in DELAYS}
+        found = times.select("number", day=local_days(times["at"], zone, between=between), **begins)
+        found = workspace.rows(found.order_by("number"))
     days = [local_day(instant, zone) for instant in instants]
+    assert [row["day"] for row in found] == days
     for delay in DELAYS:
         expected = [day_start(day + delay * DAY, zone) for day in days]
         assert [row[f"in_{delay}"].astimezone(UTC) for row in found] == expected
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_days_begin_when_clocks_say_so(zone: str) -> None:
+    check_days(zone, instants_of(zone), (FIRST, LAST))
+
+
+@pytest.mark.parametrize("zone", ["America/Sao_Paulo", "Asia/Shanghai"])
+def test_days_begin_when_clocks_say_so_where_1970_has_not_begun(zone: str) -> None:
+    """The oldest times that an import takes are of the year before, west of Greenwich."""
+    begin = datetime(1970, 1, 1, tzinfo=UTC)
+    instants = [begin + hours * timedelta(hours=1) - tick for hours in range(-30, 30) for tick in (0 * TICK, TICK)]
+    check_days(zone, instants, (date(1969, 12, 30), date(1970, 1, 3)))
 
 
 def test_a_few_weeks_are_a_few_spans() -> None:

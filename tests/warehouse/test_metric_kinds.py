@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,20 @@ from hypothesis import strategies as st
 
 from abplatform.domain.aggregates import Aggregation, AggregationRequest
 from abplatform.domain.dimension import Dimension
-from abplatform.domain.events import ConversionFact, ExposureFact
+from abplatform.domain.events import ConversionFact
 from abplatform.domain.metric import Cap, Measure, Metric, Step, Window
 from abplatform.domain.metric_check import LARGEST_CAP, check_metric
 from abplatform.warehouse.engines import Engine
 from abplatform.warehouse.lake import Lake
 from tests.builders import NOW, a_conversion_fact, a_metric, an_exposure_fact
+from tests.warehouse.dense_histories import DAY, HOUR, a_dense_history, dense_history
 from tests.warehouse.histories import History
 from tests.warehouse.kind_checks import check_kind
-from tests.warehouse.kind_oracle import day_start, expected_members, local_day
+from tests.warehouse.kind_oracle import expected_members
 from tests.warehouse.lakes import an_empty_lake
 from tests.warehouse.oracle import check_equal, expected_units, whose
 from tests.warehouse.test_spark_engine import fill
 
-HOUR, DAY, TICK = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 HOURS = Window(start=2 * HOUR, end=3 * DAY)
 CALENDAR = Window(end=2 * DAY, calendar=True)
 NEXT_DAY = Window(start=DAY, end=2 * DAY, calendar=True)
@@ -43,7 +43,6 @@ PLACES = {
     "sao-paulo-in-autumn": ("America/Sao_Paulo", datetime(2018, 2, 17, 22, tzinfo=UTC)),
     "utc": ("UTC", datetime(2024, 2, 28, 23, tzinfo=UTC)),
 }
-AMOUNTS = ("2.5", "0.0000005", "-0.0000015", "7", "1e3", '"12"', "true", "3", "99999999999999999999", "-1")
 
 
 def metrics_of(window: Window | None) -> tuple[Metric, ...]:
@@ -93,69 +92,6 @@ def metrics_of(window: Window | None) -> tuple[Metric, ...]:
     if window is not None and window.start:
         metrics += (a_metric("retention", kind="retention", event="view"),)
     return tuple(replace(metric, window=window) for metric in metrics)
-
-
-def a_dense_history(seed: int, *, zone: str = "UTC", around: datetime = NOW) -> History:
-    """The same history for the same seed, see `dense_history`."""
-    return dense_history(random.Random(f"{seed}, {zone}, {around}"), zone=zone, around=around, units=24)
-
-
-def dense_history(rng: random.Random, *, zone: str, around: datetime, units: int) -> History:
-    """Few units with many events: at bounds of windows and steps, at the beginnings of days, and at equal times."""
-    exposures, conversions = [], []
-    for number in range(units):
-        first = around + rng.choice([rng.random() * 4 * DAY, rng.randrange(40) * HOUR, timedelta(0), -TICK])
-        exposures += _exposures(rng, f"unit-{number}", first)
-        times: list[datetime] = []
-        for index in range(rng.choice([0, 3, 16, 16])):
-            times.append(rng.choice([first, *times]) + rng.choice(_delays(rng, first, zone)))
-            conversions.append(_a_conversion(rng, f"{number}-{rng.randrange(10**6)}-{index}", number, times[-1]))
-    return History(exposures, conversions)
-
-
-def _delays(rng: random.Random, first: datetime, zone: str) -> Sequence[timedelta]:
-    exact = rng.choice([0, 2, 20, 24, 30, 72]) * HOUR
-    day = local_day(first, zone) + rng.randrange(4) * DAY
-    return (
-        exact,
-        exact - TICK,
-        timedelta(0),
-        day_start(day, zone) - first - rng.choice([TICK, 0 * TICK]),
-        rng.random() * 3 * DAY,
-        -rng.random() * 2 * DAY,
-    )
-
-
-def _exposures(rng: random.Random, unit: str, first: datetime) -> list[ExposureFact]:
-    variant = rng.choice(["control", "treatment"])
-    known: dict[str, Any] = {
-        "unit": unit,
-        "variant": variant,
-        "cluster": rng.choice([None, f"{variant}-1", f"{variant}-2", f"{variant}-3"]),
-        "attributes": rng.choice([{}, {"channel": '"web"'}, {"channel": '"app"'}]),
-    }
-    again = rng.choice(["control", "treatment"]) if rng.random() < 0.1 else variant
-    return [
-        an_exposure_fact(f"{unit}-first", timestamp=first, **known),
-        an_exposure_fact(f"{unit}-again", timestamp=first + HOUR, **known | {"variant": again}),
-    ]
-
-
-def _a_conversion(rng: random.Random, event_id: str, unit: int, timestamp: datetime) -> ConversionFact:
-    properties = {
-        "product": rng.choice(['"fund"', '"loan"', "7"]),
-        "first": rng.choice(["true", "false"]),
-        "n": rng.choice(["1", "2", '"2"']),
-        "amount": rng.choice(AMOUNTS),
-    }
-    return a_conversion_fact(
-        event_id,
-        event=rng.choice(["view", "view", "apply", "pay", "pay"]),
-        unit=f"unit-{unit}",
-        value=rng.choice([None, Decimal("0.5"), Decimal(-3), Decimal(rng.randrange(100)) / 4]),
-        timestamp=timestamp,
-        properties={name: text for name, text in properties.items() if rng.random() < 0.9},
-    )
 
 
 DIMENSIONS = (Dimension(name="channel"), Dimension(name="week", period="week"), Dimension(name="day", period="day"))
@@ -250,6 +186,16 @@ def test_twelve_funnels_and_times_are_no_query_that_doubles_with_each(local_lake
         metrics.append(a_metric(f"t-{number}", kind="time_to", event="pay", start=start, window=window))
     request = a_request(metrics)
     check_answer(engine.aggregate(local_lake, request), history, request)
+
+
+def test_events_that_are_alike_take_no_more_steps_than_there_are_events(local_lake: Lake, engine: Engine) -> None:
+    """Two of one time and kind, of many units: an engine may sort them in another way for each step."""
+    exposures = [an_exposure_fact(f"{n}", unit=f"{n}") for n in range(300)]
+    conversions = [a_conversion_fact(f"{n}-{twin}", event="pay", unit=f"{n}") for twin in "ab" for n in range(300)]
+    fill(local_lake, exposures, conversions)
+    metric = a_metric("thrice", kind="funnel", event="", steps=(Step(event="pay"),) * 3, window=None)
+    (cell, *_) = engine.aggregate(local_lake, a_request([metric])).cells
+    assert cell.steps == (300, 300, 0)
 
 
 @pytest.mark.parametrize("place", PLACES)
