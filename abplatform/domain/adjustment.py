@@ -38,11 +38,11 @@ def adjust_grid(grid: Grid) -> AdjustedGrid:
     treatments = [row.treatments for row in grid.rows]
     adjusted = adjust.cuped(_joint_stats(treatments), _joint_stats([[row.control] for row in grid.rows]))
     dropped = (adjusted.treatment.cautions | adjusted.control.cautions) & Caution.COVARIATE_DROPPED != 0
-    if dropped.any():
+    plain = np.array([row.use.role == "guardrail" or not row.metric.has_covariate for row in grid.rows])[:, None]
+    if (dropped & ~plain).any():  # of the others no arm has a past
         controls = [(row.control,) * len(row.treatments) for row in grid.rows]
         adjusted = adjust.cuped(*(_joint_stats(_without_past(table, dropped)) for table in (treatments, controls)))
-    plain = [row.use.role == "guardrail" or not row.metric.has_covariate for row in grid.rows]
-    reduction = np.where(dropped | np.array(plain)[:, None], np.nan, 1 - adjusted.variance_ratio)
+    reduction = np.where(dropped | plain, np.nan, 1 - adjusted.variance_ratio)
     return AdjustedGrid(
         grid=replace(grid, treatment=adjusted.treatment, control=adjusted.control), variance_reduction=reduction
     )
