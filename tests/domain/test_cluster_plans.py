@@ -16,9 +16,9 @@ from abplatform.domain.experiment import Amount, ExperimentDefinition, Variant
 from abplatform.domain.guardrails import GuardrailCell, judge_guardrail, planned_pair_units
 from abplatform.domain.scorecard import ComparisonResult
 from abplatform.domain.scoring import score_metrics
-from abplatform.errors import InvalidInput
 from tests.builders import a_metric, a_metric_use, a_plan, an_experiment
 from tests.domain.aggregations import an_aggregation
+from tests.domain.refusals import faults_of
 
 METRICS = {key: a_metric(key) for key in ("purchase", "complaint")}
 CATALOGUE = Catalogue(unit_type="user_id", metrics=METRICS)
@@ -36,11 +36,7 @@ def circles(plan: dict[str, Any], *weights: float, **changes: Any) -> Experiment
 
 
 def faults(definition: ExperimentDefinition) -> dict[str, list[str]]:
-    try:
-        check_definition(definition, CATALOGUE)
-    except InvalidInput as refusal:
-        return refusal.errors
-    return {}
+    return faults_of(lambda: check_definition(definition, CATALOGUE))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from abplatform.domain.definition_check import Catalogue, check_definition
 from abplatform.domain.experiment import Amount, ExperimentDefinition, Variant, prior_scale
 from abplatform.domain.plan import Prior
-from abplatform.errors import InvalidInput
 from tests.builders import a_metric, a_metric_use, a_plan, an_experiment, an_external_experiment
+from tests.domain.refusals import faults_of
 
 METRICS = {key: a_metric(key) for key in ("purchase", "complaint")}
 MARGIN = Amount(absolute=0.001)
@@ -22,11 +22,7 @@ CIRCLES: dict[str, Any] = {"unit_type": "referral_circle", "analysis_unit": "use
 
 
 def faults(definition: ExperimentDefinition) -> dict[str, list[str]]:
-    try:
-        check_definition(definition, CATALOGUE)
-    except InvalidInput as refusal:
-        return refusal.errors
-    return {}
+    return faults_of(lambda: check_definition(definition, CATALOGUE))
 
 
 def variants(*keys: str, **changes: Any) -> tuple[Variant, ...]:

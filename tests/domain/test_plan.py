@@ -8,8 +8,8 @@ import pytest
 
 from abplatform.domain.checks import Faults
 from abplatform.domain.plan import MOST_UNITS, Prior, check_plan
-from abplatform.errors import InvalidInput
 from tests.builders import a_plan
+from tests.domain.refusals import faults_of
 
 BAYESIAN = {"method": "bayesian", "loss_threshold": 0.001, "minimum_units": 100}
 
@@ -17,11 +17,7 @@ BAYESIAN = {"method": "bayesian", "loss_threshold": 0.001, "minimum_units": 100}
 def faults(**changes: Any) -> dict[str, list[str]]:
     collected = Faults()
     check_plan(a_plan(**changes), collected)
-    try:
-        collected.raise_any()
-    except InvalidInput as refusal:
-        return refusal.errors
-    return {}
+    return faults_of(collected.raise_any)
 
 
 @pytest.mark.parametrize(

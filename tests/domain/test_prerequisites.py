@@ -9,8 +9,8 @@ import pytest
 from abplatform.domain.checks import Faults
 from abplatform.domain.experiment import Experiment, ExperimentDefinition, Prerequisite, Status, Variant
 from abplatform.domain.prerequisites import check_prerequisites, dependants, unready
-from abplatform.errors import InvalidInput
 from tests.builders import a_draft, an_experiment, an_external_experiment
+from tests.domain.refusals import faults_of
 
 
 def needing(key: str, *others: str, **changes: Any) -> ExperimentDefinition:
@@ -25,11 +25,7 @@ def stored(definition: ExperimentDefinition, status: Status = "running", **chang
 def faults(definition: ExperimentDefinition, *others: Experiment) -> dict[str, list[str]]:
     found = Faults()
     check_prerequisites(definition, {each.key: each for each in others}, found)
-    try:
-        found.raise_any()
-    except InvalidInput as refusal:
-        return refusal.errors
-    return {}
+    return faults_of(found.raise_any)
 
 
 def a_chain(length: int) -> list[Experiment]:
